@@ -1,0 +1,28 @@
+"""The one family of errors whose message is meant for a person."""
+
+
+class RarlError(Exception):
+    """Something the user can mend; `str(error)` is one sentence that says what to do.
+
+    The command line prints it and exits with 2; the app shows it and goes on serving.
+    """
+
+
+class ScanError(RarlError):
+    """A file that cannot be opened as a scan."""
+
+
+class DataError(RarlError):
+    """A dataset that is missing, malformed or not laid out as expected."""
+
+
+class ModelError(RarlError):
+    """A model, adapter or processor that cannot be loaded or does not fit its base."""
+
+
+class QuestionError(RarlError):
+    """A question that cannot be asked (empty, too long)."""
+
+
+class ReviewError(RarlError):
+    """A flag or case that cannot be stored or found."""

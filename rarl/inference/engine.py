@@ -1,0 +1,119 @@
+"""The one interface between whoever asks and whatever answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from PIL import Image
+
+from rarl.response import Mode, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How text is drawn from the model.
+
+    Attributes:
+        max_new_tokens: completion limit, in tokens.
+        temperature: 0 is greedy.
+        top_p: nucleus mass, used where temperature > 0.
+        seed: used where temperature > 0.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A model variant on offer.
+
+    Attributes:
+        name: "base", "sft", "rl", "rarl" or a site's own.
+        label: what the interface shows ("RARL").
+        revision: twelve hex digits of the adapter's (or base's) weights.
+    """
+
+    name: str
+    label: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question about one image, for one or more arms.
+
+    Attributes:
+        image: 8-bit picture, any size; the processor resizes it.
+        text: the question as the person typed it, without instructions.
+        mode: inference mode.
+        arms: names of the arms that shall answer, in the order of the columns.
+        decoding: see `Decoding`.
+    """
+
+    image: Image.Image
+    text: str
+    arms: tuple[str, ...]
+    mode: Mode = "reason"
+    decoding: Decoding = Decoding()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One arm's answer, whole or so far.
+
+    Attributes:
+        arm: the arm's name.
+        response: parsed text; while streaming, the form problems are provisional.
+        tokens: completion tokens so far.
+        seconds: since the question was handed over.
+        done: True when this arm has ended.
+        stopped: True when it ended because the person stopped it.
+    """
+
+    arm: str
+    response: Response
+    tokens: int
+    seconds: float
+    done: bool
+    stopped: bool = False
+
+
+class Engine(Protocol):
+    """Answers questions. Implementations are safe to call from several threads."""
+
+    @property
+    def model_name(self) -> str:
+        """Name or path the base was resolved from."""
+        ...
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms on offer, base first where it is offered."""
+        ...
+
+    def stream(
+        self, question: Question, stop: Event | None = None
+    ) -> Iterator[tuple[Answer, ...]]:
+        """Yield all arms' answers so far, in the question's order, until every arm is done.
+
+        The last item has `done` True throughout. Setting `stop` ends generation within a few
+        tokens and keeps what came. The caller may also simply close the iterator.
+
+        Raises:
+            QuestionError: empty or overlong text, or an arm that is not on offer.
+        """
+        ...
+
+    def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
+        """Answer many questions at once (evaluation); one tuple per question, in order.
+
+        Raises:
+            QuestionError: as for `stream`.
+        """
+        ...

@@ -1,0 +1,97 @@
+"""The question forms of diversity prompting and the modes of reasoning prompting.
+
+Both are part of RARL (arXiv 2506.06600): training asks one item in several forms, inference asks
+the model to reason before it answers. One function, `user_text`, writes the words for both, so
+that training and inference can never drift apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from rarl.errors import QuestionError
+from rarl.response import Mode
+
+Form = Literal["short", "explain", "open", "hint", "novice", "answer-then-reason"]
+
+FORMS: tuple[Form, ...] = ("short", "explain", "open", "hint", "novice", "answer-then-reason")
+MAX_QUESTION_CHARACTERS = 1000
+
+_INSTRUCTIONS: dict[Mode, str] = {
+    "reason": "Reason in <think> </think>, then answer in <answer> </answer>.",
+    "answer": "Answer in <answer> </answer> only.",
+    "answer-then-reason": "Answer in <answer> </answer>, then reason in <think> </think>.",
+}
+
+# "hint" and "novice" are the two prompts that the paper's overview figure shows.
+_SUFFIXES: dict[Form, str] = {
+    "short": "Give a short answer.",
+    "explain": "Explain your answer.",
+    "open": "",
+    "hint": "Can you give me a hint?",
+    "novice": "What should I think if I don't know anything about it?",
+    "answer-then-reason": "",
+}
+
+_FORM_MODES: dict[Form, Mode] = {
+    "short": "answer",
+    "explain": "reason",
+    "open": "reason",
+    "hint": "reason",
+    "novice": "reason",
+    "answer-then-reason": "answer-then-reason",
+}
+
+
+def mode_of(form: Form) -> Mode:
+    """The output form that a training question form asks for."""
+    return _FORM_MODES[form]
+
+
+def user_text(question: str, mode: Mode = "reason", form: Form | None = None) -> str:
+    """The words that stand after the image in the user's turn.
+
+    Args:
+        question: what the person asks.
+        mode: inference mode; with `form` given, the form's own mode is used instead.
+        form: training question form, or None outside diversity prompting.
+
+    Raises:
+        QuestionError: the question is empty or longer than `MAX_QUESTION_CHARACTERS`.
+    """
+    question = " ".join(question.split())
+    if not question:
+        raise QuestionError("Type a question about the scan first.")
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        raise QuestionError(
+            f"The question has {len(question)} characters; shorten it to "
+            f"{MAX_QUESTION_CHARACTERS} or fewer."
+        )
+    if form is not None:
+        mode = mode_of(form)
+        question = f"{question} {_SUFFIXES[form]}".rstrip()
+    return f"{question}\n{_INSTRUCTIONS[mode]}"
+
+
+def messages(text: str) -> list[dict[str, object]]:
+    """One user turn with one image, in the chat form that transformers and TRL read."""
+    return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+
+
+def target_text(answer: str, explanation: str | None, mode: Mode) -> str:
+    """The reference completion for supervised training.
+
+    >>> target_text("no", "Clear lungs.", "reason")
+    '<think>Clear lungs.</think><answer>no</answer>'
+    """
+    marked = f"<answer>{answer}</answer>"
+    if mode == "answer" or not explanation:
+        return marked
+    reasoning = f"<think>{explanation}</think>"
+    return reasoning + marked if mode == "reason" else marked + reasoning
+
+
+def prompt_hash(mode: Mode) -> str:
+    """Twelve hex digits that change when the wording of a mode changes."""
+    return hashlib.sha256(user_text("QUESTION", mode).encode()).hexdigest()[:12]

@@ -1,0 +1,128 @@
+"""Model text to reasoning and answer, and what is wrong with its form."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Problem = Literal[
+    "no-think",
+    "no-answer",
+    "unclosed-think",
+    "unclosed-answer",
+    "repeated-block",
+    "nested-block",
+    "wrong-order",
+    "text-outside",
+    "empty-think",
+    "empty-answer",
+    "unexpected-think",
+]
+Mode = Literal["reason", "answer", "answer-then-reason"]
+
+MODES: tuple[Mode, ...] = ("reason", "answer", "answer-then-reason")
+
+_TAG = re.compile(r"<(/?)(think|answer)>")
+
+PROBLEM_SENTENCES: dict[Problem, str] = {
+    "no-think": "The model gave no reasoning.",
+    "no-answer": "The model did not mark its answer.",
+    "unclosed-think": "The reasoning was cut off.",
+    "unclosed-answer": "The answer was cut off.",
+    "repeated-block": "The model answered more than once.",
+    "nested-block": "Reasoning and answer are mixed up.",
+    "wrong-order": "Reasoning and answer came in the wrong order.",
+    "text-outside": "There is text outside reasoning and answer.",
+    "empty-think": "The reasoning is empty.",
+    "empty-answer": "The answer is empty.",
+    "unexpected-think": "The model reasoned although only an answer was asked for.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model said, taken apart.
+
+    Attributes:
+        reasoning: text of the think block, stripped; "" where there is none.
+        answer: text of the answer block, stripped. Where no block is marked, whatever text
+            stands outside the think block, so that nothing the model said is lost.
+        problems: what is wrong with the form, in a fixed order; empty when well formed.
+        text: the raw text.
+    """
+
+    reasoning: str
+    answer: str
+    problems: tuple[Problem, ...]
+    text: str
+
+    @property
+    def well_formed(self) -> bool:
+        return not self.problems
+
+
+def parse_response(text: str, mode: Mode = "reason") -> Response:
+    """Take a completed or still streaming text apart.
+
+    A half-written tag at the end is left out, so that a stream never shows `<ans`.
+
+    >>> parse_response("<think>Clear lungs.</think><answer>no</answer>").answer
+    'no'
+    >>> parse_response("<think>Clear lungs.").problems
+    ('no-answer', 'unclosed-think')
+    """
+    shown = re.sub(r"</?[a-z]{0,6}$", "", text) if "<" in text[-9:] else text
+    blocks: dict[str, list[str]] = {"think": [], "answer": []}
+    order: list[str] = []
+    outside: list[str] = []
+    found: set[Problem] = set()
+    current: str | None = None
+    position = 0
+    for tag in _TAG.finditer(shown):
+        piece = shown[position : tag.start()]
+        position = tag.end()
+        (blocks[current] if current else outside).append(piece)
+        closing, name = tag.group(1) == "/", tag.group(2)
+        if not closing:
+            if current is not None:
+                found.add("nested-block")
+            if name in order:
+                found.add("repeated-block")
+            order.append(name)
+            current = name
+        elif current == name:
+            current = None
+        else:
+            found.add("nested-block")
+            current = None
+    rest = shown[position:]
+    if current is None:
+        outside.append(rest)
+    else:
+        blocks[current].append(rest)
+        found.add("unclosed-think" if current == "think" else "unclosed-answer")
+
+    reasoning = "".join(blocks["think"]).strip()
+    answer = "".join(blocks["answer"]).strip()
+    stray = " ".join(part.strip() for part in outside if part.strip())
+    if stray:
+        found.add("text-outside")
+    if "answer" not in order:
+        found.add("no-answer")
+        answer = stray
+    elif not answer:
+        found.add("empty-answer")
+    if mode == "answer":
+        if "think" in order:
+            found.add("unexpected-think")
+    elif "think" not in order:
+        found.add("no-think")
+    elif not reasoning:
+        found.add("empty-think")
+    if {"think", "answer"} <= set(order):
+        expected = ["answer", "think"] if mode == "answer-then-reason" else ["think", "answer"]
+        if [name for index, name in enumerate(order) if name not in order[:index]] != expected:
+            found.add("wrong-order")
+    problems = tuple(problem for problem in PROBLEM_SENTENCES if problem in found)
+    return Response(reasoning, answer, problems, text)
