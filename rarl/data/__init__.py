@@ -1,5 +1,15 @@
 """Every dataset as one row type, split by image."""
 
 from rarl.data.example import SPLITS, Example, Fact, ImageRef, Kind, Split
+from rarl.data.sets import load_examples, load_set
 
-__all__ = ["SPLITS", "Example", "Fact", "ImageRef", "Kind", "Split"]
+__all__ = [
+    "SPLITS",
+    "Example",
+    "Fact",
+    "ImageRef",
+    "Kind",
+    "Split",
+    "load_examples",
+    "load_set",
+]

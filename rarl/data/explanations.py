@@ -1,0 +1,129 @@
+"""Explanations and facts composed from annotations, and from nothing else.
+
+The paper trains on ground-truth explanations. The open sets used here have none, so one is put
+together from what the same image's training rows state: modality, organ, plane, answered
+questions, labels. A sentence that no annotation backs is never written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rarl.data.example import Fact, FactKind
+
+MODALITY_NAMES = {
+    "mri": "an MRI",
+    "ct": "a CT scan",
+    "x-ray": "an X-ray",
+    "ultrasound": "an ultrasound image",
+    "light microscopy": "a light microscopy image",
+}
+_ORGAN_PHRASES = {
+    "blood": "a blood smear",
+    "brain": "the brain",
+    "chest": "the chest",
+    "abdomen": "the abdomen",
+    "breast": "the breast",
+}
+_PLANES = {"axial", "coronal", "sagittal", "pa", "ap", "lateral"}
+
+_PRESENCE = re.compile(
+    r"^(?:is|are) there (?:any |an? )?(?:evidence of |signs? of )?(?:any |an? )?(?P<finding>.+?)"
+    r"(?: (?:present|seen|shown|visible))?(?: (?:in|on) (?:this|the) (?:image|scan|x-?ray|picture))?$"
+)
+_STOPWORDS = frozenset(
+    "a an any are as at be by do does evidence for from has have how if in is it of on or present"
+    " seen shown sign signs the there this to type was were what where which with image scan".split()
+)
+
+
+def content_words(text: str) -> frozenset[str]:
+    """Lower-case words of a text that carry meaning."""
+    return frozenset(re.findall(r"[a-z0-9-]+", text.lower())) - _STOPWORDS
+
+
+def basic_facts(modality: str | None, organ: str | None, plane: str | None = None) -> list[Fact]:
+    """What kind of image it is, as facts; unknown parts are left out."""
+    facts = []
+    if modality is not None:
+        name = MODALITY_NAMES.get(modality, modality)
+        facts.append(Fact("modality", modality, True, f"This is {name}."))
+    if organ is not None:
+        facts.append(Fact("organ", organ, True, f"It shows {_ORGAN_PHRASES.get(organ, organ)}."))
+    if plane is not None:
+        facts.append(Fact("plane", plane, True, f"The plane is {plane}."))
+    return facts
+
+
+def fact_from_answer(question: str, answer: str, category: str | None) -> Fact:
+    """What an answered question states about its image.
+
+    >>> fact_from_answer("Is there a pleural effusion?", "no", "PRES").statement
+    'There is no pleural effusion.'
+    >>> fact_from_answer("Is the heart enlarged?", "yes", "SIZE").statement
+    'Is the heart enlarged? Yes.'
+    """
+    asked = " ".join(question.lower().split()).rstrip(" ?.")
+    said = " ".join(answer.lower().split()).rstrip(" .")
+    if category == "PLANE" and said in _PLANES:
+        return Fact("plane", said, True, f"The plane is {said}.")
+    match = _PRESENCE.match(asked)
+    if match and said in {"yes", "no"}:
+        finding, present = match["finding"], said == "yes"
+        verb = "There are" if asked.startswith("are") else "There is"
+        return Fact("finding", finding, present, f"{verb} {'' if present else 'no '}{finding}.")
+    kind: FactKind = "other"
+    if any(side in said.split() for side in ("left", "right", "bilateral", "both")):
+        kind = "side"
+    elif said.isdigit():
+        kind = "count"
+    elif said in {"yes", "no"}:
+        value = asked.split(" ", 1)[-1]
+        return Fact("finding", value, said == "yes", f"{_sentence(asked)}? {_sentence(said)}.")
+    return Fact(kind, said, True, f"{_sentence(asked)}? {_sentence(said)}.")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def compose(
+    basics: Sequence[Fact], others: Iterable[Fact], own: Fact, question: str, most: int = 2
+) -> str:
+    """An explanation that leads from the kind of image over related facts to the answer.
+
+    Args:
+        basics: modality, organ and plane of the image.
+        others: facts from the image's other training rows.
+        own: the fact that this row itself states; it comes last, so that the reasoning ends
+            where the answer says.
+        question: the row's question, for choosing facts that bear on it.
+        most: how many other facts are told.
+    """
+    wanted = content_words(question)
+    told = {fact.statement for fact in basics} | {own.statement}
+    related: list[tuple[int, str]] = []
+    for fact in others:
+        overlap = len(wanted & content_words(fact.statement))
+        if overlap and fact.statement not in told:
+            told.add(fact.statement)
+            related.append((-overlap, fact.statement))
+    lead = _lead(basics, skip=own.kind)
+    middle = [statement for _, statement in sorted(related)[:most]]
+    return " ".join([*lead, *middle, own.statement])
+
+
+def _lead(basics: Sequence[Fact], skip: FactKind) -> list[str]:
+    """One sentence for modality and organ together where both are known."""
+    named = {fact.kind: fact for fact in basics if fact.kind != skip}
+    sentences = []
+    if "modality" in named and "organ" in named:
+        name = MODALITY_NAMES.get(named["modality"].value, named["modality"].value)
+        organ = _ORGAN_PHRASES.get(named["organ"].value, named["organ"].value)
+        sentences.append(f"This is {name} of {organ}.")
+    else:
+        sentences += [named[kind].statement for kind in ("modality", "organ") if kind in named]
+    if "plane" in named:
+        sentences.append(named["plane"].statement)
+    return sentences

@@ -1,0 +1,58 @@
+"""Where the local copies of the datasets lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rarl.errors import DataError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SPLIT_FILES = Path(__file__).with_name("splits")
+
+
+def data_root() -> Path | None:
+    """The folder of local datasets: `RARL_DATA`, else `../shared/data` beside the checkout.
+
+    Returns:
+        The folder, or None where neither exists; sets then come from the Hub.
+
+    Raises:
+        DataError: `RARL_DATA` names something that is not a folder.
+    """
+    named = os.environ.get("RARL_DATA")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_dir():
+            raise DataError(f"RARL_DATA names {named}, which is not a folder; correct or unset it.")
+        return path
+    default = CHECKOUT.parent / "shared" / "data"
+    return default if default.is_dir() else None
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON Lines file.
+
+    Raises:
+        DataError: the file is missing, or a line is not JSON (with its number).
+    """
+    if not path.is_file():
+        raise DataError(f"{path.parent.name} has no {path.name}; fetch the set again.")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path.parent.name}/{path.name}, line {number}: not JSON ({error.msg})."
+            ) from error
+    return rows
+
+
+def read_split_file(source: str) -> dict[str, list[str]]:
+    """The committed image lists of a source, split name to image keys (see `scripts/make_splits`)."""
+    path = SPLIT_FILES / f"{source}.json"
+    splits: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))["images"]
+    return splits

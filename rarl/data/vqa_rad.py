@@ -1,0 +1,133 @@
+"""VQA-RAD (Lau et al., Sci Data 2018), from a local copy.
+
+Training rows are the 3,064 of the original release, rephrasings included; a row that repeats a
+test pair (same image, same normalised question) is dropped. "test" is the official 451 questions,
+on images that also occur in training ("images seen"); "image-disjoint" is 63 images none of whose
+rows train anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from rarl.data.example import Example, Fact, ImageRef, Kind, Split
+from rarl.data.explanations import basic_facts, compose, fact_from_answer
+from rarl.data.labelled import basic_questions
+from rarl.data.root import read_rows, read_split_file
+
+SOURCE = "vqa_rad"
+_ORGANS = {"HEAD": "brain", "CHEST": "chest", "ABD": "abdomen"}
+# The paper's rule leaves head images at "CT or MRI": that is not a label.
+_MODALITIES = {"MRI": "mri", "CT": "ct", "X-ray": "x-ray", "Ultrasound": "ultrasound"}
+
+
+def normalised_question(text: str) -> str:
+    """A question without case, punctuation and spacing, for finding repeats."""
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def vqa_rad(root: Path) -> list[Example]:
+    """The question-answer rows."""
+    return _load(root)[0]
+
+
+def vqa_rad_basics(root: Path) -> list[Example]:
+    """Modality and organ of each VQA-RAD image, asked in fixed words.
+
+    A set of its own, so that it never mixes into VQA-RAD's published counts. Images of official
+    test questions are left out of it.
+    """
+    return _load(root)[1]
+
+
+def _load(root: Path) -> tuple[list[Example], list[Example]]:
+    folder = root / SOURCE
+    listed = read_split_file(SOURCE)
+    held: dict[str, Split] = dict.fromkeys(listed["image-disjoint"], "image-disjoint")
+    held |= dict.fromkeys(listed["validation"], "validation")
+    rows = read_rows(folder / "qa_mevf_split.jsonl")
+    test = [row for row in read_rows(folder / "qa.jsonl") if row["split"] == "test"]
+    repeats = {(row["image"], normalised_question(row["question"])) for row in test}
+    kept = [
+        row
+        for row in rows
+        if row["split"] == "train"
+        and (row["image"], normalised_question(row["question"])) not in repeats
+    ]
+    by_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in kept:
+        by_image[row["image"]].append(row)
+
+    facts: dict[str, list[Fact]] = {}
+    basics: dict[str, list[Fact]] = {}
+    for row in kept + test:
+        image = row["image"]
+        if image in facts:
+            continue
+        told = [
+            fact_from_answer(other["question"], other["answer"], other["question_type"])
+            for other in by_image[image]
+        ]
+        plane = next((fact.value for fact in told if fact.kind == "plane"), None)
+        basics[image] = basic_facts(
+            _MODALITIES.get(row["modality"]), _ORGANS.get(row["organ"]), plane
+        )
+        facts[image] = list(dict.fromkeys([*basics[image], *told]))
+
+    def example(row: dict[str, Any], split: Split) -> Example:
+        image = row["image"]
+        own = fact_from_answer(row["question"], row["answer"], row["question_type"])
+        question, answer = " ".join(row["question"].split()), row["answer"].strip().lower()
+        kind: Kind = "closed" if row["answer_type"] == "CLOSED" else "open"
+        explanation = None
+        if split == "train":
+            explanation = compose(basics[image], facts[image], own, question)
+        return Example(
+            id=f"{SOURCE}/{row['id']}",
+            image=ImageRef(f"{SOURCE}/{image}", folder / image),
+            question=question,
+            answer=answer,
+            explanation=explanation,
+            kind=kind,
+            modality=_MODALITIES.get(row["modality"]),
+            organ=_ORGANS.get(row["organ"]),
+            facts=tuple(facts[image]),
+            source=SOURCE,
+            licence=row["license"],
+            split=split,
+            category=row["question_type"],
+        )
+
+    questions = [example(row, held.get(row["image"], "train")) for row in kept]
+    questions += [example(row, "test") for row in test]
+
+    asked = []
+    seen_in_test = {row["image"] for row in test}
+    for image in facts:
+        split: Split = held.get(image, "train")
+        if image in seen_in_test and split != "train":
+            continue
+        known = {fact.kind: fact.value for fact in basics[image]}
+        modality, organ = known.get("modality"), known.get("organ")
+        for question in basic_questions(modality, organ):
+            asked.append(
+                Example(
+                    id=f"{SOURCE}_basics/{Path(image).stem}/{question.category}",
+                    image=ImageRef(f"{SOURCE}/{image}", folder / image),
+                    question=question.wordings[0],
+                    answer=question.answer,
+                    explanation=compose(basics[image], (), question.fact, question.wordings[0]),
+                    kind=question.kind,
+                    modality=modality,
+                    organ=organ,
+                    facts=tuple(facts[image]),
+                    source=f"{SOURCE}_basics",
+                    licence="CC0-1.0",
+                    split=split,
+                    category=question.category,
+                )
+            )
+    return questions, asked
