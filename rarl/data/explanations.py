@@ -65,9 +65,12 @@ def fact_from_answer(question: str, answer: str, category: str | None) -> Fact:
     'Is the heart enlarged? Yes.'
     """
     asked = " ".join(question.lower().split()).rstrip(" ?.")
+    asked = asked.replace("is/are", "is", 1)
     said = " ".join(answer.lower().split()).rstrip(" .")
     if category == "PLANE" and said in _PLANES:
         return Fact("plane", said, True, f"The plane is {said}.")
+    if category == "MODALITY" and said in MODALITY_NAMES:
+        return Fact("modality", said, True, f"This is {MODALITY_NAMES[said]}.")
     match = _PRESENCE.match(asked)
     if match and said in {"yes", "no"}:
         finding, present = match["finding"], said == "yes"

@@ -2,37 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rarl.data.example import Example, Split
+from rarl.data.hub import HUB, HubSet, load_hub, read_hub_set
 from rarl.data.labelled import bccd_blood, brain_tumor_mri, busi_breast_us, covid_chestxray
+from rarl.data.published import slake_text, vqa_med_2019_mini
 from rarl.data.root import data_root
 from rarl.data.vqa_rad import vqa_rad, vqa_rad_basics
 from rarl.errors import DataError
 
-LOCAL: dict[str, Callable[[Path], list[Example]]] = {
+LOCAL: Mapping[str, Callable[[Path], list[Example]]] = {
     "vqa_rad": vqa_rad,
     "vqa_rad_basics": vqa_rad_basics,
     "brain_tumor_mri": brain_tumor_mri,
     "busi_breast_us": busi_breast_us,
     "bccd_blood": bccd_blood,
     "covid_chestxray": covid_chestxray,
+    "vqa_med_2019_mini": vqa_med_2019_mini,
+    "slake": slake_text,
 }
+# Where the folder of a local copy is not named like its set.
+_FOLDERS = {"vqa_rad_basics": "vqa_rad", "slake": "slake_qa_text_only"}
+NAMES: Sequence[str] = tuple(dict.fromkeys((*LOCAL, *HUB)))
+
+
+def place(name: str) -> Path | HubSet:
+    """Where a set comes from: a local copy before the Hub.
+
+    Args:
+        name: one of `NAMES`, or a YAML file that describes a set (see `rarl.data.hub`).
+
+    Returns:
+        The folder of local datasets, or the set in its Hub form. A folder of `RARL_DATA` that is
+        named like a Hub set, and has no local form of its own, holds the Hub form.
+
+    Raises:
+        DataError: there is no such set, or it is not at hand.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read_hub_set(Path(name))
+    if name not in NAMES:
+        raise DataError(
+            f"There is no data set {name!r}; choose from {', '.join(NAMES)}, or describe yours in a"
+            " YAML file (see rarl/data/hub.py) and name that file."
+        )
+    root = data_root()
+    folder = _FOLDERS.get(name, name)
+    if root is not None:
+        if name in HUB and (name not in LOCAL or folder != name) and (root / name).is_dir():
+            return replace(HUB[name], repository=str(root / name))
+        if name in LOCAL and (root / folder).is_dir():
+            return root
+    if name in HUB:
+        return HUB[name]
+    raise DataError(
+        f"{name} is not at hand: set RARL_DATA to the folder that holds {folder}; the Hub has no"
+        " form of it that is known here."
+    )
+
+
+def at_hand() -> list[str]:
+    """The named sets that need no network."""
+    if data_root() is None:
+        return []
+    found = []
+    for name in NAMES:
+        try:
+            where = place(name)
+        except DataError:
+            continue
+        if isinstance(where, Path) or where.folder is not None:
+            found.append(name)
+    return found
 
 
 def load_set(name: str) -> list[Example]:
     """All rows of one set.
 
     Raises:
-        DataError: there is no such set, or it is not at hand.
+        DataError: there is no such set, it is not at hand, or it is malformed.
     """
-    if name not in LOCAL:
-        raise DataError(f"There is no data set {name!r}; choose from {', '.join(LOCAL)}.")
-    root = data_root()
-    if root is None:
-        raise DataError(f"{name} is not at hand: set RARL_DATA to the folder that holds it.")
-    return LOCAL[name](root)
+    where = place(name)
+    return load_hub(where) if isinstance(where, HubSet) else LOCAL[name](where)
 
 
 def load_examples(names: Sequence[str], splits: Sequence[Split]) -> list[Example]:

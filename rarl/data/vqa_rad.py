@@ -68,7 +68,7 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
         if image in facts:
             continue
         told = [
-            fact_from_answer(other["question"], other["answer"], other["question_type"])
+            fact_from_answer(other["question"], str(other["answer"]), other["question_type"])
             for other in by_image[image]
         ]
         plane = next((fact.value for fact in told if fact.kind == "plane"), None)
@@ -79,8 +79,8 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
 
     def example(row: dict[str, Any], split: Split) -> Example:
         image = row["image"]
-        own = fact_from_answer(row["question"], row["answer"], row["question_type"])
-        question, answer = " ".join(row["question"].split()), row["answer"].strip().lower()
+        own = fact_from_answer(row["question"], str(row["answer"]), row["question_type"])
+        question, answer = " ".join(row["question"].split()), str(row["answer"]).strip().lower()
         kind: Kind = "closed" if row["answer_type"] == "CLOSED" else "open"
         explanation = None
         if split == "train":

@@ -57,7 +57,7 @@ class PocketShape:
     """
 
     vision_width: int = 192
-    vision_depth: int = 8
+    vision_depth: int = 6
     vision_heads: int = 6
     width: int = 256
     depth: int = 6
@@ -67,7 +67,7 @@ class PocketShape:
     vocabulary: int = 4096
     patch: int = 14
     min_pixels: int = 112 * 112
-    max_pixels: int = 168 * 168
+    max_pixels: int = 140 * 140
 
 
 TINY = PocketShape(

@@ -1,0 +1,1 @@
+"""How the embedded pocket model is trained, stage by stage (see `scripts/build_pocket`)."""

@@ -1,0 +1,187 @@
+"""The stages of `scripts/build_pocket`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
+
+from rarl.data import Example, Split, load_examples
+from rarl.models.pocket import (
+    PocketShape,
+    local_attention_init,
+    make_model,
+    make_processor,
+    train_tokenizer,
+)
+from rarl.models.processor import load_processor
+from rarl.pocket.joint_stage import JointPhase, train_joint
+from rarl.pocket.vision_stage import VisionPhase, labelled_images, train_vision
+from rarl.prompts import FORMS, target_text, user_text
+from rarl.response import MODES
+
+logger = logging.getLogger(__name__)
+
+SETS = ("vqa_rad", "vqa_rad_basics", "brain_tumor_mri", "busi_breast_us", "bccd_blood")
+# Weights may be shipped only where every row that shaped them allows it.
+PERMISSIVE = frozenset({"CC0-1.0", "CC-BY-4.0", "MIT"})
+SHARD = "9MB"
+
+SHAPE = PocketShape()
+LOCALITY = 16.0
+VISION = (
+    VisionPhase(steps=3000, pixels=112 * 112, batch=48),
+    VisionPhase(steps=900, pixels=140 * 140, batch=48),
+)
+JOINT = JointPhase(steps=1500, pixels_min=SHAPE.min_pixels, pixels_max=SHAPE.max_pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a build works and how much of it is done.
+
+    Attributes:
+        work: checkpoints and finished stages.
+        assets: the folder that is shipped.
+        seed: of everything random.
+        scale: share of the configured steps.
+    """
+
+    work: Path
+    assets: Path
+    seed: int
+    scale: float
+
+    def steps(self, configured: int) -> int:
+        """Steps at this build's scale, at least two."""
+        return max(2, round(configured * self.scale))
+
+    @property
+    def base(self) -> Path:
+        return self.work / "base"
+
+
+def rows(split: Split) -> list[Example]:
+    """All rows of a split that may shape shipped weights.
+
+    Raises:
+        ValueError: a row's licence does not allow it.
+    """
+    found = load_examples(SETS, [split])
+    refused = {row.licence for row in found} - PERMISSIVE
+    if refused:
+        raise ValueError(f"rows under {', '.join(sorted(refused))} may not train shipped weights")
+    return found
+
+
+def _tokenizer(place: Place) -> None:
+    folder = place.work / "tokenizer"
+    if folder.is_dir():
+        return
+    texts = []
+    for row in rows("train"):
+        texts += [user_text(row.question, "reason", form) for form in FORMS]
+        texts += [user_text(row.question, mode) for mode in MODES]
+        texts += [target_text(row.answer, row.explanation, mode) for mode in MODES] * 3
+    tokenizer = train_tokenizer(texts, SHAPE.vocabulary)
+    tokenizer.save_pretrained(folder)
+    logger.info("tokenizer: %d entries from %d texts", len(tokenizer), len(texts))
+
+
+def _fresh(place: Place) -> Qwen2VLForConditionalGeneration:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(place.work / "tokenizer")
+    return make_model(tokenizer, SHAPE, place.seed)
+
+
+def _vision(place: Place) -> None:
+    finished = place.work / "vision.safetensors"
+    if finished.is_file():
+        return
+    model = _fresh(place)
+    local_attention_init(model.model.visual, LOCALITY)
+    phases = [
+        VisionPhase(place.steps(phase.steps), phase.pixels, phase.batch, phase.rate)
+        for phase in VISION
+    ]
+    figures = train_vision(
+        model,
+        labelled_images(rows("train")),
+        labelled_images(rows("validation")),
+        phases,
+        place.work / "vision.checkpoint",
+        place.seed,
+    )
+    logger.info("vision: validation accuracy %s", figures)
+    save_file(model.model.visual.state_dict(), finished)
+    (place.work / "vision.json").write_text(
+        json.dumps({"validation": figures, "phases": [asdict(phase) for phase in phases]}) + "\n"
+    )
+
+
+def _joint(place: Place) -> None:
+    if (place.base / "config.json").is_file():
+        return
+    model = _fresh(place)
+    model.model.visual.load_state_dict(load_file(place.work / "vision.safetensors"))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(place.work / "tokenizer")
+    processor = make_processor(tokenizer, SHAPE)
+    settings = asdict(JOINT) | {"steps": place.steps(JOINT.steps)}
+    train_joint(
+        model,
+        processor,
+        rows("train"),
+        JointPhase(**settings),
+        place.work / "joint.checkpoint",
+        place.seed,
+    )
+    processor.save_pretrained(place.base)
+    # bf16 halves the download; two cores compute in fp32 all the same.
+    model.to(torch.bfloat16).save_pretrained(place.base, max_shard_size=SHARD)
+
+
+def _ship(place: Place) -> None:
+    for source in sorted(place.base.iterdir()):
+        place.assets.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, place.assets / source.name)
+    for name in ("sft", "rl", "rarl"):
+        target = place.assets / "adapters" / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for file in ("adapter_config.json", "adapter_model.safetensors", "rarl.json", "recipe.yaml"):
+            shutil.copy2(place.work / name / file, target / file)
+    load_processor(place.assets)
+
+
+STAGES: dict[str, Callable[[Place], None]] = {
+    "tokenizer": _tokenizer,
+    "vision": _vision,
+    "joint": _joint,
+    "ship": _ship,
+}
+
+
+def build(
+    stages: Sequence[str], work: Path, assets: Path, seed: int, threads: int, scale: float
+) -> None:
+    """Run stages in order.
+
+    Args:
+        stages: names from `STAGES`.
+        work: work folder, made where it is missing.
+        assets: folder that `ship` writes.
+        seed: of everything random.
+        threads: CPU threads of torch.
+        scale: share of the configured steps.
+    """
+    torch.set_num_threads(threads)
+    work.mkdir(parents=True, exist_ok=True)
+    place = Place(work, assets, seed, scale)
+    for stage in stages:
+        STAGES[stage](place)

@@ -1,0 +1,306 @@
+"""Stage 2: tower and language model together, on every training row in every mode.
+
+The result is the `base` arm. It already knows the three output forms, so that reinforcement
+learning has completions worth comparing from its first step.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+from transformers import Qwen2VLForConditionalGeneration
+
+from rarl.data import Example
+from rarl.models.processor import ImageProcessor
+from rarl.models.vision import encode, patchify
+from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
+from rarl.pocket.vision_stage import MIRRORED_SOURCES, Average
+from rarl.prompts import FORMS, Form, messages, target_text, user_text
+from rarl.response import Mode
+
+logger = logging.getLogger(__name__)
+
+ROW_SHARES = {
+    "vqa_rad": 0.40,
+    "vqa_rad_basics": 0.07,
+    "brain_tumor_mri": 0.25,
+    "busi_breast_us": 0.23,
+    "bccd_blood": 0.05,
+}
+# Within a labelled set, the label question carries the diagnosis; modality is quickly learnt.
+CATEGORY_SHARES = {"label": 4.0, "presence": 2.0, "count": 2.0, "modality": 1.0, "organ": 1.0}
+MODE_SHARES: dict[Mode, float] = {"reason": 0.6, "answer": 0.25, "answer-then-reason": 0.15}
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class JointPhase:
+    """Settings of the joint stage.
+
+    Attributes:
+        steps: optimiser steps.
+        pixels_min, pixels_max: area of an image as the processor would resize it.
+        images: images a step.
+        questions: questions asked about each of them.
+        rate: peak learning rate of the language model.
+        vision_rate: peak learning rate of the tower.
+        answer_weight: weight of an answer token in the loss; a reasoning token weighs 1.
+    """
+
+    steps: int
+    pixels_min: int
+    pixels_max: int
+    images: int = 24
+    questions: int = 2
+    rate: float = 1.5e-3
+    vision_rate: float = 4e-4
+    answer_weight: float = 2.0
+
+
+class Renderer:
+    """Rows to token ids, with as many image tokens as the image will have features."""
+
+    def __init__(self, processor: ImageProcessor) -> None:
+        self._processor = processor
+        tokenizer = processor.tokenizer
+        self.pad = int(tokenizer.pad_token_id)
+        self.image = int(processor.image_token_id)
+        self._answer_open = int(tokenizer.convert_tokens_to_ids("<answer>"))
+        self._answer_close = int(tokenizer.convert_tokens_to_ids("</answer>"))
+        self._cache: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+
+    def ids(self, user: str, target: str, image_tokens: int) -> tuple[list[int], int]:
+        """Token ids of prompt and completion, and the prompt's length."""
+        if (user, target) not in self._cache:
+            prompt = self._processor.apply_chat_template(
+                messages(user), tokenize=False, add_generation_prompt=True
+            )
+            encode_text = self._processor.tokenizer.encode
+            self._cache[user, target] = (
+                encode_text(prompt, add_special_tokens=False),
+                encode_text(f"{target}<|im_end|>", add_special_tokens=False),
+            )
+        prompt_ids, target_ids = self._cache[user, target]
+        at = prompt_ids.index(self.image)
+        expanded = [*prompt_ids[:at], *[self.image] * image_tokens, *prompt_ids[at + 1 :]]
+        return expanded + target_ids, len(expanded)
+
+    def weights(self, ids: list[int], start: int, answer_weight: float) -> list[float]:
+        """Loss weight of each token: 0 in the prompt, more inside the answer block."""
+        weights = [0.0] * start
+        inside = False
+        for token in ids[start:]:
+            if token == self._answer_close:
+                inside = False
+            weights.append(answer_weight if inside else 1.0)
+            if token == self._answer_open:
+                inside = True
+        return weights
+
+
+def train_joint(
+    model: Qwen2VLForConditionalGeneration,
+    processor: ImageProcessor,
+    train: list[Example],
+    phase: JointPhase,
+    checkpoint: Path,
+    seed: int,
+    save_every: int = 100,
+) -> None:
+    """Train the whole model in place; resumes from `checkpoint` where one lies.
+
+    Args:
+        model: the pocket model, its tower from stage 1.
+        processor: its processor.
+        train: training rows with explanations.
+        phase: see `JointPhase`.
+        checkpoint: file written every `save_every` steps.
+        seed: of sampling and augmentation.
+    """
+    if any(row.split != "train" for row in train):
+        raise ValueError("the joint stage takes training rows alone")
+    visual = model.model.visual
+    patch = visual.config.patch_size
+    renderer = Renderer(processor)
+    sampler = _RowSampler(train)
+    store = ImageStore(
+        (row.image for row in train if row.image), phase.pixels_min, phase.pixels_max, 2 * patch
+    )
+    tower = list(visual.parameters())
+    language = [p for n, p in model.named_parameters() if not n.startswith("model.visual.")]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in language if p.ndim > 1], "peak": phase.rate, "weight_decay": 0.1},
+            {"params": [p for p in language if p.ndim <= 1], "peak": phase.rate, "weight_decay": 0},
+            {"params": tower, "peak": phase.vision_rate, "weight_decay": 0.05},
+        ],
+        lr=1.0,
+        betas=(0.9, 0.98),
+    )
+    average = Average(model, 0.995)
+    done = 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["weights"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.state, average.updates, done = state["average"], state["step"], state["step"]
+        logger.info("resuming the joint stage at step %d of %d", done, phase.steps)
+
+    model.train()
+    bar = tqdm(total=phase.steps, initial=done, desc="joint", unit="step", smoothing=0.05)
+    running = 0.0
+    for step in range(done, phase.steps):
+        # One generator a step: a resumed run draws what an uninterrupted one would have.
+        rng = random.Random(seed * 7_000_003 + step)
+        generator = torch.Generator().manual_seed(seed * 7_000_003 + step)
+        factor = min(1.0, (step + 1) / 100)
+        factor *= 0.5 * (1 + math.cos(math.pi * step / phase.steps)) + 0.01
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        batch = sampler.draw(rng, phase.images, phase.questions)
+        loss = _loss(model, renderer, store, batch, phase, patch, rng, generator)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        average.update(model)
+        running = float(loss.detach()) if step == done else 0.95 * running + 0.05 * float(loss)
+        bar.update()
+        bar.set_postfix(loss=f"{running:.3f}", refresh=False)
+        if (step + 1) % save_every == 0 or step + 1 == phase.steps:
+            tqdm.write(f"step {step + 1}: loss {running:.3f}")
+            saved = {
+                "weights": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.state,
+                "step": step + 1,
+            }
+            partial = checkpoint.with_suffix(".part")
+            torch.save(saved, partial)
+            partial.replace(checkpoint)
+    bar.close()
+    model.load_state_dict(average.state)
+    model.eval()
+
+
+class _RowSampler:
+    """Draws images by source and label, then questions about each image."""
+
+    def __init__(self, rows: list[Example]) -> None:
+        self._by_image: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
+        self._pools: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            if row.image is not None:
+                self._by_image[row.source][row.image.key].append(row)
+        for source, images in self._by_image.items():
+            for key, asked in images.items():
+                label = next((row.answer for row in asked if row.category == "label"), "")
+                self._pools[source][label].append(key)
+        self._sources = [source for source in ROW_SHARES if source in self._by_image]
+
+    def draw(self, rng: random.Random, images: int, questions: int) -> list[list[Example]]:
+        """`images` lists of `questions` rows, each list about one image."""
+        batch = []
+        shares = [ROW_SHARES[source] for source in self._sources]
+        for source in rng.choices(self._sources, shares, k=images):
+            pools = self._pools[source]
+            weights = [math.sqrt(len(pool)) for pool in pools.values()]
+            if source == "vqa_rad":
+                # Images with many questions are drawn more often, so that each row counts alike.
+                keys = list(self._by_image[source])
+                key = rng.choices(keys, [len(self._by_image[source][k]) for k in keys])[0]
+            else:
+                key = rng.choice(rng.choices(list(pools.values()), weights)[0])
+            rows = self._by_image[source][key]
+            chances = [CATEGORY_SHARES.get(row.category or "", 1.0) for row in rows]
+            batch.append(rng.choices(rows, chances, k=questions))
+        return batch
+
+
+def _asked(row: Example, rng: random.Random) -> tuple[str, str]:
+    """The user's words and the reference completion, in a mode and form drawn at random."""
+    mode = rng.choices(list(MODE_SHARES), list(MODE_SHARES.values()))[0]
+    form: Form | None = None
+    if rng.random() < 0.3:
+        form = rng.choice([form for form in FORMS if form not in {"short", "answer-then-reason"}])
+        mode = "reason"
+    elif mode == "answer" and rng.random() < 0.3:
+        form = "short"
+    user = user_text(row.question, mode, form)
+    return user, target_text(row.answer, row.explanation, mode)
+
+
+def _loss(
+    model: Qwen2VLForConditionalGeneration,
+    renderer: Renderer,
+    store: ImageStore,
+    batch: list[list[Example]],
+    phase: JointPhase,
+    patch: int,
+    rng: random.Random,
+    generator: torch.Generator,
+) -> Tensor:
+    """Weighted cross-entropy of the completions of one batch."""
+    by_size: dict[tuple[int, int], list[list[Example]]] = defaultdict(list)
+    for rows in batch:
+        assert rows[0].image is not None
+        by_size[store.size(rows[0].image.key)].append(rows)
+
+    features: list[Tensor] = []
+    ids: list[list[int]] = []
+    weights: list[list[float]] = []
+    grids: list[tuple[int, int, int]] = []
+    for (height, width), group in by_size.items():
+        grid = height // patch, width // patch
+        images = store.batch([rows[0].image.key for rows in group if rows[0].image])
+        flip = torch.tensor([rows[0].source in MIRRORED_SOURCES for rows in group])
+        images = normalise(augment(images, flip, Augmentation(), generator))
+        # On a CPU the fused kernel's bf16 backward is slower than plain products.
+        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+            merged = encode(model.model.visual, patchify(images, patch), grid)[1]
+        for rows, image_features in zip(group, merged, strict=True):
+            for row in rows:
+                user, target = _asked(row, rng)
+                tokens, start = renderer.ids(user, target, len(image_features))
+                ids.append(tokens)
+                weights.append(renderer.weights(tokens, start, phase.answer_weight))
+                grids.append((1, *grid))
+                features.append(image_features)
+
+    longest = max(map(len, ids))
+    input_ids = torch.tensor([row + [renderer.pad] * (longest - len(row)) for row in ids])
+    weight = torch.tensor([row + [0.0] * (longest - len(row)) for row in weights])
+    attention = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
+    is_image = input_ids == renderer.image
+    positions, _ = model.model.get_rope_index(
+        input_ids,
+        mm_token_type_ids=is_image.int(),
+        image_grid_thw=torch.tensor(grids),
+        attention_mask=attention,
+    )
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+        embedded = model.get_input_embeddings()(input_ids)
+        embedded = embedded.masked_scatter(
+            is_image.unsqueeze(-1), torch.cat(features).to(embedded.dtype)
+        )
+        hidden = model.model.language_model(
+            inputs_embeds=embedded,
+            attention_mask=attention,
+            position_ids=positions,
+            use_cache=False,
+        ).last_hidden_state
+        # Only where a completion token is predicted is the vocabulary projection worth its cost.
+        predicts = weight[:, 1:] > 0
+        scores = model.lm_head(hidden[:, :-1][predicts])
+    targets, shares = input_ids[:, 1:][predicts], weight[:, 1:][predicts]
+    losses = nn.functional.cross_entropy(scores.float(), targets, reduction="none")
+    return (losses * shares).sum() / shares.sum()
