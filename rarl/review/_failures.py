@@ -1,0 +1,80 @@
+"""What a failing database means for the person who was typing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from rarl.errors import ReviewError
+
+_KEPT = "nothing typed was lost"
+
+GONE = (
+    f"The review store is gone or cannot be opened; {_KEPT}: restore it or set RARL_HOME to "
+    "another folder, and start again."
+)
+
+# By primary result code (https://sqlite.org/rescode.html), not by message.
+_SENTENCES: dict[int, str] = {
+    sqlite3.SQLITE_BUSY: f"The review store is busy; {_KEPT}: wait a moment and try again.",
+    sqlite3.SQLITE_LOCKED: f"The review store is busy; {_KEPT}: wait a moment and try again.",
+    sqlite3.SQLITE_FULL: (
+        f"The disk of the review store is full; {_KEPT}: free some space and try again."
+    ),
+    sqlite3.SQLITE_IOERR: (
+        f"The disk of the review store cannot be written or read; {_KEPT}: "
+        "check its free space and its connection and try again."
+    ),
+    sqlite3.SQLITE_READONLY: (
+        f"The review store is read-only; {_KEPT}: make it writable or set RARL_HOME to a folder "
+        "that is, and try again."
+    ),
+    sqlite3.SQLITE_CANTOPEN: GONE,
+    sqlite3.SQLITE_NOTADB: (
+        f"The review store is damaged; {_KEPT}: restore it from a copy and start again."
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        f"The review store is damaged; {_KEPT}: restore it from a copy and start again."
+    ),
+}
+
+_UNREACHABLE = (
+    f"The review database cannot be used; {_KEPT}: check that it runs and that "
+    "RARL_DATABASE_URL is right, and try again."
+)
+
+
+@contextmanager
+def as_review_error() -> Iterator[None]:
+    """Turn a database error into one sentence.
+
+    `from None`: the driver's message quotes the statement with everything typed in it.
+
+    Raises:
+        ReviewError: any error of the database or on the way to it.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise ReviewError(_sentence(error)) from None
+    except sqlite3.Error as error:
+        raise ReviewError(_by_code(error)) from None
+
+
+def _sentence(error: SQLAlchemyError) -> str:
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        return _by_code(error.orig)
+    return _UNREACHABLE
+
+
+def _by_code(error: sqlite3.Error) -> str:
+    # The driver sets the code only on errors that come from SQLite itself.
+    code = vars(error).get("sqlite_errorcode", 0) & 0xFF
+    return _SENTENCES.get(
+        code,
+        f"The review store could not do this; {_KEPT}: start again, and if it happens again "
+        "restore the store from a copy.",
+    )

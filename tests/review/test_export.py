@@ -1,0 +1,128 @@
+"""Exports that others can read, and the command line."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from rarl.cli import main
+from rarl.review import COLUMNS, CaseSnapshot, FlagFilter, ReviewStore, open_store
+
+MakeCase = Callable[..., CaseSnapshot]
+
+
+def test_jsonl_holds_the_whole_case(store: ReviewStore, make_case: MakeCase) -> None:
+    case = make_case()
+    store.add_case(case)
+    store.add_flag(case.id, "sft", "missed-finding", "major", "Zeile 1\nZeile 2 ä")
+    store.add_flag(case.id, "rl", "style", "none")
+    file = StringIO()
+    assert store.export_jsonl(file) == 2
+    first, second = (json.loads(line) for line in file.getvalue().splitlines())
+    assert (first["flag"]["id"], second["flag"]["id"]) == (1, 2)
+    assert first["flag"]["comment"] == "Zeile 1\nZeile 2 ä"
+    assert base64.b64decode(first["case"]["png"]) == case.png
+    assert first["case"]["decoding"] == {
+        "max_new_tokens": 64,
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "seed": 5,
+    }
+    assert [answer["arm"] for answer in first["case"]["answers"]] == ["sft", "rl", "rarl"]
+    file = StringIO()
+    assert store.export_jsonl(file, FlagFilter(arm="rl"), pixels=False) == 1
+    assert "png" not in json.loads(file.getvalue())["case"]
+
+
+def test_csv_columns_are_stable(store: ReviewStore, make_case: MakeCase) -> None:
+    assert COLUMNS == (
+        "flag", "created", "case", "arm", "label", "revision", "category", "severity", "comment",
+        "reader", "modality", "question", "reasoning", "answer", "problems", "tokens", "seconds",
+        "stopped", "mode", "model", "prompt_hash", "shown_order", "width", "height",
+        "image_sha256", "app_version",
+    )  # fmt: skip
+    case = make_case()
+    store.add_case(case)
+    store.add_flag(case.id, "rl", "missed-finding", "major", 'a "quoted", line\nand more')
+    file = StringIO(newline="")
+    assert store.export_csv(file) == 1
+    (row,) = csv.DictReader(StringIO(file.getvalue(), newline=""))
+    assert row["comment"] == 'a "quoted", line\nand more'
+    assert (row["arm"], row["revision"], row["answer"]) == ("rl", "b" * 12, "yes")
+    assert (row["problems"], row["stopped"], row["tokens"]) == ("no-think", "yes", "12")
+    assert (row["shown_order"], row["image_sha256"]) == ("rarl sft rl", case.sha256)
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_is_a_formula(store: ReviewStore, make_case: MakeCase, start: str) -> None:
+    evil = f"{start}HYPERLINK(1)"
+    case = make_case(evil, sft=f"<think>{evil}</think><answer>{evil}</answer>")
+    store.add_case(case)
+    store.add_flag(case.id, "sft", "other", "none", evil, reader=evil)
+    file = StringIO(newline="")
+    store.export_csv(file)
+    (row,) = csv.DictReader(StringIO(file.getvalue(), newline=""))
+    assert row["question"] == "'" + evil
+    assert all(not cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row.values())
+
+
+@pytest.fixture
+def flagged(tmp_path: Path, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch) -> CaseSnapshot:
+    monkeypatch.delenv("RARL_DATABASE_URL", raising=False)
+    monkeypatch.setenv("RARL_HOME", str(tmp_path / "home"))
+    case = make_case()
+    store = open_store()
+    store.add_case(case)
+    store.add_flag(case.id, "sft", "missed-finding", "critical", "Apex, left.")
+    store.add_flag(case.id, "rarl", "style", "none")
+    store.close()
+    return case
+
+
+def test_list(flagged: CaseSnapshot, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["review", "list", "--json", "--severity", "critical"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["total"] == 1 and listed["flags"][0]["case_id"] == flagged.id
+    assert main(["review", "list", "--limit", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "flag 2," in out and "1 of 2 flags" in out and "flag 1," not in out
+
+
+def test_bad_limits(flagged: CaseSnapshot) -> None:
+    for limit in ("-1", "x", "9" * 30):
+        with pytest.raises(SystemExit) as caught:
+            main(["review", "list", "--limit", limit])
+        assert caught.value.code == 2
+
+
+def test_show(flagged: CaseSnapshot, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["review", "show", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "Could harm a patient" in out and "The lungs are clear." in out
+    assert main(["review", "show", flagged.id, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["case"]["sha256"] == flagged.sha256 and len(shown["flags"]) == 2
+    for unknown in ("77", "abc", "9" * 18):
+        assert main(["review", "show", unknown]) == 2
+        assert capsys.readouterr().err.startswith("There is no such")
+
+
+def test_export(flagged: CaseSnapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "flags.csv"
+    assert main(["review", "export", "--format", "csv", "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"flags": 2}
+    with out.open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 2
+    out = tmp_path / "flags.jsonl"
+    assert main(["review", "export", "--format", "jsonl", "--out", str(out), "--arm", "sft"]) == 0
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"flags.csv", "flags.jsonl", "home"}
+    bad = tmp_path / "none" / "flags.csv"
+    assert main(["review", "export", "--format", "csv", "--out", str(bad)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
