@@ -59,6 +59,7 @@ class Response:
 
     @property
     def well_formed(self) -> bool:
+        """True when nothing is wrong with the form."""
         return not self.problems
 
 

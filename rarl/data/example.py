@@ -95,7 +95,8 @@ class Example:
         kind: closed (yes/no or a choice given in the question) or open.
         modality: "mri", "ct", "x-ray", "ultrasound", "light microscopy" or None if unknown.
         organ: "brain", "chest", "abdomen", "breast", "blood" or None if unknown.
-        facts: what training annotations say about the image (never from test rows).
+        facts: what annotations say about the image. On images that also train something they come
+            from training rows alone, never from a test row.
         source: the dataset's name.
         licence: SPDX-like licence of the row.
         split: see `Split`; "test" of vqa_rad means images seen in training.

@@ -29,12 +29,15 @@ _ORGAN_PHRASES = {
 _PLANES = {"axial", "coronal", "sagittal", "pa", "ap", "lateral"}
 
 _PRESENCE = re.compile(
-    r"^(?:is|are) there (?:any |an? )?(?:evidence of |signs? of )?(?:any |an? )?(?P<finding>.+?)"
-    r"(?: (?:present|seen|shown|visible))?(?: (?:in|on) (?:this|the) (?:image|scan|x-?ray|picture))?$"
+    r"^(?:is|are) there (?P<evidence>(?:evidence|signs?) of )?(?P<article>any |an? )?"
+    r"(?P<finding>.+?)(?: (?:present|seen|shown|visible))?"
+    r"(?: (?:in|on) (?:this|the) (?:image|scan|x-?ray|picture))?$"
 )
+_YES_NO = re.compile(r"[ -]*(?:-|\()? ?yes/no\)?$")
 _STOPWORDS = frozenset(
     "a an any are as at be by do does evidence for from has have how if in is it of on or present"
-    " seen shown sign signs the there this to type was were what where which with image scan".split()
+    " seen shown sign signs the there this to type was were what where which with image"
+    " scan".split()
 )
 
 
@@ -65,7 +68,8 @@ def fact_from_answer(question: str, answer: str, category: str | None) -> Fact:
     'Is the heart enlarged? Yes.'
     """
     asked = " ".join(question.lower().split()).rstrip(" ?.")
-    asked = asked.replace("is/are", "is", 1)
+    # Some questions were written from a form: "Is/Are there ...? -yes/no".
+    asked = _YES_NO.sub("", asked.replace("is/are", "is")).rstrip(" ?.")
     said = " ".join(answer.lower().split()).rstrip(" .")
     if category == "PLANE" and said in _PLANES:
         return Fact("plane", said, True, f"The plane is {said}.")
@@ -74,8 +78,13 @@ def fact_from_answer(question: str, answer: str, category: str | None) -> Fact:
     match = _PRESENCE.match(asked)
     if match and said in {"yes", "no"}:
         finding, present = match["finding"], said == "yes"
-        verb = "There are" if asked.startswith("are") else "There is"
-        return Fact("finding", finding, present, f"{verb} {'' if present else 'no '}{finding}.")
+        plural = asked.startswith("are") or re.search(r"[^su]s$", finding.split(" in ")[0])
+        verb = "There are" if plural else "There is"
+        article = (match["article"] or "") if match["article"] in {"a ", "an "} else ""
+        of = match["evidence"] or ""
+        told = f"{of}{article}{finding}" if present else f"no {of}{finding}"
+        verb = "There is" if of else verb
+        return Fact("finding", finding, present, f"{verb} {told}.")
     kind: FactKind = "other"
     if any(side in said.split() for side in ("left", "right", "bilateral", "both")):
         kind = "side"
@@ -92,7 +101,7 @@ def _sentence(text: str) -> str:
 
 
 def compose(
-    basics: Sequence[Fact], others: Iterable[Fact], own: Fact, question: str, most: int = 2
+    basics: Sequence[Fact], others: Iterable[Fact], own: Fact, question: str, most: int = 1
 ) -> str:
     """An explanation that leads from the kind of image over related facts to the answer.
 
@@ -108,8 +117,10 @@ def compose(
     told = {fact.statement for fact in basics} | {own.statement}
     related: list[tuple[int, str]] = []
     for fact in others:
-        overlap = len(wanted & content_words(fact.statement))
-        if overlap and fact.statement not in told:
+        words = content_words(fact.statement)
+        overlap = len(wanted & words)
+        # A rephrasing of the question would give the answer away before the reasoning ends.
+        if overlap and not wanted <= words and fact.statement not in told:
             told.add(fact.statement)
             related.append((-overlap, fact.statement))
     lead = _lead(basics, skip=own.kind)

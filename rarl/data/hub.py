@@ -23,7 +23,7 @@ Where the columns that a set has are other ones, the error lists those that exis
 from __future__ import annotations
 
 import hashlib
-import io
+import logging
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +39,8 @@ from rarl.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
+
+log = logging.getLogger(__name__)
 
 _PUBLISHED_SPLITS: Mapping[str, Split] = {
     "train": "train",
@@ -210,6 +212,7 @@ def read_hub_set(path: Path) -> HubSet:
 def load_hub(hub_set: HubSet) -> list[Example]:
     """All rows of a published set; images stay encoded, and each is held once.
 
+    Rows without a question or an answer (SLAKE has one) are left out with a warning.
     Rows that share an image share `ImageRef.key`, the SHA-256 of its bytes. There are no facts,
     and an explanation only where the set has its own.
 
@@ -217,28 +220,29 @@ def load_hub(hub_set: HubSet) -> list[Example]:
         DataError: the set is out of reach, or its columns, splits or values are not as described.
     """
     examples: list[Example] = []
+    held: dict[str, ImageRef] = {}
     for published, table in _open(hub_set).items():
         if published not in hub_set.splits:
             raise DataError(
                 f"{hub_set.name} has a split {published!r}; say in its description under splits"
                 f" which of {_list(SPLITS)} that is."
             )
-        examples += _rows(hub_set, published, table)
-    if not examples:
-        raise DataError(f"{hub_set.name}: {hub_set.repository} holds no row.")
+        examples += _rows(hub_set, published, table, held)
     return examples
 
 
-def _rows(hub_set: HubSet, published: str, table: Dataset) -> Iterator[Example]:
+def _rows(
+    hub_set: HubSet, published: str, table: Dataset, held: dict[str, ImageRef]
+) -> Iterator[Example]:
     columns = hub_set.columns
     split = hub_set.splits[published]
     used = [name for name in (*asdict(columns).values(), *hub_set.only) if name is not None]
     if missing := sorted(set(used) - set(table.column_names)):
         raise DataError(
             f"{hub_set.name} has no column {_list(missing)}; its columns are"
-            f" {_list(table.column_names)}."
+            f" {_list(table.column_names)}. Map them in a YAML file (see rarl/data/hub.py)."
         )
-    with _image_reader(hub_set, table) as (undecoded, image_of):
+    with _image_reader(hub_set, table, held) as (undecoded, image_of):
         for number, row in enumerate(undecoded.select_columns(list(dict.fromkeys(used)))):
             if any(row[name] != value for name, value in hub_set.only.items()):
                 continue
@@ -247,7 +251,8 @@ def _rows(hub_set: HubSet, published: str, table: Dataset) -> Iterator[Example]:
             if hub_set.alternatives and answer:
                 answer = answer.split(hub_set.alternatives)[0].strip()
             if not question or not answer:
-                raise DataError(f"{at}: no {'answer' if question else 'question'}.")
+                log.warning("%s is left out: no %s", at, "answer" if question else "question")
+                continue
             answer = answer.lower()
             modality = (_text(row, columns.modality) or "").lower()
             yield Example(
@@ -284,13 +289,12 @@ def _text(row: Mapping[str, Any], column: str | None) -> str | None:
 
 @contextmanager
 def _image_reader(
-    hub_set: HubSet, table: Dataset
+    hub_set: HubSet, table: Dataset, held: dict[str, ImageRef]
 ) -> Iterator[tuple[Dataset, Callable[[Any, str], ImageRef]]]:
     """The table with its pictures undecoded, and a function from a cell to its image."""
     from datasets import Image
 
     column = hub_set.columns.image
-    held: dict[str, ImageRef] = {}
 
     def hold(data: bytes) -> ImageRef:
         key = hashlib.sha256(data).hexdigest()
@@ -378,7 +382,7 @@ def _reachable(hub_set: HubSet) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError
 
     verbosity = hub_logging.get_verbosity()
-    hub_logging.set_verbosity_error()  # it warns at each of its five attempts
+    hub_logging.set_verbosity(logging.ERROR)  # it warns at each of its five attempts
     try:
         yield
     except (OSError, ValueError, DatasetsError, HfHubHTTPError) as error:

@@ -152,9 +152,8 @@ def covid_chestxray(root: Path) -> list[Example]:
             normal = label == "no finding"
             statement = "It shows no finding." if normal else f"It shows {label}."
             fact = Fact("finding", "finding" if normal else label, not normal, statement)
-            yield _Asked(
-                "presence", ("Is the chest X-ray normal?",), "yes" if normal else "no", "closed", fact
-            )
+            answer = "yes" if normal else "no"
+            yield _Asked("presence", ("Is the chest X-ray normal?",), answer, "closed", fact)
             yield _Asked("label", ("What is the diagnosis?",), label, "open", fact)
 
     return list(_examples(root, "covid_chestxray", None, "x-ray", "chest", asked))

@@ -75,7 +75,7 @@ class Shared:
 
 
 def difference_hash(encoded: bytes) -> int:
-    """64-bit difference hash of an encoded image: is each of 8 x 8 fields brighter than its left?"""
+    """64-bit difference hash of an encoded image: is each field brighter than the one before it?"""
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG", "WEBP")) as image:
         return _difference(image)
 
@@ -110,7 +110,8 @@ def shared(examples: Iterable[Example]) -> Shared:
     for first, second in combinations(groups, 2):
         if first.split == second.split:
             continue
-        identical, near = [], []
+        identical: list[tuple[str, str]] = []
+        near: list[tuple[str, str]] = []
         distance = np.bitwise_count(hashes[first][:, None] ^ hashes[second][None, :])
         for row_index, column in np.argwhere(distance <= NEAR_BITS):
             pair = (listed[first][row_index], listed[second][column])

@@ -43,12 +43,15 @@ def slake_text(root: Path) -> list[Example]:
     """SLAKE's English questions without their images, official splits.
 
     For looking at wording and answers; rows have no image, so they can neither train nor be
-    answered. The Hub form has the images (see `rarl.data.hub`).
+    answered. The Hub form has the images (see `rarl.data.hub`). The one training row that was
+    published without an answer is left out.
     """
     rows = []
     for row in read_rows(root / "slake_qa_text_only" / "qa.jsonl"):
         if row["split"] not in _SPLITS:
             raise DataError(f"slake_qa_text_only has a row of split {row['split']!r}.")
+        if not row["answer"].strip():
+            continue
         rows.append(
             Example(
                 id=f"slake/{row['id']}",

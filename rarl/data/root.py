@@ -52,7 +52,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def read_split_file(source: str) -> dict[str, list[str]]:
-    """The committed image lists of a source, split name to image keys (see `scripts/make_splits`)."""
+    """The committed image lists of a source: split -> images (see `scripts/make_splits`)."""
     path = SPLIT_FILES / f"{source}.json"
     splits: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))["images"]
     return splits

@@ -86,7 +86,10 @@ def load_set(name: str) -> list[Example]:
         DataError: there is no such set, it is not at hand, or it is malformed.
     """
     where = place(name)
-    return load_hub(where) if isinstance(where, HubSet) else LOCAL[name](where)
+    rows = load_hub(where) if isinstance(where, HubSet) else LOCAL[name](where)
+    if not rows:
+        raise DataError(f"{name} holds no row; fetch it again.")
+    return rows
 
 
 def load_examples(names: Sequence[str], splits: Sequence[Split]) -> list[Example]:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,8 +253,8 @@ def _in_order(adapters: Mapping[str, Path]) -> dict[str, Path]:
 def _fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
-    except OSError as error:
-        # The library's own errors and those of the network are all of this kind.
+    except (OSError, ValueError) as error:
+        # Its errors of network and cache are of the first kind, those of naming of the second.
         raise ModelError(
             f"The model {name} is neither on this machine nor to be had from the Hub; "
             "check its name and the network, or give a model folder."
@@ -343,14 +344,17 @@ def _with_adapters(
             "layers it names differ."
         )
         try:
-            if model is None:
-                model = PeftModel(base, config, arm, autocast_adapter_dtype=False)
-            else:
-                model.add_adapter(arm, config, autocast_adapter_dtype=False)
-            # The adapter exists already, so this reads its weights and nothing else.
-            report = model.load_adapter(
-                spec.adapters[arm], arm, torch_device="cpu", autocast_adapter_dtype=False
-            )
+            with warnings.catch_warnings():
+                # What the two libraries have to tell each other.
+                warnings.simplefilter("ignore")
+                if model is None:
+                    model = PeftModel(base, config, arm, autocast_adapter_dtype=False)
+                else:
+                    model.add_adapter(arm, config, autocast_adapter_dtype=False)
+                # The adapter exists already, so this reads its weights and nothing else.
+                report = model.load_adapter(
+                    spec.adapters[arm], arm, torch_device="cpu", autocast_adapter_dtype=False
+                )
         except (RuntimeError, ValueError) as error:
             raise misfit from error
         if report.missing_keys or report.unexpected_keys:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
+from typing import cast
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -20,7 +21,10 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
+from transformers.models.qwen2_vl.modeling_qwen2_vl import (
+    Qwen2VisionTransformerPretrainedModel,
+    Qwen2VLVisionBlock,
+)
 
 from rarl.models.processor import CHAT_TEMPLATE, ImageProcessor
 
@@ -141,7 +145,7 @@ def make_model(
     """A randomly initialised model for a tokenizer, in fp32 on the CPU."""
 
     def token(name: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(name))
+        return cast(int, tokenizer.convert_tokens_to_ids(name))
 
     head = shape.width // shape.heads
     config = Qwen2VLConfig(
@@ -216,7 +220,7 @@ def local_attention_init(visual: Qwen2VisionTransformerPretrainedModel, strength
     count = len(frequencies)
     # Every frequency of both axes carries the same share of the score.
     radius = sqrt(strength * sqrt(head_dim) / (2 * count))
-    for layer, block in enumerate(visual.blocks):
+    for layer, block in enumerate(cast("list[Qwen2VLVisionBlock]", visual.blocks)):
         query = torch.zeros(config.num_heads, head_dim)
         key = torch.zeros(config.num_heads, head_dim)
         for head in range(config.num_heads):

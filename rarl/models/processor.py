@@ -1,7 +1,7 @@
 """A Qwen2-VL processor for images alone.
 
 The library's processor also builds a video processor, which imports torchvision; torchvision has
-no CPU build that fits, so this subclass leaves video out. It saves to and loads from the same files.
+no CPU build that fits, so this subclass leaves video out. Its files are the library's.
 """
 
 from __future__ import annotations

@@ -7,10 +7,13 @@ about twice as fast on a CPU.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from transformers.models.qwen2_vl.modeling_qwen2_vl import (
     Qwen2VisionTransformerPretrainedModel,
+    Qwen2VLVisionBlock,
     apply_rotary_pos_emb_vision,
 )
 
@@ -64,7 +67,7 @@ def encode(
     convolution = visual.patch_embed.proj
     hidden = nn.functional.linear(patches, convolution.weight.flatten(1))
     cosine, sine = visual.rotary_pos_emb(hidden, merge_order(grid).to(patches.device))
-    for block in visual.blocks:
+    for block in cast("list[Qwen2VLVisionBlock]", visual.blocks):
         attention = block.attn
         qkv = attention.qkv(block.norm1(hidden))
         query, key, value = qkv.view(batch, count, 3, attention.num_heads, -1).unbind(2)

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
+    Qwen2VLImageProcessorPil,
+    smart_resize,
+)
 
 from rarl.data import ImageRef
 
@@ -133,6 +135,6 @@ def augment(
 
 def normalise(images: Tensor) -> Tensor:
     """Scale 0..1 to the processor's mean and deviation."""
-    mean = torch.tensor(OPENAI_CLIP_MEAN).view(1, 3, 1, 1)
-    deviation = torch.tensor(OPENAI_CLIP_STD).view(1, 3, 1, 1)
+    mean = torch.tensor(Qwen2VLImageProcessorPil.image_mean).view(1, 3, 1, 1)
+    deviation = torch.tensor(Qwen2VLImageProcessorPil.image_std).view(1, 3, 1, 1)
     return (images - mean) / deviation

@@ -22,8 +22,9 @@ from transformers import Qwen2VLForConditionalGeneration
 from rarl.data import Example
 from rarl.models.processor import ImageProcessor
 from rarl.models.vision import encode, patchify
+from rarl.pocket.checkpoints import Average, load_checkpoint, save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
-from rarl.pocket.vision_stage import MIRRORED_SOURCES, Average
+from rarl.pocket.vision_stage import MIRRORED_SOURCES
 from rarl.prompts import FORMS, Form, messages, target_text, user_text
 from rarl.response import Mode
 
@@ -53,6 +54,8 @@ class JointPhase:
         questions: questions asked about each of them.
         rate: peak learning rate of the language model.
         vision_rate: peak learning rate of the tower.
+        frozen_steps: first steps in which the tower stands still, since the gradients of a
+            language model that knows nothing would undo what it has learnt.
         answer_weight: weight of an answer token in the loss; a reasoning token weighs 1.
     """
 
@@ -62,7 +65,8 @@ class JointPhase:
     images: int = 24
     questions: int = 2
     rate: float = 1.5e-3
-    vision_rate: float = 4e-4
+    vision_rate: float = 3e-4
+    frozen_steps: int = 150
     answer_weight: float = 2.0
 
 
@@ -81,10 +85,14 @@ class Renderer:
     def ids(self, user: str, target: str, image_tokens: int) -> tuple[list[int], int]:
         """Token ids of prompt and completion, and the prompt's length."""
         if (user, target) not in self._cache:
-            prompt = self._processor.apply_chat_template(
-                messages(user), tokenize=False, add_generation_prompt=True
+            tokenizer = self._processor.tokenizer
+            prompt = tokenizer.apply_chat_template(
+                messages(user),
+                chat_template=self._processor.chat_template,
+                tokenize=False,
+                add_generation_prompt=True,
             )
-            encode_text = self._processor.tokenizer.encode
+            encode_text = tokenizer.encode
             self._cache[user, target] = (
                 encode_text(prompt, add_special_tokens=False),
                 encode_text(f"{target}<|im_end|>", add_special_tokens=False),
@@ -125,6 +133,7 @@ def train_joint(
         phase: see `JointPhase`.
         checkpoint: file written every `save_every` steps.
         seed: of sampling and augmentation.
+        save_every: steps between checkpoints.
     """
     if any(row.split != "train" for row in train):
         raise ValueError("the joint stage takes training rows alone")
@@ -139,20 +148,22 @@ def train_joint(
     language = [p for n, p in model.named_parameters() if not n.startswith("model.visual.")]
     optimizer = torch.optim.AdamW(
         [
-            {"params": [p for p in language if p.ndim > 1], "peak": phase.rate, "weight_decay": 0.1},
+            {
+                "params": [p for p in language if p.ndim > 1],
+                "peak": phase.rate,
+                "weight_decay": 0.1,
+            },
             {"params": [p for p in language if p.ndim <= 1], "peak": phase.rate, "weight_decay": 0},
             {"params": tower, "peak": phase.vision_rate, "weight_decay": 0.05},
         ],
         lr=1.0,
         betas=(0.9, 0.98),
+        fused=True,
     )
     average = Average(model, 0.995)
     done = 0
     if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.state, average.updates, done = state["average"], state["step"], state["step"]
+        done = load_checkpoint(checkpoint, model, optimizer, average)
         logger.info("resuming the joint stage at step %d of %d", done, phase.steps)
 
     model.train()
@@ -166,6 +177,7 @@ def train_joint(
         factor *= 0.5 * (1 + math.cos(math.pi * step / phase.steps)) + 0.01
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
+        visual.requires_grad_(step >= phase.frozen_steps)
         batch = sampler.draw(rng, phase.images, phase.questions)
         loss = _loss(model, renderer, store, batch, phase, patch, rng, generator)
         loss.backward()
@@ -178,15 +190,7 @@ def train_joint(
         bar.set_postfix(loss=f"{running:.3f}", refresh=False)
         if (step + 1) % save_every == 0 or step + 1 == phase.steps:
             tqdm.write(f"step {step + 1}: loss {running:.3f}")
-            saved = {
-                "weights": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average.state,
-                "step": step + 1,
-            }
-            partial = checkpoint.with_suffix(".part")
-            torch.save(saved, partial)
-            partial.replace(checkpoint)
+            save_checkpoint(checkpoint, model, optimizer, average, step + 1)
     bar.close()
     model.load_state_dict(average.state)
     model.eval()
@@ -255,10 +259,7 @@ def _loss(
         assert rows[0].image is not None
         by_size[store.size(rows[0].image.key)].append(rows)
 
-    features: list[Tensor] = []
-    ids: list[list[int]] = []
-    weights: list[list[float]] = []
-    grids: list[tuple[int, int, int]] = []
+    sequences: list[_Sequence] = []
     for (height, width), group in by_size.items():
         grid = height // patch, width // patch
         images = store.batch([rows[0].image.key for rows in group if rows[0].image])
@@ -267,31 +268,53 @@ def _loss(
         # On a CPU the fused kernel's bf16 backward is slower than plain products.
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
             merged = encode(model.model.visual, patchify(images, patch), grid)[1]
-        for rows, image_features in zip(group, merged, strict=True):
+        for rows, features in zip(group, merged, strict=True):
             for row in rows:
                 user, target = _asked(row, rng)
-                tokens, start = renderer.ids(user, target, len(image_features))
-                ids.append(tokens)
-                weights.append(renderer.weights(tokens, start, phase.answer_weight))
-                grids.append((1, *grid))
-                features.append(image_features)
+                ids, start = renderer.ids(user, target, len(features))
+                weights = renderer.weights(ids, start, phase.answer_weight)
+                sequences.append(_Sequence(ids, weights, (1, *grid), features))
 
-    longest = max(map(len, ids))
-    input_ids = torch.tensor([row + [renderer.pad] * (longest - len(row)) for row in ids])
-    weight = torch.tensor([row + [0.0] * (longest - len(row)) for row in weights])
-    attention = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
+    # Halves of like length: about a third of the tokens would otherwise be padding.
+    sequences.sort(key=lambda sequence: len(sequence.ids))
+    middle = len(sequences) // 2
+    halves = [half for half in (sequences[:middle], sequences[middle:]) if half]
+    summed = [_weighted_losses(model, renderer, half) for half in halves]
+    share = sum(sum(sequence.weights) for sequence in sequences)
+    return torch.stack(summed).sum() / share
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequence:
+    """One rendered row: token ids, loss weight of each, image grid (t, h, w) and features."""
+
+    ids: list[int]
+    weights: list[float]
+    grid: tuple[int, int, int]
+    features: Tensor
+
+
+def _weighted_losses(
+    model: Qwen2VLForConditionalGeneration, renderer: Renderer, sequences: list[_Sequence]
+) -> Tensor:
+    """Weighted sum of the completion tokens' losses."""
+    longest = max(len(sequence.ids) for sequence in sequences)
+    gaps = [longest - len(sequence.ids) for sequence in sequences]
+    padded = list(zip(sequences, gaps, strict=True))
+    input_ids = torch.tensor([row.ids + [renderer.pad] * gap for row, gap in padded])
+    weight = torch.tensor([row.weights + [0.0] * gap for row, gap in padded])
+    attention = torch.tensor([[1] * len(row.ids) + [0] * gap for row, gap in padded])
     is_image = input_ids == renderer.image
     positions, _ = model.model.get_rope_index(
         input_ids,
         mm_token_type_ids=is_image.int(),
-        image_grid_thw=torch.tensor(grids),
+        image_grid_thw=torch.tensor([row.grid for row in sequences]),
         attention_mask=attention,
     )
     with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
         embedded = model.get_input_embeddings()(input_ids)
-        embedded = embedded.masked_scatter(
-            is_image.unsqueeze(-1), torch.cat(features).to(embedded.dtype)
-        )
+        features = torch.cat([row.features for row in sequences])
+        embedded = embedded.masked_scatter(is_image.unsqueeze(-1), features.to(embedded.dtype))
         hidden = model.model.language_model(
             inputs_embeds=embedded,
             attention_mask=attention,
@@ -303,4 +326,4 @@ def _loss(
         scores = model.lm_head(hidden[:, :-1][predicts])
     targets, shares = input_ids[:, 1:][predicts], weight[:, 1:][predicts]
     losses = nn.functional.cross_entropy(scores.float(), targets, reduction="none")
-    return (losses * shares).sum() / shares.sum()
+    return (losses * shares).sum()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 from transformers import Qwen2VLForConditionalGeneration
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from rarl.data import Example, ImageRef
 from rarl.models.vision import encode, patchify
+from rarl.pocket.checkpoints import Average, load_checkpoint, save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ SOURCE_SHARES = {
 }
 # Left and right carry meaning in VQA-RAD's answers, not in these labels.
 MIRRORED_SOURCES = frozenset({"brain_tumor_mri", "busi_breast_us", "bccd_blood"})
+LABEL_SMOOTHING = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +96,6 @@ class LabelHead(nn.Module):
         return scores
 
 
-class Average:
-    """Exponential moving average of weights: what is evaluated and kept."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.state = {name: value.clone() for name, value in module.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Take one step towards the module's weights."""
-        self.updates += 1
-        decay = min(self.decay, self.updates / (self.updates + 10))
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
-            else:
-                self.state[name].copy_(value)
-
-
 def train_vision(
     model: Qwen2VLForConditionalGeneration,
     train: list[Labelled],
@@ -132,6 +114,7 @@ def train_vision(
         phases: resolutions in order; the learning rate falls over all of them together.
         checkpoint: file written every `evaluate_every` steps.
         seed: of sampling and augmentation.
+        evaluate_every: steps between looks at the validation rows, and between checkpoints.
 
     Returns:
         Validation accuracy by source, of the averaged weights.
@@ -147,34 +130,28 @@ def train_vision(
         [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
         lr=1.0,
         betas=(0.9, 0.98),
+        fused=True,
     )
     average = Average(both, 0.998)
     total = sum(phase.steps for phase in phases)
     done = 0
     if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        both.load_state_dict(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.state, average.updates, done = state["average"], state["step"], state["step"]
+        done = load_checkpoint(checkpoint, both, optimizer, average)
         logger.info("resuming the vision stage at step %d of %d", done, total)
 
     settings = Augmentation()
+    sampler = _Sampler(train)
     bar = tqdm(total=total, initial=done, desc="vision", unit="step", smoothing=0.05)
-    step = 0
+    figures: dict[str, float] = {}
+    end = 0
     for phase in phases:
-        if step + phase.steps <= done:
-            step += phase.steps
+        begin, end = end, end + phase.steps
+        if end <= done:
             continue
         store = ImageStore(
             (row.image for row in train), phase.pixels, phase.pixels, 2 * patch, square=True
         )
-        sampler = _Sampler(train, store, phase.batch)
-        while step < total and phase.steps > 0:
-            phase_end = sum(p.steps for p in phases[: phases.index(phase) + 1])
-            if step >= phase_end:
-                break
-            if step < done:
-                step = done
+        for step in range(max(begin, done), end):
             # One generator a step: a resumed run draws what an uninterrupted one would have.
             rng = random.Random(seed * 1_000_003 + step)
             generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -182,70 +159,55 @@ def train_vision(
             rate *= 0.5 * (1 + math.cos(math.pi * step / total)) + 0.01
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss_sum = 0.0
-            for rows in sampler.draw(rng):
-                images = store.batch([row.image.key for row in rows])
-                flip = torch.tensor([row.source in MIRRORED_SOURCES for row in rows])
-                images = augment(images, flip, settings, generator)
-                target = nn.functional.one_hot(
-                    torch.tensor([classes.index(row.label) for row in rows]), len(classes)
-                ).float()
-                images, target = _mix(images, target, generator)
-                target = target * 0.92 + 0.08 / len(classes)
-                grid = images.shape[2] // patch, images.shape[3] // patch
-                # On a CPU the fused kernel's bf16 backward is slower than plain products.
-                with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
-                    features = encode(visual, patchify(normalise(images), patch), grid)[1]
-                    scores = head(features)
-                loss = nn.functional.cross_entropy(scores.float(), target, reduction="sum")
-                loss = loss / phase.batch
-                loss.backward()
-                loss_sum += float(loss.detach())
+            rows = sampler.draw(rng, phase.batch)
+            flip = torch.tensor([row.source in MIRRORED_SOURCES for row in rows])
+            images = store.batch([row.image.key for row in rows])
+            images = augment(images, flip, settings, generator)
+            target = nn.functional.one_hot(
+                torch.tensor([classes.index(row.label) for row in rows]), len(classes)
+            ).float()
+            images, target = _mix(images, target, generator)
+            target = target * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(classes)
+            patches = patchify(normalise(images), patch)
+            # On a CPU the fused kernel's bf16 backward is slower than plain products.
+            with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+                scores = head(encode(visual, patches, _grid(images, patch))[1])
+            loss = nn.functional.cross_entropy(scores.float(), target)
+            loss.backward()
             nn.utils.clip_grad_norm_(both.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             average.update(both)
-            step += 1
             bar.update()
-            bar.set_postfix(loss=f"{loss_sum:.3f}", refresh=False)
-            if step % evaluate_every == 0 or step == total:
-                figures = _accuracy(both, average, validation, classes, phase.pixels, patch)
-                tqdm.write(f"step {step}: loss {loss_sum:.3f} {figures}")
-                saved = {
-                    "weights": both.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state,
-                    "step": step,
-                }
-                partial = checkpoint.with_suffix(".part")
-                torch.save(saved, partial)
-                partial.replace(checkpoint)
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            if (step + 1) % evaluate_every == 0 or step + 1 == total:
+                with average.applied_to(both):
+                    figures = _accuracy(visual, head, validation, classes, phase.pixels)
+                tqdm.write(f"step {step + 1}: loss {loss.item():.3f}, validation {figures}")
+                save_checkpoint(checkpoint, both, optimizer, average, step + 1)
     bar.close()
     both.load_state_dict(average.state)
-    return _accuracy(both, average, validation, classes, phases[-1].pixels, patch)
+    return figures
 
 
 class _Sampler:
-    """Draws batches by source shares, and by class within a source, grouped by image size."""
+    """Draws images by source shares, and by class within a source."""
 
-    def __init__(self, rows: list[Labelled], store: ImageStore, batch: int) -> None:
-        self._store = store
-        self._batch = batch
+    def __init__(self, rows: list[Labelled]) -> None:
         self._pools: dict[str, dict[str, list[Labelled]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:
             self._pools[row.source][row.label].append(row)
 
-    def draw(self, rng: random.Random) -> list[list[Labelled]]:
+    def draw(self, rng: random.Random, count: int) -> list[Labelled]:
         sources = list(self._pools)
         shares = [SOURCE_SHARES[source] for source in sources]
-        by_size: dict[tuple[int, int], list[Labelled]] = defaultdict(list)
-        for source in rng.choices(sources, shares, k=self._batch):
+        rows = []
+        for source in rng.choices(sources, shares, k=count):
             pools = self._pools[source]
             # The square root of a class's size: rare classes more often, but not equally.
             weights = [math.sqrt(len(pool)) for pool in pools.values()]
-            row = rng.choice(rng.choices(list(pools.values()), weights)[0])
-            by_size[self._store.size(row.image.key)].append(row)
-        return list(by_size.values())
+            rows.append(rng.choice(rng.choices(list(pools.values()), weights)[0]))
+        return rows
 
 
 def _mix(images: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -262,30 +224,24 @@ def _mix(images: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Te
 
 @torch.no_grad()
 def _accuracy(
-    both: nn.ModuleDict,
-    average: Average,
+    visual: Qwen2VisionTransformerPretrainedModel,
+    head: LabelHead,
     rows: list[Labelled],
     classes: list[str],
     pixels: int,
-    patch: int,
 ) -> dict[str, float]:
-    """Accuracy by source of the averaged weights; the training weights are put back."""
-    current = {name: value.clone() for name, value in both.state_dict().items()}
-    both.load_state_dict(average.state)
-    both.eval()
+    """Accuracy by source of a tower and its head, both set to evaluation."""
+    patch = visual.config.patch_size
     store = ImageStore((row.image for row in rows), pixels, pixels, 2 * patch, square=True)
-    by_size: dict[tuple[int, int], list[Labelled]] = defaultdict(list)
-    for row in rows:
-        by_size[store.size(row.image.key)].append(row)
     right: dict[str, list[bool]] = defaultdict(list)
-    for (height, width), group in by_size.items():
-        images = normalise(store.batch([row.image.key for row in group]))
-        features = encode(
-            both["visual"], patchify(images, patch), (height // patch, width // patch)
-        )[1]
-        chosen = both["head"](features).argmax(-1).tolist()
-        for row, index in zip(group, chosen, strict=True):
-            right[row.source].append(classes[index] == row.label)
-    both.load_state_dict(current)
-    both.train()
+    for start in range(0, len(rows), 64):
+        some = rows[start : start + 64]
+        images = normalise(store.batch([row.image.key for row in some]))
+        features = encode(visual, patchify(images, patch), _grid(images, patch))[1]
+        for row, chosen in zip(some, head(features).argmax(-1).tolist(), strict=True):
+            right[row.source].append(classes[chosen] == row.label)
     return {source: round(sum(marks) / len(marks), 3) for source, marks in sorted(right.items())}
+
+
+def _grid(images: Tensor, patch: int) -> tuple[int, int]:
+    return images.shape[2] // patch, images.shape[3] // patch

@@ -1,1 +1,7 @@
+"""Rewards for GRPO: pure functions from lists to lists, in the form that TRL calls."""
 
+from rarl.rewards.accuracy import accuracy_reward
+from rarl.rewards.form import format_reward
+from rarl.rewards.reasoning import reasoning_reward
+
+__all__ = ["accuracy_reward", "format_reward", "reasoning_reward"]

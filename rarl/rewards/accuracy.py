@@ -1,0 +1,77 @@
+"""The accuracy reward of RARL (arXiv 2506.06600): the answer block against the short answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rarl.response import parse_response
+from rarl.rewards.completions import Completion, completion_text
+from rarl.rewards.text import exact_match, token_f1, tokens
+
+_LIST = re.compile(r"[,;/|\n]|\b(?:or|and|versus|vs|maybe|perhaps|possibly|alternatively)\b", re.I)
+_NEGATIONS = frozenset({"no", "not", "none", "without", "negative", "absent", "never"})
+_SIDES = frozenset({"left", "right"})
+_BOTH = frozenset({"both", "bilateral", "bilaterally"})
+
+
+def alternatives(answer: str) -> int:
+    """How many answers an answer lists, at least one.
+
+    >>> alternatives("pneumonia, effusion or edema"), alternatives("pleural effusion")
+    (3, 1)
+    """
+    return max(1, sum(1 for part in _LIST.split(answer) if tokens(part)))
+
+
+def score_answer(answer: str, reference: str, kind: str) -> float:
+    """Credit for one answer, in [0, 1].
+
+    Closed questions take a match or nothing. Open ones take the overlap of words, but none for
+    the opposite (a finding denied, the other side), and an answer that lists n alternatives
+    where the reference names one earns at most 1/n: listing diagnoses is a weakness that the
+    paper shows.
+
+    >>> score_answer("Yes.", "yes", "closed"), score_answer("yes or no", "yes", "closed")
+    (1.0, 0.0)
+    >>> score_answer("right lung", "left lung", "open")
+    0.0
+    >>> score_answer("glioma, meningioma or pituitary tumor", "glioma", "open") <= 1 / 3
+    True
+    """
+    if exact_match(answer, reference):
+        return 1.0
+    if kind == "closed":
+        return 0.0
+    said, wanted = set(tokens(answer)), set(tokens(reference))
+    if bool(said & _NEGATIONS) != bool(wanted & _NEGATIONS):
+        return 0.0
+    said_sides, wanted_sides = _sides(said), _sides(wanted)
+    if said_sides and wanted_sides and not said_sides & wanted_sides:
+        return 0.0
+    return min(token_f1(answer, reference), alternatives(reference) / alternatives(answer))
+
+
+def accuracy_reward(
+    prompts: Sequence[object],
+    completions: Sequence[Completion],
+    answer: Sequence[str],
+    kind: Sequence[str],
+    **columns: object,
+) -> list[float]:
+    """Credit for each completion's answer block; 0 where no answer is marked or it is cut off.
+
+    >>> texts = ["<think>Clear.</think><answer>no</answer>", "<think>no</think>", "no"]
+    >>> accuracy_reward([""] * 3, texts, answer=["no"] * 3, kind=["closed"] * 3)
+    [1.0, 0.0, 0.0]
+    """
+    rewards = []
+    for completion, reference, what in zip(completions, answer, kind, strict=True):
+        response = parse_response(completion_text(completion))
+        unmarked = {"no-answer", "unclosed-answer", "repeated-block"} & set(response.problems)
+        rewards.append(0.0 if unmarked else score_answer(response.answer, reference, what))
+    return rewards
+
+
+def _sides(words: set[str]) -> frozenset[str]:
+    return _SIDES if words & _BOTH else _SIDES & words

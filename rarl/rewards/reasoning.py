@@ -1,0 +1,466 @@
+"""The reasoning reward of RARL (arXiv 2506.06600): the think block against what is known.
+
+The paper rewards reasoning that fits a ground-truth explanation. Here it is read as statements
+and compared with the annotated facts of the image: which facts it states, which it contradicts,
+and whether it leads to the answer that follows it. Statements that no annotation speaks of count
+neither way, and length counts for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rarl.response import Mode, parse_response
+from rarl.rewards.completions import Completion, completion_text
+from rarl.rewards.text import normalise, tokens
+
+# A conclusion that the reasoning denies halves the reward, however good the reasoning is.
+_DISAGREEMENT = 0.5
+# What kind of image it is, every arm knows: alone it must not pay for a wrong finding.
+_KIND_OF_IMAGE = frozenset({"modality", "organ", "plane"})
+_KIND_WEIGHT = 0.25
+_RUN = 6
+_RUN_TIMES = 4
+
+_NEGATIONS = frozenset(
+    "no not none without absent negative denies never nor neither cannot isn aren doesn".split()
+)
+_STOPWORDS = frozenset(
+    "is are was were be been am do does did has have had can could would should will may might this"
+    " that these those there here it its of in on at to for from by with as and or if any some such"
+    " you your we i he she they their his her patient s t what which who where when why how"
+    " show shows shown showing see seen visible present image picture scan film view plane evidence"
+    " sign signs identified noted visualized visualize evaluate most likely located demonstrate"
+    " demonstrates appear appears yes abnormality slice section".split()
+)
+_MODALITIES = frozenset({"xray", "ct", "mri", "ultrasound", "microscopy"})
+_ORGANS = {
+    "brain": "brain",
+    "head": "brain",
+    "chest": "chest",
+    "thorax": "chest",
+    "abdomen": "abdomen",
+    "breast": "breast",
+    "blood": "blood",
+}
+_PLANES = frozenset({"axial", "coronal", "sagittal"})
+_VIEWS = frozenset({"pa", "ap", "lateral"})
+_VIEW_WORDS = frozenset({"plane", "view", "projection", "film", "xray"})
+# Words that leave a sentence about the kind of image, not about something in it.
+_KIND_WORDS = _MODALITIES | _ORGANS.keys() | _PLANES | _VIEWS | {"smear", "light"}
+_SIDES = frozenset({"left", "right"})
+_BOTH = frozenset({"both", "bilateral", "bilaterally"})
+# Of these a finding is one at most, and each is one of its kind.
+_EXCLUSIVE = (frozenset({"glioma", "meningioma", "pituitary"}), frozenset({"benign", "malignant"}))
+_IS_A = {"glioma": "tumor", "meningioma": "tumor", "pituitary": "tumor"}
+
+_SENTENCE = re.compile(r"(?<=[.!;])\s+|\n+|(?<=\w)[.!;]+$")
+_CLAUSE = re.compile(r"[,;:]|\b(?:but|however|although|while|whereas|though)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What one sentence says, as words.
+
+    Attributes:
+        said: words that carry meaning, affirmed or denied.
+        denied: those of them that stand under a negation.
+        frame: of a question with its reply, the words of the question; else empty.
+        reply: of a question with its reply other than yes or no, the words of the reply.
+        about_kind: whether the sentence speaks of the image as such ("an MRI of the brain").
+        view: whether plane or view is spoken of.
+    """
+
+    said: frozenset[str]
+    denied: frozenset[str]
+    frame: frozenset[str]
+    reply: frozenset[str]
+    about_kind: bool
+    view: bool
+
+    @property
+    def affirmed(self) -> frozenset[str]:
+        """Words that the sentence says are so."""
+        return self.said - self.denied
+
+    def denies(self, words: frozenset[str]) -> bool:
+        """Whether what these words name is denied."""
+        return bool(words & self.denied)
+
+
+def read_statements(text: str) -> tuple[Statement, ...]:
+    """The statements of a text; a question without a reply states nothing.
+
+    >>> first, second = read_statements("There is no pleural effusion. Is the heart enlarged? Yes.")
+    >>> sorted(first.denied), sorted(second.affirmed)
+    (['effusion', 'pleural'], ['enlarged', 'heart'])
+    >>> read_statements("Is the heart enlarged?")
+    ()
+    """
+    return tuple(
+        statement
+        for sentence in _SENTENCE.split(text)
+        if sentence and (statement := _read(sentence)) is not None
+    )
+
+
+def reasoning_score(
+    reasoning: str, answer: str, question: str, facts: str, explanation: str
+) -> float:
+    """How well reasoning fits what is known of its image, in [0, 1].
+
+    Precision is the share of facts stated among those stated or contradicted; recall is over the
+    facts that the explanation states. Modality, organ and plane weigh a quarter of a finding. The
+    harmonic mean is halved where the reasoning denies its own answer.
+
+    Args:
+        reasoning: the think block.
+        answer: the answer block that goes with it.
+        question: as asked.
+        facts: JSON list of objects with kind, value, present and statement.
+        explanation: the reference explanation, or "" where there is none.
+
+    >>> chest = dict(kind="organ", value="chest", present=True, statement="It shows the chest.")
+    >>> clear = "There is no pleural effusion."
+    >>> denied = dict(kind="finding", value="pleural effusion", present=False, statement=clear)
+    >>> known = dict(
+    ...     question="Is there a pleural effusion?",
+    ...     facts=json.dumps([chest, denied]),
+    ...     explanation=f"It shows the chest. {clear}",
+    ... )
+    >>> reasoning_score("This is the chest without pleural effusion.", "no", **known)
+    1.0
+    >>> reasoning_score("There is a pleural effusion.", "yes", **known)
+    0.0
+    >>> reasoning_score("It shows the chest. There is no pleural effusion.", "yes", **known)
+    0.5
+    """
+    if not tokens(reasoning) or repeats(reasoning):
+        return 0.0
+    asked = normalise(question)
+    statements = tuple(
+        statement
+        for sentence in _SENTENCE.split(reasoning)
+        if sentence and normalise(sentence) != asked and (statement := _read(sentence)) is not None
+    )
+    if not statements:
+        return 0.0
+    known = _known(facts, explanation)
+    stated, against = _compare(statements, known.facts)
+    if known.relevant:
+        if not stated:
+            return 0.0
+        told = known.weight(stated)
+        precision = told / (told + sum(_weight(kind) for kind, _ in against))
+        recall = known.weight(stated & known.relevant) / known.weight(known.relevant)
+        fit = 2 * precision * recall / (precision + recall) if recall else 0.0
+    else:
+        fit = _overlap(statements, known.explained)
+    return fit * (_DISAGREEMENT if _disagrees(statements, question, answer) else 1.0)
+
+
+def reasoning_reward(
+    prompts: Sequence[object],
+    completions: Sequence[Completion],
+    question: Sequence[str],
+    explanation: Sequence[str],
+    facts: Sequence[str],
+    mode: Sequence[Mode],
+    **columns: object,
+) -> list[float | None]:
+    """`reasoning_score` of each completion; 0 where reasoning is missing, empty or cut off.
+
+    None, which TRL leaves out of the sum, for the mode that asks for no reasoning.
+
+    >>> fact = '[{"kind":"organ","value":"brain","present":true,"statement":"It shows the brain."}]'
+    >>> known = dict(question=["?"], explanation=["It shows the brain."], facts=[fact])
+    >>> reasoning_reward([""], ["<think>The brain.</think><answer>yes</answer>"],
+    ...     mode=["reason"], **known)
+    [1.0]
+    >>> reasoning_reward([""], ["<think></think><answer>yes</answer>"], mode=["reason"], **known)
+    [0.0]
+    >>> reasoning_reward([""], ["<answer>yes</answer>"], mode=["answer"], **known)
+    [None]
+    """
+    rewards: list[float | None] = []
+    for completion, asked, explained, stated, how in zip(
+        completions, question, explanation, facts, mode, strict=True
+    ):
+        if how == "answer":
+            rewards.append(None)
+            continue
+        response = parse_response(completion_text(completion), how)
+        broken = {"no-think", "unclosed-think", "nested-block", "repeated-block"}
+        if broken & set(response.problems):
+            rewards.append(0.0)
+            continue
+        answer = "" if "no-answer" in response.problems else response.answer
+        rewards.append(reasoning_score(response.reasoning, answer, asked, stated, explained))
+    return rewards
+
+
+def repeats(text: str) -> bool:
+    """Whether a sentence comes twice, or a run of six words four times.
+
+    >>> repeats("The lungs are clear. The lungs are clear."), repeats("Clear lungs. Normal heart.")
+    (True, False)
+    """
+    sentences = [normalise(sentence) for sentence in _SENTENCE.split(text)]
+    told = [sentence for sentence in sentences if sentence]
+    if len(set(told)) < len(told):
+        return True
+    words = tokens(text)
+    runs = Counter(tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1))
+    return any(times >= _RUN_TIMES for times in runs.values())
+
+
+# A kind of fact and the words that were stated wrongly.
+_Contradiction = tuple[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    kind: str
+    present: bool
+    value: frozenset[str]
+    frame: frozenset[str]
+    derived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Facts of an image; those that the explanation states; the explanation itself."""
+
+    facts: tuple[_Fact, ...]
+    relevant: frozenset[int]
+    explained: frozenset[str]
+
+    def weight(self, chosen: Iterable[int]) -> float:
+        return sum(_weight(self.facts[index].kind) for index in chosen)
+
+
+def _weight(kind: str) -> float:
+    return _KIND_WEIGHT if kind in _KIND_OF_IMAGE else 1.0
+
+
+@lru_cache(maxsize=4096)
+def _known(facts: str, explanation: str) -> _Known:
+    read: dict[_Fact, None] = {}
+    for fact in json.loads(facts) if facts else []:
+        value = _words(fact["value"])
+        if fact["kind"] == "organ":
+            value = frozenset({_ORGANS.get(fact["value"], fact["value"])})
+        elif fact["kind"] == "modality":
+            value = frozenset({"microscopy" if "microscopy" in value else normalise(fact["value"])})
+        if not value:
+            continue
+        frame = _words(fact["statement"]) - value
+        read[_Fact(fact["kind"], fact["present"], value, frame, False)] = None
+        if fact["kind"] == "finding" and fact["present"]:
+            # A glioma is a tumor, a benign lesion a lesion: denying that contradicts the fact.
+            for kind in {_IS_A.get(word, "") for word in value} | (value & {"lesion", "tumor"}):
+                if kind and {kind} != value:
+                    read[_Fact("finding", True, frozenset({kind}), frozenset(), True)] = None
+    known = tuple(read)
+    statements = read_statements(explanation)
+    stated, _ = _compare(statements, known)
+    said = frozenset(word for statement in statements for word in statement.said)
+    return _Known(known, stated, said)
+
+
+def _words(text: str) -> frozenset[str]:
+    """Words that carry meaning, in the singular."""
+    return frozenset(
+        _singular(word) for word in tokens(text) if word not in _STOPWORDS | _NEGATIONS
+    )
+
+
+def _singular(word: str) -> str:
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "is", "us")):
+        return word[:-1]
+    return word
+
+
+def _read(sentence: str) -> Statement | None:
+    question, mark, reply = sentence.rpartition("?")
+    if mark:
+        answered = tokens(reply)
+        if not answered:
+            return None
+        frame, told = _words(question), _words(reply)
+        if answered[0] in {"yes", "no"}:
+            said = frame | told
+            return _statement(said, said if answered[0] == "no" else frozenset(), sentence, frame)
+        denied = told if _NEGATIONS & set(answered) else frozenset[str]()
+        return _statement(frame | told, denied, sentence, frame, told)
+    words, under_no = set[str](), set[str]()
+    for clause in _CLAUSE.split(sentence):
+        under = False
+        for word in tokens(clause):
+            if word in _NEGATIONS:
+                under = True
+            elif word not in _STOPWORDS:
+                words.add(_singular(word))
+                if under:
+                    under_no.add(_singular(word))
+    return _statement(frozenset(words), frozenset(under_no), sentence) if words else None
+
+
+def _statement(
+    said: frozenset[str],
+    denied: frozenset[str],
+    sentence: str,
+    frame: frozenset[str] = frozenset(),
+    reply: frozenset[str] = frozenset(),
+) -> Statement:
+    kinds = frozenset(_IS_A[word] for word in said - denied if word in _IS_A)
+    return Statement(
+        said=said | kinds,
+        denied=denied,
+        frame=frame,
+        reply=reply,
+        about_kind=len(said - _KIND_WORDS) <= 1,
+        view=bool(said & _PLANES) or bool(_VIEW_WORDS & set(tokens(sentence))),
+    )
+
+
+def _compare(
+    statements: Iterable[Statement], facts: Sequence[_Fact]
+) -> tuple[frozenset[int], set[_Contradiction]]:
+    """Which facts are stated, and what is contradicted."""
+    stated: set[int] = set()
+    against: set[_Contradiction] = set()
+    for statement in statements:
+        here = _stated_findings(statement, facts, against)
+        for index, fact in enumerate(facts):
+            if fact.kind != "finding" and _states(statement, fact):
+                here.add(index)
+        told = frozenset(word for index in here for word in facts[index].value | facts[index].frame)
+        against |= _contradictions(statement, facts, told, bool(here))
+        stated |= here
+    return frozenset(index for index in stated if not facts[index].derived), against
+
+
+def _stated_findings(
+    statement: Statement, facts: Sequence[_Fact], against: set[_Contradiction]
+) -> set[int]:
+    """Findings stated as annotated; those stated the other way go to `against`.
+
+    Annotators differ ("no fracture", "fracture of the left rib"): the most specific fact that a
+    statement speaks of decides, and where such facts disagree, none does.
+    """
+    spoken = [
+        index
+        for index, fact in enumerate(facts)
+        if fact.kind == "finding" and fact.value <= statement.said
+    ]
+    stated: set[int] = set()
+    wrong: set[int] = set()
+    for index in spoken:
+        fact = facts[index]
+        if any(fact.value < facts[other].value for other in spoken):
+            continue
+        (stated if statement.denies(fact.value) != fact.present else wrong).add(index)
+    if not stated:
+        against |= {("finding", facts[index].value) for index in wrong}
+    return stated
+
+
+def _states(statement: Statement, fact: _Fact) -> bool:
+    if fact.kind == "modality":
+        return fact.value <= statement.affirmed
+    if fact.kind == "organ":
+        return any(_ORGANS.get(word) in fact.value for word in statement.affirmed)
+    if fact.kind == "plane":
+        return statement.view and fact.value <= statement.affirmed
+    if not fact.value <= statement.affirmed:
+        return False
+    # The same words about something else state another thing.
+    return 2 * len(fact.frame & statement.said) >= len(fact.frame)
+
+
+def _contradictions(
+    statement: Statement, facts: Sequence[_Fact], told: frozenset[str], fits: bool
+) -> set[_Contradiction]:
+    """Values stated where annotations give others; words that a stated fact explains are left."""
+    found: set[_Contradiction] = set()
+    values: dict[str, set[str]] = {}
+    for fact in facts:
+        values.setdefault(fact.kind, set()).update(fact.value if fact.present else ())
+    affirmed = statement.affirmed
+    if "modality" in values:
+        stray = (affirmed & _MODALITIES) - values["modality"] - told
+        found |= {("modality", frozenset({word})) for word in stray}
+    if "organ" in values and statement.about_kind:
+        organs = {_ORGANS[word] for word in affirmed & _ORGANS.keys()}
+        found |= {("organ", frozenset({word})) for word in organs - values["organ"] - told}
+    if "plane" in values and statement.view:
+        planes = affirmed & (_PLANES | _VIEWS)
+        found |= {("plane", frozenset({word})) for word in planes - values["plane"] - told}
+    for group in _EXCLUSIVE:
+        if group & values.get("finding", set()):
+            stray = (affirmed & group) - values["finding"]
+            found |= {("finding", frozenset({word})) for word in stray}
+    if fits:
+        return found
+    sides, numbers = _sides(affirmed), {word for word in affirmed if word.isdigit()}
+    for fact in facts:
+        if not fact.present or fact.derived:
+            continue
+        subject = (fact.frame if fact.kind != "finding" else fact.value) - _SIDES - _BOTH
+        if not subject or 2 * len(subject & statement.said) < len(subject):
+            continue
+        wanted = _sides(fact.value)
+        if sides and wanted and not sides & wanted:
+            found.add(("side", fact.value))
+        if fact.kind == "count" and numbers and not numbers & fact.value:
+            found.add(("count", fact.value))
+        if statement.reply and statement.frame == fact.frame and not statement.reply & fact.value:
+            found.add(("other", fact.value))
+    return found
+
+
+def _disagrees(statements: Sequence[Statement], question: str, answer: str) -> bool:
+    """Whether the reasoning denies the answer that goes with it."""
+    asked, said = _words(question), _words(answer)
+    asked_denied = bool(_NEGATIONS & set(tokens(question.lower().replace("yes/no", ""))))
+    asked |= {_IS_A[word] for word in asked if word in _IS_A}
+    replied = tokens(answer)
+    if not replied:
+        return False
+    if replied[0] in {"yes", "no"} and not said:
+        about = [item for item in statements if asked and 2 * len(item.said & asked) >= len(asked)]
+        if not about:
+            return False
+        return about[-1].denies(asked) == ((replied[0] == "yes") != asked_denied)
+    if not said:
+        return False
+    denied = bool(_NEGATIONS & set(replied))
+    about = [item for item in statements if said <= item.said]
+    if about:
+        return all(item.denies(said) != denied for item in about)
+    last = statements[-1]
+    if last.reply and last.frame == asked and not last.reply & said:
+        return True
+    groups = (*_EXCLUSIVE, _MODALITIES, _SIDES)
+    affirmed = frozenset(word for item in statements for word in item.affirmed)
+    return any(
+        said & group and affirmed & group and not affirmed & said & group for group in groups
+    )
+
+
+def _sides(words: Iterable[str]) -> frozenset[str]:
+    found = frozenset(words)
+    return _SIDES if found & _BOTH else _SIDES & found
+
+
+def _overlap(statements: Sequence[Statement], explained: frozenset[str]) -> float:
+    """Where no fact is annotated: overlap of words with the explanation."""
+    said = frozenset(word for statement in statements for word in statement.said)
+    shared = len(said & explained)
+    return 2 * shared / (len(said) + len(explained)) if shared else 0.0

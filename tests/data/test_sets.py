@@ -1,0 +1,154 @@
+"""Counts, splits and licences of the sets at hand, and what happens where they are not."""
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from rarl.data.example import SPLITS, Example
+from rarl.data.leakage import shared
+from rarl.data.sets import LOCAL, NAMES, at_hand, load_examples, load_set, place
+from rarl.data.vqa_rad import normalised_question
+from rarl.errors import DataError
+
+# Sets that any model shipped by this project may train on.
+TRAINABLE = ("vqa_rad", "vqa_rad_basics", "brain_tumor_mri", "busi_breast_us", "bccd_blood")
+
+Sets = dict[str, list[Example]]
+
+
+def key_of(row: Example) -> str:
+    assert row.image is not None
+    return row.image.key
+
+
+def images_by_split(rows: list[Example]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        found[row.split].add(key_of(row))
+    return found
+
+
+def test_the_official_test_of_vqa_rad_is_complete(local_sets: Sets) -> None:
+    test = [row for row in local_sets["vqa_rad"] if row.split == "test"]
+    assert Counter(row.kind for row in test) == {"closed": 272, "open": 179}
+
+
+def test_no_pair_of_the_official_test_is_trained_on(local_sets: Sets) -> None:
+    pairs = defaultdict(set)
+    for row in local_sets["vqa_rad"]:
+        held = "test" if row.split == "test" else "other"
+        pairs[held].add((key_of(row), normalised_question(row.question)))
+    assert pairs["test"] and not pairs["test"] & pairs["other"]
+
+
+def test_image_disjoint_images_train_nothing(local_sets: Sets) -> None:
+    images = images_by_split(local_sets["vqa_rad"])
+    assert len(images["image-disjoint"]) == 63
+    trained = {
+        key_of(row)
+        for name in TRAINABLE
+        for row in local_sets[name]
+        if row.split in {"train", "validation"}
+    }
+    assert not images["image-disjoint"] & (trained | images["test"])
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINABLE if name != "vqa_rad"])
+def test_an_image_belongs_to_one_split(local_sets: Sets, name: str) -> None:
+    images = images_by_split(local_sets[name])
+    assert sum(map(len, images.values())) == len(set().union(*images.values()))
+
+
+@pytest.mark.xfail(strict=True, reason="images of test questions without a held split train it")
+def test_basics_leave_out_images_of_test_questions(local_sets: Sets) -> None:
+    tested = images_by_split(local_sets["vqa_rad"])["test"]
+    assert not tested & {key_of(row) for row in local_sets["vqa_rad_basics"]}
+
+
+def test_near_duplicates_in_busi_never_straddle_a_split(local_sets: Sets) -> None:
+    assert shared(local_sets["busi_breast_us"]).overlaps == ()
+
+
+def test_image_disjoint_has_no_near_duplicate_in_training(local_sets: Sets) -> None:
+    rows = [row for row in local_sets["vqa_rad"] if row.split in {"train", "image-disjoint"}]
+    assert shared(rows).overlaps == ()
+
+
+@pytest.mark.parametrize(("name", "images"), [("covid_chestxray", 353), ("vqa_med_2019_mini", 12)])
+def test_unseen_sets_are_unseen_throughout(local_sets: Sets, name: str, images: int) -> None:
+    found = images_by_split(local_sets[name])
+    assert {split: len(keys) for split, keys in found.items()} == {"unseen": images}
+
+
+def test_slake_without_images_keeps_the_official_splits(local_sets: Sets) -> None:
+    # 4919 training questions are published; one has no answer.
+    rows = local_sets["slake"]
+    counts = Counter(row.split for row in rows)
+    assert counts == {"train": 4918, "validation": 1053, "test": 1061}
+    assert Counter(row.kind for row in rows if row.split == "test") == {"closed": 416, "open": 645}
+    assert all(row.image is None and row.explanation is None and not row.facts for row in rows)
+
+
+def test_trained_rows_are_under_permissive_licences(local_sets: Sets) -> None:
+    licences = {
+        row.licence for name in TRAINABLE for row in local_sets[name] if row.split == "train"
+    }
+    assert licences <= {"CC0-1.0", "CC-BY-4.0", "MIT"}
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_rows_are_well_formed(local_sets: Sets, name: str) -> None:
+    rows = local_sets[name]
+    assert len({row.id for row in rows}) == len(rows)
+    for row in rows:
+        assert row.id.startswith(f"{row.source}/") and row.source == name
+        assert row.question == row.question.strip() and row.question
+        assert row.answer == row.answer.strip().lower() and row.answer
+        assert row.split in SPLITS and row.kind in {"closed", "open"} and row.licence
+        assert row.kind == "closed" or row.answer not in {"yes", "no"} or row.source == "vqa_rad"
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_every_image_is_there(local_sets: Sets, name: str) -> None:
+    refs = {row.image.key: row.image for row in local_sets[name] if row.image}
+    assert all(ref.path is not None and ref.path.is_file() for ref in refs.values())
+
+
+def test_what_is_not_at_hand_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RARL_DATA", str(tmp_path))
+    assert at_hand() == []
+    with pytest.raises(DataError, match="set RARL_DATA to the folder that holds vqa_rad;"):
+        load_set("vqa_rad_basics")
+    with pytest.raises(DataError, match="no data set 'rad'; choose from vqa_rad, "):
+        load_set("rad")
+    with pytest.raises(DataError, match="which is not a folder"):
+        monkeypatch.setenv("RARL_DATA", str(tmp_path / "none"))
+        place("slake")
+
+
+def test_a_broken_local_copy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RARL_DATA", str(tmp_path))
+    folder = tmp_path / "slake_qa_text_only"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"has no qa\.jsonl; fetch the set again"):
+        load_set("slake")
+    (folder / "qa.jsonl").write_text("{}\n{broken\n")
+    with pytest.raises(DataError, match="line 2: not JSON"):
+        load_set("slake")
+    (folder / "qa.jsonl").write_text("")
+    with pytest.raises(DataError, match="slake holds no row"):
+        load_set("slake")
+    (folder / "qa.jsonl").write_text(json.dumps({"split": "dev"}) + "\n")
+    with pytest.raises(DataError, match="a row of split 'dev'"):
+        load_set("slake")
+
+
+def test_splits_that_hold_nothing_are_said(local_sets: Sets) -> None:
+    with pytest.raises(DataError, match="covid_chestxray hold no row of split train"):
+        load_examples(["covid_chestxray"], ["train"])
+
+
+def test_names_are_local_and_hub_sets() -> None:
+    assert set(NAMES) == {*LOCAL, "path_vqa", "vqa_med_2019"}

@@ -1,0 +1,143 @@
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rarl.evaluation.metrics import ALL_GROUP, BASICS_GROUP, differences, figures, groups, to_frame
+from rarl.evaluation.rows import Row
+from rarl.evaluation.tables import as_text, figure_table, percent
+
+ROW = Row(
+    id="vqa_rad/1", source="vqa_rad", split="test", category="PRES", kind="closed",
+    modality="ct", organ="chest", image="a", condition="scan", arm="sft", mode="reason",
+    question="?", reference="no", text="", reasoning="", answer="no", problems=(), exact=True,
+    f1=1.0, tokens=3, seconds=0.1, model="m", model_revision="b" * 12, revision="s" * 12,
+    prompt="p" * 12, seed=0,
+)  # fmt: skip
+
+
+def rows() -> list[Row]:
+    """Four VQA-RAD questions, a label and a modality, for sft and rarl."""
+    wrong = {"exact": False, "f1": 0.0, "answer": "yes"}
+    asked = [
+        replace(ROW, image="b", id="vqa_rad/2", **wrong),  # type: ignore[arg-type]
+        ROW,
+        replace(ROW, image="b", id="vqa_rad/3", kind="open", f1=0.5, exact=False, answer="left"),
+        replace(ROW, image="c", id="vqa_rad/4"),
+        replace(ROW, image="d", id="busi/1", source="busi", category="label", answer="benign"),
+        replace(ROW, image="d", id="busi/2", source="busi", category="modality", kind="open"),
+        replace(ROW, image="a", id="basics/1", source="basics", category="organ", kind="open"),
+        replace(ROW, image="e", id="busi/3", source="busi", split="train", category="organ"),
+    ]
+    rarl = [replace(row, arm="rarl", revision="r" * 12) for row in asked]
+    rarl[0] = replace(rarl[0], exact=True, f1=1.0, answer="no", problems=("no-think",))
+    return asked + rarl
+
+
+def test_groups_tell_kinds_and_tasks_apart() -> None:
+    frame = to_frame(rows())
+    found = {name: int(mask.sum()) for name, mask in groups(frame).items()}
+    assert found == {
+        "vqa_rad test closed": 6,
+        "vqa_rad test open": 2,
+        "vqa_rad test overall": 8,
+        "busi test label": 2,
+        BASICS_GROUP: 4,  # the organ of a training row is not held out
+        ALL_GROUP: 16,
+    }
+
+
+def test_figures_by_hand() -> None:
+    found = {(one.group, one.arm, one.metric): one for one in figures(rows())}
+    closed = found["vqa_rad test closed", "sft", "exact"]
+    assert closed.value == pytest.approx(2 / 3)
+    assert (closed.n, closed.images, closed.seed) == (3, 3, 0)
+    assert (closed.revision, closed.model_revision) == ("s" * 12, "b" * 12)
+    assert found["vqa_rad test open", "sft", "f1"].value == 0.5
+    assert found["vqa_rad test open", "sft", "f1"].low is None
+    assert found["vqa_rad test overall", "sft", "exact"].value == 0.5
+    assert found[BASICS_GROUP, "sft", "exact"].n == 2
+    assert found[ALL_GROUP, "sft", "well_formed"].value == 1
+    assert found[ALL_GROUP, "rarl", "well_formed"].value == pytest.approx(7 / 8)
+    assert (ALL_GROUP, "sft", "exact") not in found
+
+
+def test_differences_pair_the_same_rows() -> None:
+    blank = [
+        replace(row, condition="blank", exact=False)
+        for row in rows()
+        if row.source == "vqa_rad" and row.kind == "closed"
+    ]
+    found = {(one.group, one.first, one.second): one for one in differences(rows() + blank)}
+    arms = found["vqa_rad test closed", "rarl scan", "sft scan"]
+    assert arms.value == pytest.approx(1 / 3)
+    assert (arms.n, arms.only_first, arms.only_second, arms.p) == (3, 1, 0, 1.0)
+    assert arms.revisions == ("r" * 12, "s" * 12)
+    assert arms.changed == pytest.approx(1 / 3)
+    assert found[ALL_GROUP, "rarl scan", "sft scan"].changed == pytest.approx(1 / 8)
+    image = found["vqa_rad test closed", "sft scan", "sft blank"]
+    assert (image.n, image.value) == (3, pytest.approx(2 / 3))
+    # Open questions were not asked about blank pictures, so "overall" has no blank rate.
+    assert ("vqa_rad test overall", "sft scan", "sft blank") not in found
+    blanks = {one.group for one in figures(rows() + blank) if one.condition == "blank"}
+    assert blanks == {"vqa_rad test closed"}
+
+
+def test_tables() -> None:
+    assert percent(0.5, 0.25, 0.75) == "50.0 [25.0, 75.0]"
+    from dataclasses import asdict
+
+    summary = {
+        "figures": [asdict(one) for one in figures(rows())],
+        "differences": [asdict(one) for one in differences(rows())],
+    }
+    table = figure_table(summary, "reason", "exact")
+    assert list(table.columns) == ["questions", "n", "images", "sft", "rarl"]
+    assert table["questions"].tolist()[0] == "vqa_rad test closed"
+    assert figure_table(summary, "answer", "exact").empty
+    text = as_text(summary)
+    assert "vqa_rad test open" in text and "rarl scan - sft scan" in text
+
+
+@pytest.fixture(scope="module")
+def floors() -> dict[str, Any]:
+    return runpy.run_path(str(Path(__file__).parents[2] / "scripts/floors"))
+
+
+def measured(floors: dict[str, Any], value: float) -> dict[str, Any]:
+    arms = floors["TRAINED"]
+    common = {"mode": "reason", "n": 100, "low": value - 0.01, "high": value + 0.01, "value": value}
+    return {
+        "figures": [
+            common | {"group": group, "metric": metric, "arm": arm, "condition": "scan"}
+            for group, metric, _ in floors["SHARES"]
+            for arm in arms
+        ],
+        "differences": [
+            common | {"group": group, "first": f"{arm} scan", "second": f"{arm} blank"}
+            for group in floors["NEED_THE_IMAGE"]
+            for arm in arms
+        ]
+        + [
+            common | {"group": ALL_GROUP, "first": f"{arm} scan", "second": "sft scan",
+                      "changed": value}
+            for arm in ("rl", "rarl")
+        ],
+    }  # fmt: skip
+
+
+def test_floors_pass_fail_and_miss(floors: dict[str, Any]) -> None:
+    norms = dict.fromkeys(floors["TRAINED"], 0.5)
+    check = floors["check"]
+    good = check(measured(floors, 0.99), norms)
+    assert len(good) == 6 * 3 + 3 * 3 + 2 + 3
+    assert all(floor.passed for floor in good)
+    assert not any(floor.passed for floor in check(measured(floors, 0.0), {}))
+    nothing = check({"figures": [], "differences": []}, norms)
+    assert {floor.shown for floor in nothing if not floor.passed} == {"not measured"}
+    low = {(floor.name, floor.arm): floor for floor in check(measured(floors, 0.65), norms)}
+    assert low["vqa_rad test closed, exact", "rl"].passed
+    assert not low["busi_breast_us test label, exact", "rl"].passed
+    assert low["busi_breast_us test label, exact", "rl"].shown == "65.0 [64.0, 66.0]"

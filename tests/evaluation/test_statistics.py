@@ -1,0 +1,115 @@
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from scipy.stats import binom, norm
+
+from rarl.evaluation.statistics import clustered_mean, mcnemar, paired_difference
+
+
+def test_an_interval_over_single_rows_is_that_of_a_binomial_share() -> None:
+    found = clustered_mean([1.0] * 70 + [0.0] * 30, [str(i) for i in range(100)], seed=1)
+    assert (found.value, found.n, found.clusters) == (0.7, 100, 100)
+    # Resampling 100 rows of which 70 are right draws from Binomial(100, 0.7).
+    assert found.low == pytest.approx(binom.ppf(0.025, 100, 0.7) / 100, abs=0.0101)
+    assert found.high == pytest.approx(binom.ppf(0.975, 100, 0.7) / 100, abs=0.0101)
+
+
+def test_rows_that_share_an_image_count_once_for_the_width() -> None:
+    values = [1.0] * 30 + [0.0] * 30
+    alone = clustered_mean(values, [str(i) for i in range(60)], seed=0)
+    copied = clustered_mean(values * 4, [str(i) for i in range(60)] * 4, seed=0)
+    apart = clustered_mean(values * 4, [str(i) for i in range(240)], seed=0)
+    assert (copied.low, copied.high) == (alone.low, alone.high)
+    assert alone.low is not None and apart.low is not None
+    assert 0.5 - apart.low == pytest.approx((0.5 - alone.low) / 2, rel=0.2)
+
+
+def test_unequal_images_follow_the_ratio_estimator() -> None:
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 9, 200)
+    rights = rng.binomial(sizes, 0.6)
+    values = [float(j < r) for s, r in zip(sizes, rights, strict=True) for j in range(s)]
+    clusters = [f"{i:03d}" for i, s in enumerate(sizes) for _ in range(s)]
+    found = clustered_mean(values, clusters, seed=0)
+    share = rights.sum() / sizes.sum()
+    # Linearised standard error of a ratio (Cochran, Sampling Techniques, 6.13).
+    error = np.sqrt(((rights - share * sizes) ** 2).sum()) / sizes.sum()
+    assert found.value == pytest.approx(share)
+    assert found.low == pytest.approx(share - norm.ppf(0.975) * error, abs=0.006)
+    assert found.high == pytest.approx(share + norm.ppf(0.975) * error, abs=0.006)
+
+
+def test_the_interval_depends_on_the_seed_and_not_on_the_order() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random(50).tolist()
+    clusters = [str(i % 20) for i in range(50)]
+    order = rng.permutation(50)
+    first = clustered_mean(values, clusters, seed=4)
+    again = clustered_mean([values[i] for i in order], [clusters[i] for i in order], seed=4)
+    assert again.low == pytest.approx(first.low) and again.high == pytest.approx(first.high)
+    assert clustered_mean(values, clusters, seed=5).low != first.low
+
+
+def test_one_image_gives_no_interval_and_no_row_is_an_error() -> None:
+    assert clustered_mean([1, 0], ["a", "a"], seed=0).low is None
+    with pytest.raises(ValueError, match="no row"):
+        clustered_mean([], [], seed=0)
+    with pytest.raises(ValueError, match="2 values but 1 clusters"):
+        clustered_mean([1, 0], ["a"], seed=0)
+
+
+def test_pairing_narrows_a_difference() -> None:
+    rng = np.random.default_rng(0)
+    second = (rng.random(400) < 0.5).astype(float)
+    first = np.where(rng.random(400) < 0.1, 1.0, second)
+    clusters = [str(i) for i in range(400)]
+    found = paired_difference(first.tolist(), second.tolist(), clusters, seed=0)
+    difference = first - second
+    error = difference.std() / 20
+    assert found.value == pytest.approx(difference.mean())
+    assert found.low == pytest.approx(difference.mean() - 1.96 * error, abs=0.004)
+    assert found.low is not None and found.low > 0
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired_difference([1], [1, 0], ["a"], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (0, 0, 1.0),
+        (5, 5, 1.0),
+        (1, 9, 22 / 1024),  # 2 * (1 + 10) / 2^10
+        (0, 6, 2 / 64),
+        (2, 5, 58 / 128),  # 2 * (1 + 7 + 21) / 2^7
+        (1, 7, 18 / 256),  # 0.0703: the airway example of Fagerland et al. 2013
+    ],
+)
+def test_mcnemar_against_binomial_tails(only_first: int, only_second: int, p: float) -> None:
+    first = [True] * only_first + [False] * only_second + [True, False]
+    second = [False] * only_first + [True] * only_second + [True, False]
+    found = mcnemar(first, second)
+    assert (found.only_first, found.only_second) == (only_first, only_second)
+    tail = 2 * binom.cdf(min(only_first, only_second), only_first + only_second, 0.5)
+    assert found.p == pytest.approx(min(1.0, tail))
+    assert found.p == pytest.approx(p)
+
+
+def test_mcnemar_wants_pairs() -> None:
+    with pytest.raises(ValueError, match="cannot be paired"):
+        mcnemar([True], [])
+
+
+def test_ten_thousand_resamples_of_a_thousand_images_are_quick() -> None:
+    started = time.process_time()
+    clustered_mean(
+        [float(i % 3 == 0) for i in range(4000)], [str(i // 4) for i in range(4000)], seed=0
+    )
+    assert time.process_time() - started < 5
+
+
+def test_statistics_load_no_torch() -> None:
+    script = "import rarl.evaluation.statistics, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
