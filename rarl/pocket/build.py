@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from string import Template
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 
 from rarl.data import Example, Split, load_examples
+from rarl.models.loading import load_model
 from rarl.models.pocket import (
     PocketShape,
     local_attention_init,
@@ -21,7 +23,6 @@ from rarl.models.pocket import (
     make_processor,
     train_tokenizer,
 )
-from rarl.models.processor import load_processor
 from rarl.pocket.joint_stage import JointPhase, train_joint
 from rarl.pocket.vision_stage import VisionPhase, labelled_images, train_vision
 from rarl.prompts import FORMS, target_text, user_text
@@ -35,6 +36,9 @@ SETS = ("vqa_rad", "vqa_rad_basics", "brain_tumor_mri", "busi_breast_us", "bccd_
 # Weights may be shipped only where every row that shaped them allows it.
 PERMISSIVE = frozenset({"CC0-1.0", "CC-BY-4.0", "MIT"})
 SHARD = "9MB"
+ADAPTERS: tuple[RecipeName, ...] = ("sft", "rl", "rarl")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "rarl.json", "recipe.yaml")
+CARD = Path(__file__).with_name("model_card.md")
 
 SHAPE = PocketShape()
 LOCALITY = 16.0
@@ -180,30 +184,35 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
 
 
 def _ship(place: Place) -> None:
+    place.assets.mkdir(parents=True, exist_ok=True)
     for source in sorted(place.base.iterdir()):
-        place.assets.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, place.assets / source.name)
-    for name in ("sft", "rl", "rarl"):
+    records = {}
+    for name in ADAPTERS:
         target = place.assets / "adapters" / name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for file in (
-            "adapter_config.json",
-            "adapter_model.safetensors",
-            "rarl.json",
-            "recipe.yaml",
-        ):
+        for file in ADAPTER_FILES:
             shutil.copy2(place.work / name / file, target / file)
-    load_processor(place.assets)
+        records[name] = json.loads((target / "rarl.json").read_text("utf-8"))
+    # What was trained must load as what is shipped.
+    loaded = load_model(str(place.assets), device="cpu")
+    card = Template(CARD.read_text("utf-8")).substitute(
+        parameters=f"{loaded.base.num_parameters() / 1e6:.1f}",
+        rows=len(rows("train")),
+        images=len({row.image.key for row in rows("train") if row.image}),
+        joint_steps=JOINT.steps,
+        vision_steps=sum(phase.steps for phase in VISION),
+        **{f"{name}_steps": record["steps"] for name, record in records.items()},
+    )
+    (place.assets / "README.md").write_text(card, "utf-8")
 
 
 STAGES: dict[str, Callable[[Place], None]] = {
     "tokenizer": _tokenizer,
     "vision": _vision,
     "joint": _joint,
-    "sft": _adapter("sft"),
-    "rl": _adapter("rl"),
-    "rarl": _adapter("rarl"),
+    **{name: _adapter(name) for name in ADAPTERS},
     "ship": _ship,
 }
 

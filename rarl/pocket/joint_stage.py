@@ -185,7 +185,7 @@ def train_joint(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         average.update(model)
-        running = float(loss.detach()) if step == done else 0.95 * running + 0.05 * float(loss)
+        running = loss.item() if step == done else 0.95 * running + 0.05 * loss.item()
         bar.update()
         bar.set_postfix(loss=f"{running:.3f}", refresh=False)
         if (step + 1) % save_every == 0 or step + 1 == phase.steps:

@@ -155,6 +155,7 @@ def train_vision(
             # One generator a step: a resumed run draws what an uninterrupted one would have.
             rng = random.Random(seed * 1_000_003 + step)
             generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+            torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global state
             rate = phase.rate * min(1.0, (step + 1) / 200)
             rate *= 0.5 * (1 + math.cos(math.pi * step / total)) + 0.01
             for group in optimizer.param_groups:

@@ -1,0 +1,168 @@
+"""The pocket stages on a tiny model and drawn images: resuming, rendering, augmentation."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from transformers import Qwen2VLForConditionalGeneration
+
+from rarl.data import Example, ImageRef
+from rarl.data.explanations import basic_facts
+from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
+from rarl.models.processor import ImageProcessor
+from rarl.models.vision import encode, patchify
+from rarl.pocket import vision_stage
+from rarl.pocket.build import curated
+from rarl.pocket.checkpoints import save_checkpoint
+from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
+from rarl.pocket.joint_stage import JointPhase, Renderer, train_joint
+from rarl.pocket.vision_stage import VisionPhase, labelled_images, train_vision
+from rarl.prompts import messages, target_text, user_text
+
+
+def _example(number: int, category: str, answer: str, split: str = "train") -> Example:
+    image = Image.new("RGB", (70 + number, 60), (30 * (number % 3), 40, 50))
+    ImageDraw.Draw(image).ellipse((10, 10, 20 + number, 40), fill=(200, 200, 200))
+    held = io.BytesIO()
+    image.save(held, "PNG")
+    return Example(
+        id=f"brain_tumor_mri/{number}/{category}",
+        image=ImageRef(f"drawn-{number}", data=held.getvalue()),
+        question="What does this show?",
+        answer=answer,
+        explanation=f"It shows {answer}.",
+        kind="open",
+        modality="mri",
+        organ="brain",
+        facts=tuple(basic_facts("mri", "brain")),
+        source="brain_tumor_mri",
+        licence="CC0-1.0",
+        split=split,  # type: ignore[arg-type]
+        category=category,
+    )
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Example]:
+    return [_example(n, "label", "glioma" if n % 2 else "no tumor") for n in range(6)]
+
+
+def _tiny(examples: list[Example]) -> tuple[Qwen2VLForConditionalGeneration, ImageProcessor]:
+    texts = [target_text(e.answer, e.explanation, "reason") for e in examples]
+    tokenizer = train_tokenizer(texts * 3, TINY.vocabulary)
+    return make_model(tokenizer, TINY, seed=0), make_processor(tokenizer, TINY)
+
+
+def _flat(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_batched_tower_equals_the_library(examples: list[Example]) -> None:
+    model, processor = _tiny(examples)
+    images = [example.image.load() for example in examples[:3] if example.image]
+    pixels = processor.image_processor(images=images[0], return_tensors="pt")
+    expected = model.model.get_image_features(
+        pixels["pixel_values"], pixels["image_grid_thw"]
+    ).pooler_output[0]
+    key = examples[0].image
+    assert key is not None
+    store = ImageStore([key], TINY.min_pixels, TINY.max_pixels, 2 * TINY.patch)
+    batch = normalise(store.batch([key.key]))
+    grid = (batch.shape[2] // TINY.patch, batch.shape[3] // TINY.patch)
+    assert tuple(pixels["image_grid_thw"][0].tolist()) == (1, *grid)
+    patches = patchify(batch, TINY.patch)
+    assert torch.allclose(patches[0], pixels["pixel_values"], atol=1e-6)
+    features = encode(model.model.visual, patches, grid)[1][0]
+    assert torch.allclose(features, expected, atol=1e-5)
+
+
+def test_renderer_gives_the_processors_tokens(examples: list[Example]) -> None:
+    _, processor = _tiny(examples)
+    example = examples[0]
+    assert example.image is not None
+    text = user_text(example.question, "reason")
+    prompt = processor.apply_chat_template(
+        messages(text), tokenize=False, add_generation_prompt=True
+    )
+    inputs = processor(text=[prompt], images=[example.image.load()], return_tensors="pt")
+    expected = inputs["input_ids"][0].tolist()
+    renderer = Renderer(processor)
+    count = expected.count(renderer.image)
+    target = target_text(example.answer, example.explanation, "reason")
+    ids, start = renderer.ids(text, target, count)
+    assert ids[:start] == expected
+    assert processor.tokenizer.decode(ids[start:]) == target + "<|im_end|>"
+    weights = renderer.weights(ids, start, answer_weight=3.0)
+    assert weights[:start] == [0.0] * start
+    told = processor.tokenizer.decode(
+        [token for token, weight in zip(ids, weights, strict=True) if weight == 3.0]
+    )
+    assert told == example.answer
+
+
+class _Killed(Exception):
+    pass
+
+
+def test_killed_vision_stage_ends_in_the_same_weights(
+    tmp_path: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = labelled_images(examples)
+    phases = [VisionPhase(2, 56 * 56, batch=4), VisionPhase(2, 84 * 84, batch=4)]
+
+    def run(checkpoint: Path) -> torch.Tensor:
+        model, _ = _tiny(examples)
+        torch.manual_seed(1)
+        train_vision(model, rows, rows, phases, checkpoint, seed=3, evaluate_every=2)
+        return _flat(model.model.visual)
+
+    whole = run(tmp_path / "whole")
+
+    def killed(*arguments: object) -> None:
+        save_checkpoint(*arguments)  # type: ignore[arg-type]
+        raise _Killed
+
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(vision_stage, "save_checkpoint", killed)
+        run(tmp_path / "cut")
+    assert torch.load(tmp_path / "cut", weights_only=True)["step"] == 2
+    assert torch.equal(whole, run(tmp_path / "cut"))
+
+
+def test_joint_stage_learns_and_refuses_held_out_rows(
+    tmp_path: Path, examples: list[Example]
+) -> None:
+    model, processor = _tiny(examples)
+    before = _flat(model)
+    phase = JointPhase(
+        steps=3,
+        pixels_min=TINY.min_pixels,
+        pixels_max=TINY.max_pixels,
+        images=2,
+        frozen_steps=1,
+    )
+    train_joint(model, processor, examples, phase, tmp_path / "checkpoint", seed=0)
+    assert not torch.equal(before, _flat(model))
+    held = _example(9, "label", "glioma", split="test")
+    with pytest.raises(ValueError, match="training rows alone"):
+        train_joint(model, processor, [*examples, held], phase, tmp_path / "other", seed=0)
+
+
+def test_only_rows_without_sides_are_mirrored() -> None:
+    images = torch.zeros(16, 3, 28, 28)
+    images[:, :, :, :14] = 1.0
+    still = Augmentation(degrees=0, scale=1, shift=0, contrast=0, brightness=0, noise=0, erase=0)
+    flip = torch.tensor([True] * 8 + [False] * 8)
+    changed = augment(images, flip, still, torch.Generator().manual_seed(0))
+    left_is_bright = changed[:, :, :, :10].mean((1, 2, 3)) > changed[:, :, :, 18:].mean((1, 2, 3))
+    assert left_is_bright[8:].all()
+    assert not left_is_bright[:8].all()
+
+
+def test_curated_rows_keep_a_tenth_of_the_basics() -> None:
+    rows = [_example(n, "modality", "mri") for n in range(20)] + [_example(21, "label", "glioma")]
+    assert [row.category for row in curated(rows)] == ["label", "modality", "modality"]
