@@ -97,9 +97,7 @@ class Engine(Protocol):
         """The arms on offer, base first where it is offered."""
         ...
 
-    def stream(
-        self, question: Question, stop: Event | None = None
-    ) -> Iterator[tuple[Answer, ...]]:
+    def stream(self, question: Question, stop: Event | None = None) -> Iterator[tuple[Answer, ...]]:
         """Yield all arms' answers so far, in the question's order, until every arm is done.
 
         The last item has `done` True throughout. Setting `stop` ends generation within a few

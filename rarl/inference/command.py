@@ -1,0 +1,152 @@
+"""`python -m rarl ask IMAGE QUESTION`: one question to one arm or to all of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rarl.errors import ModelError
+from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question
+from rarl.prompts import user_text
+from rarl.response import MODES, PROBLEM_SENTENCES, Mode
+from rarl.scans import open_scan_file
+from rarl.scans.scan import Scan
+
+HELP = "Ask a question about a scan and read the reasoning and the answer of each arm."
+
+ALL = ("sft", "rl", "rarl")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    default = Decoding()
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="a scan (DICOM, PNG, JPEG)")
+    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument(
+        "--arm", default="all", help="base, sft, rl, rarl, or all = sft, rl, rarl (default: all)"
+    )
+    parser.add_argument("--mode", choices=MODES, default="reason", help="default: reason")
+    parser.add_argument(
+        "--model", help="pocket, a model folder or a name on the Hub (default: RARL_MODEL)"
+    )
+    parser.add_argument(
+        "--adapter",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="an adapter beside or instead of those in the model folder; may be repeated",
+    )
+    parser.add_argument("--max-new-tokens", type=int, default=default.max_new_tokens)
+    parser.add_argument(
+        "--temperature", type=float, default=default.temperature, help="0 is greedy (default)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="used where the temperature is above 0"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, then print.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        RarlError: the scan, the question or the model is unusable.
+    """
+    mode: Mode = arguments.mode
+    # What can fail at once should not wait for a model to load.
+    user_text(arguments.question, mode)
+    scan = open_scan_file(arguments.image)
+    engine = _engine(arguments.model, arguments.adapter)
+    question = Question(
+        image=scan.image,
+        text=arguments.question,
+        arms=ALL if arguments.arm == "all" else (arguments.arm,),
+        mode=mode,
+        decoding=Decoding(
+            max_new_tokens=arguments.max_new_tokens,
+            temperature=arguments.temperature,
+            seed=arguments.seed,
+        ),
+    )
+    (answers,) = engine.answer_batch([question])
+    arms = {arm.name: arm for arm in engine.arms}
+    if arguments.json:
+        print(json.dumps(_described(scan, question, engine, answers)))
+        return 0
+    for sentence in scan.warnings:
+        print(f"! {sentence}")
+    for answer in answers:
+        _show(answer, arms[answer.arm])
+    return 0
+
+
+def _engine(model: str | None, pairs: list[str]) -> Engine:
+    from rarl.inference import load_engine
+    from rarl.models.loading import resolve_model
+
+    adapters: dict[str, Path | str] = {}
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise ModelError(f"Give an adapter as NAME=FOLDER, not as {pair!r}.")
+        adapters[name] = folder
+    if not adapters:
+        return load_engine(model)
+    return load_engine(model, {**resolve_model(model).adapters, **adapters})
+
+
+def _show(answer: Answer, arm: Arm) -> None:
+    print(
+        f"{arm.label} ({arm.revision}), {answer.tokens} tokens in {answer.seconds:.1f} s\n"
+        f"   Reasoning: {_printable(answer.response.reasoning) or '-'}\n"
+        f"   Answer:    {_printable(answer.response.answer) or '-'}"
+    )
+    for problem in answer.response.problems:
+        print(f"   ! {PROBLEM_SENTENCES[problem]}")
+
+
+def _printable(text: str) -> str:
+    # What a model writes must neither steer the terminal nor look like another arm's lines.
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+
+
+def _described(
+    scan: Scan, question: Question, engine: Engine, answers: tuple[Answer, ...]
+) -> dict[str, Any]:
+    revisions = {arm.name: arm.revision for arm in engine.arms}
+    return {
+        "image": {
+            "format": scan.format,
+            "modality": scan.modality,
+            "width": scan.image.width,
+            "height": scan.image.height,
+            "warnings": list(scan.warnings),
+        },
+        "question": question.text,
+        "mode": question.mode,
+        "model": engine.model_name,
+        "revision": engine.arms[0].revision,
+        "decoding": {
+            "max_new_tokens": question.decoding.max_new_tokens,
+            "temperature": question.decoding.temperature,
+            "seed": question.decoding.seed,
+        },
+        "arms": [
+            {
+                "arm": answer.arm,
+                "revision": revisions[answer.arm],
+                "reasoning": answer.response.reasoning,
+                "answer": answer.response.answer,
+                "problems": list(answer.response.problems),
+                "text": answer.response.text,
+                "tokens": answer.tokens,
+                "seconds": round(answer.seconds, 3),
+            }
+            for answer in answers
+        ],
+    }

@@ -1,0 +1,134 @@
+"""Text comes in whole characters; draws follow the probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from rarl.inference.engine import Decoding, Question
+from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
+from rarl.models.loading import LoadedModel
+
+QUESTION = Question(Image.new("L", (8, 8)), "Why?", ("sft",), decoding=Decoding(500))
+END = 7
+
+
+def progress(loaded: LoadedModel, question: Question = QUESTION) -> Progress:
+    return Progress(Row(question, "sft"), loaded.processor.tokenizer, [END], started=1.0)
+
+
+def test_characters_never_come_in_halves(tiny_loaded: LoadedModel) -> None:
+    text = "<think>🫁 ñandú, 脳梗塞 3 µm</think><answer>Überlauf 🩻</answer>"
+    ids = tiny_loaded.processor.tokenizer.encode(text, add_special_tokens=False)
+    row = progress(tiny_loaded)
+    seen = []
+    for index, token in enumerate(ids):
+        row.add(token, 2.0 + index)
+        seen.append(row.answer().response.text)
+    assert seen[-1] == text
+    assert all(text.startswith(part) for part in seen)
+    assert len(set(seen)) < len(ids), "some characters must span tokens, or this tests nothing"
+    assert row.answer().tokens == len(ids)
+    assert row.answer().seconds == len(ids)
+
+
+def test_broken_bytes_do_not_hold_the_text_back(tiny_loaded: LoadedModel) -> None:
+    tokenizer = tiny_loaded.processor.tokenizer
+    half = tokenizer.encode("🫁", add_special_tokens=False)[:2]
+    ids = [*half, *tokenizer.encode("clear", add_special_tokens=False), *half]
+    row = progress(tiny_loaded)
+    for token in ids:
+        row.add(token, 2.0)
+    text = row.answer().response.text
+    assert text == tokenizer.decode(ids).rstrip("\ufffd")
+    assert text.endswith("clear")
+
+
+def test_a_row_ends_with_an_end_token(tiny_loaded: LoadedModel) -> None:
+    row = progress(tiny_loaded)
+    row.add(40, 2.0)
+    row.add(END, 3.0)
+    ended = row.answer()
+    row.add(41, 4.0)
+    row.stop(5.0)
+    assert row.answer() == ended
+    assert (ended.tokens, ended.seconds, ended.done, ended.stopped) == (1, 2.0, True, False)
+
+
+def test_a_row_ends_at_its_limit(tiny_loaded: LoadedModel) -> None:
+    row = progress(tiny_loaded, replace(QUESTION, decoding=Decoding(2)))
+    row.add(40, 2.0)
+    assert not row.answer().done
+    row.add(40, 3.0)
+    row.stop(9.0)
+    assert (row.answer().done, row.answer().stopped, row.answer().seconds) == (True, False, 2.0)
+
+
+def test_a_stopped_row_keeps_what_it_has(tiny_loaded: LoadedModel) -> None:
+    row = progress(tiny_loaded)
+    row.add(40, 2.0)
+    text = row.answer().response.text
+    row.stop(6.0)
+    answer = row.answer()
+    assert (answer.response.text, answer.done, answer.stopped) == (text, True, True)
+    assert answer.seconds == 5.0
+
+
+def test_the_tap_leaves_the_prompt_out() -> None:
+    steps: list[list[int]] = []
+    tap = Tap(steps.append)
+    tap.put(torch.tensor([[1, 2, 3], [1, 2, 3]]))
+    tap.put(torch.tensor([4, 5]))
+    tap.put(torch.tensor([6, 7]))
+    tap.end()
+    assert steps == [[4, 5], [6, 7]]
+
+
+def test_rows_end_at_their_own_limits() -> None:
+    over = False
+    ends = RowEnds([1, 3], prompt_tokens=5, over=lambda: over)
+    scores = torch.zeros(2, 4)
+    assert ends(torch.zeros(2, 6, dtype=torch.long), scores).tolist() == [True, False]
+    assert ends(torch.zeros(2, 8, dtype=torch.long), scores).tolist() == [True, True]
+    over = True
+    assert ends(torch.zeros(2, 6, dtype=torch.long), scores).tolist() == [True, True]
+
+
+def draws(decoding: Decoding, scores: torch.Tensor, number: int) -> torch.Tensor:
+    sampler = Sampler([decoding])
+    prompt = torch.zeros(1, 1, dtype=torch.long)
+    tokens = [sampler(prompt, scores[None]).argmax(-1).item() for _ in range(number)]
+    return torch.bincount(torch.tensor(tokens), minlength=len(scores)) / number
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_probabilities(temperature: float) -> None:
+    scores = torch.tensor([2.0, 1.0, -torch.inf, 0.0, 1.5])
+    share = draws(Decoding(temperature=temperature, seed=5), scores, 4000)
+    # Four standard errors of the widest share.
+    assert torch.allclose(share, (scores / temperature).softmax(-1), atol=0.032)
+    assert share[2] == 0
+
+
+def test_the_nucleus_is_the_smallest_set_that_holds_its_mass() -> None:
+    scores = torch.tensor([0.15, 0.5, 0.05, 0.3]).log()
+    share = draws(Decoding(temperature=1.0, top_p=0.6, seed=5), scores, 2000)
+    assert share[0] == share[2] == 0
+    assert share[1] == pytest.approx(0.625, abs=0.045)
+    # However small the mass, the likeliest token stays.
+    assert draws(Decoding(temperature=1.0, top_p=0.01), scores, 20)[1] == 1
+
+
+def test_greedy_rows_are_left_alone_and_rows_draw_for_themselves() -> None:
+    scores = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    prompt = torch.zeros(3, 1, dtype=torch.long)
+    warm = Decoding(temperature=1.0, seed=8)
+    mixed = Sampler([Decoding(), warm, warm])(prompt, scores.clone())
+    assert torch.equal(mixed[0], scores[0])
+    alone = Sampler([warm])(prompt[:1], scores[1:2].clone())
+    assert torch.equal(mixed[1], alone[0])
+    # One seed, one luck: the noise is the same, the scores are not.
+    assert torch.allclose(mixed[1] - scores[1], mixed[2] - scores[2], atol=1e-5)
