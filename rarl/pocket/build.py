@@ -12,6 +12,8 @@ from string import Template
 
 import torch
 from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model as load_model_weights
+from safetensors.torch import save_model as save_model_weights
 from transformers import PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 
 from rarl.data import Example, Split, load_examples
@@ -46,7 +48,20 @@ VISION = (
     VisionPhase(steps=2000, pixels=112 * 112, batch=48),
     VisionPhase(steps=400, pixels=140 * 140, batch=48),
 )
-JOINT = JointPhase(steps=1050, pixels_min=SHAPE.min_pixels, pixels_max=SHAPE.max_pixels)
+JOINT = (
+    JointPhase(steps=850, pixels_min=SHAPE.min_pixels, pixels_max=SHAPE.max_pixels),
+    # After the first phase labels were still wrong on training images: the tower needed more.
+    JointPhase(
+        steps=700,
+        pixels_min=SHAPE.min_pixels,
+        pixels_max=SHAPE.max_pixels,
+        labelled_questions=1,
+        rate=6e-4,
+        vision_rate=4e-4,
+        frozen_steps=0,
+        label_weight=0.5,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +154,17 @@ def _joint(place: Place) -> None:
     model.model.visual.load_state_dict(load_file(place.work / "vision.safetensors"))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(place.work / "tokenizer")
     processor = make_processor(tokenizer, SHAPE)
-    settings = asdict(JOINT) | {"steps": place.steps(JOINT.steps)}
-    train_joint(
-        model,
-        processor,
-        rows("train"),
-        JointPhase(**settings),
-        place.work / "joint.checkpoint",
-        place.seed,
-    )
+    for number, phase in enumerate(JOINT):
+        finished = place.work / f"joint-{number}.safetensors"
+        if finished.is_file():
+            load_model_weights(model, str(finished))
+            continue
+        settings = asdict(phase) | {"steps": place.steps(phase.steps)}
+        checkpoint = place.work / f"joint-{number}.checkpoint"
+        train_joint(
+            model, processor, rows("train"), JointPhase(**settings), checkpoint, place.seed + number
+        )
+        save_model_weights(model, str(finished))
     processor.save_pretrained(place.base)
     # bf16 halves the download; two cores compute in fp32 all the same.
     model.bfloat16().save_pretrained(place.base, max_shard_size=SHARD)
@@ -201,7 +218,7 @@ def _ship(place: Place) -> None:
         parameters=f"{loaded.base.num_parameters() / 1e6:.1f}",
         rows=len(rows("train")),
         images=len({row.image.key for row in rows("train") if row.image}),
-        joint_steps=JOINT.steps,
+        joint_steps=sum(phase.steps for phase in JOINT),
         vision_steps=sum(phase.steps for phase in VISION),
         **{f"{name}_steps": record["steps"] for name, record in records.items()},
     )

@@ -10,6 +10,7 @@ import logging
 import math
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,12 @@ from rarl.models.processor import ImageProcessor
 from rarl.models.vision import encode, patchify
 from rarl.pocket.checkpoints import Average, load_checkpoint, save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
-from rarl.pocket.vision_stage import MIRRORED_SOURCES
+from rarl.pocket.vision_stage import (
+    LABEL_SMOOTHING,
+    MIRRORED_SOURCES,
+    LabelHead,
+    labelled_images,
+)
 from rarl.prompts import FORMS, Form, messages, target_text, user_text
 from rarl.response import Mode
 
@@ -51,12 +57,15 @@ class JointPhase:
         steps: optimiser steps.
         pixels_min, pixels_max: area of an image as the processor would resize it.
         images: images a step.
-        questions: questions asked about each of them.
+        questions: questions asked about each VQA-RAD image.
+        labelled_questions: questions asked about each image of the labelled sets.
         rate: peak learning rate of the language model.
         vision_rate: peak learning rate of the tower.
         frozen_steps: first steps in which the tower stands still, since the gradients of a
             language model that knows nothing would undo what it has learnt.
         answer_weight: weight of an answer token in the loss; a reasoning token weighs 1.
+        label_weight: weight of a label head on the tower's features; the language loss alone
+            teaches the tower slowly.
     """
 
     steps: int
@@ -64,10 +73,12 @@ class JointPhase:
     pixels_max: int
     images: int = 24
     questions: int = 2
+    labelled_questions: int = 2
     rate: float = 1.5e-3
     vision_rate: float = 3e-4
     frozen_steps: int = 150
     answer_weight: float = 2.0
+    label_weight: float = 0.0
 
 
 class Renderer:
@@ -138,12 +149,18 @@ def train_joint(
     if any(row.split != "train" for row in train):
         raise ValueError("the joint stage takes training rows alone")
     visual = model.model.visual
-    patch = visual.config.patch_size
     renderer = Renderer(processor)
     sampler = _RowSampler(train)
     store = ImageStore(
-        (row.image for row in train if row.image), phase.pixels_min, phase.pixels_max, 2 * patch
+        (row.image for row in train if row.image),
+        phase.pixels_min,
+        phase.pixels_max,
+        2 * visual.config.patch_size,
     )
+    labels = {row.image.key: row.label for row in labelled_images(train)}
+    torch.manual_seed(seed)
+    head = LabelHead(visual.config.hidden_size, sorted(set(labels.values())))
+    whole = nn.ModuleDict({"model": model, "head": head})
     tower = list(visual.parameters())
     language = [p for n, p in model.named_parameters() if not n.startswith("model.visual.")]
     optimizer = torch.optim.AdamW(
@@ -155,18 +172,19 @@ def train_joint(
             },
             {"params": [p for p in language if p.ndim <= 1], "peak": phase.rate, "weight_decay": 0},
             {"params": tower, "peak": phase.vision_rate, "weight_decay": 0.05},
+            {"params": list(head.parameters()), "peak": 1e-3, "weight_decay": 0.05},
         ],
         lr=1.0,
         betas=(0.9, 0.98),
         fused=True,
     )
-    average = Average(model, 0.995)
+    average = Average(whole, 0.995)
     done = 0
     if checkpoint.is_file():
-        done = load_checkpoint(checkpoint, model, optimizer, average)
+        done = load_checkpoint(checkpoint, whole, optimizer, average)
         logger.info("resuming the joint stage at step %d of %d", done, phase.steps)
 
-    model.train()
+    whole.train()
     bar = tqdm(total=phase.steps, initial=done, desc="joint", unit="step", smoothing=0.05)
     running = 0.0
     for step in range(done, phase.steps):
@@ -178,21 +196,22 @@ def train_joint(
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         visual.requires_grad_(step >= phase.frozen_steps)
-        batch = sampler.draw(rng, phase.images, phase.questions)
-        loss = _loss(model, renderer, store, batch, phase, patch, rng, generator)
+        torch.manual_seed(seed * 7_000_003 + step)  # dropout draws from the global state
+        batch = sampler.draw(rng, phase)
+        loss = _loss(model, head, labels, renderer, store, batch, phase, rng, generator)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(whole.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        average.update(model)
+        average.update(whole)
         running = loss.item() if step == done else 0.95 * running + 0.05 * loss.item()
         bar.update()
         bar.set_postfix(loss=f"{running:.3f}", refresh=False)
         if (step + 1) % save_every == 0 or step + 1 == phase.steps:
             tqdm.write(f"step {step + 1}: loss {running:.3f}")
-            save_checkpoint(checkpoint, model, optimizer, average, step + 1)
+            save_checkpoint(checkpoint, whole, optimizer, average, step + 1)
     bar.close()
-    model.load_state_dict(average.state)
+    whole.load_state_dict(average.state)
     model.eval()
 
 
@@ -211,11 +230,11 @@ class _RowSampler:
                 self._pools[source][label].append(key)
         self._sources = [source for source in ROW_SHARES if source in self._by_image]
 
-    def draw(self, rng: random.Random, images: int, questions: int) -> list[list[Example]]:
-        """`images` lists of `questions` rows, each list about one image."""
+    def draw(self, rng: random.Random, phase: JointPhase) -> list[list[Example]]:
+        """One list of rows for each image of a step, all about that image."""
         batch = []
         shares = [ROW_SHARES[source] for source in self._sources]
-        for source in rng.choices(self._sources, shares, k=images):
+        for source in rng.choices(self._sources, shares, k=phase.images):
             pools = self._pools[source]
             weights = [math.sqrt(len(pool)) for pool in pools.values()]
             if source == "vqa_rad":
@@ -226,7 +245,8 @@ class _RowSampler:
                 key = rng.choice(rng.choices(list(pools.values()), weights)[0])
             rows = self._by_image[source][key]
             chances = [CATEGORY_SHARES.get(row.category or "", 1.0) for row in rows]
-            batch.append(rng.choices(rows, chances, k=questions))
+            count = phase.questions if source == "vqa_rad" else phase.labelled_questions
+            batch.append(rng.choices(rows, chances, k=count))
         return batch
 
 
@@ -245,21 +265,25 @@ def _asked(row: Example, rng: random.Random) -> tuple[str, str]:
 
 def _loss(
     model: Qwen2VLForConditionalGeneration,
+    head: LabelHead,
+    labels: Mapping[str, str],
     renderer: Renderer,
     store: ImageStore,
     batch: list[list[Example]],
     phase: JointPhase,
-    patch: int,
     rng: random.Random,
     generator: torch.Generator,
 ) -> Tensor:
-    """Weighted cross-entropy of the completions of one batch."""
+    """Weighted cross-entropy of the completions of one batch, and that of the label head."""
+    patch = model.model.visual.config.patch_size
     by_size: dict[tuple[int, int], list[list[Example]]] = defaultdict(list)
     for rows in batch:
         assert rows[0].image is not None
         by_size[store.size(rows[0].image.key)].append(rows)
 
     sequences: list[_Sequence] = []
+    scored: list[Tensor] = []
+    classes: list[int] = []
     for (height, width), group in by_size.items():
         grid = height // patch, width // patch
         images = store.batch([rows[0].image.key for rows in group if rows[0].image])
@@ -268,7 +292,12 @@ def _loss(
         # On a CPU the fused kernel's bf16 backward is slower than plain products.
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
             merged = encode(model.model.visual, patchify(images, patch), grid)[1]
-        for rows, features in zip(group, merged, strict=True):
+            scores = head(merged)
+        for rows, features, score in zip(group, merged, scores, strict=True):
+            label = labels.get(rows[0].image.key if rows[0].image else "")
+            if label is not None:
+                scored.append(score)
+                classes.append(head.classes.index(label))
             for row in rows:
                 user, target = _asked(row, rng)
                 ids, start = renderer.ids(user, target, len(features))
@@ -281,7 +310,12 @@ def _loss(
     halves = [half for half in (sequences[:middle], sequences[middle:]) if half]
     summed = [_weighted_losses(model, renderer, half) for half in halves]
     share = sum(sum(sequence.weights) for sequence in sequences)
-    return torch.stack(summed).sum() / share
+    loss = torch.stack(summed).sum() / share
+    if scored and phase.label_weight:
+        loss = loss + phase.label_weight * nn.functional.cross_entropy(
+            torch.stack(scored).float(), torch.tensor(classes), label_smoothing=LABEL_SMOOTHING
+        )
+    return loss
 
 
 @dataclass(frozen=True, slots=True)

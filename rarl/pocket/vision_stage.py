@@ -83,11 +83,12 @@ def labelled_images(examples: list[Example]) -> list[Labelled]:
 class LabelHead(nn.Module):
     """Classes from the mean and the maximum of the merged features."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: list[str]) -> None:
         super().__init__()
+        self.classes = classes
         self.norm = nn.LayerNorm(2 * width)
         self.drop = nn.Dropout(0.2)
-        self.out = nn.Linear(2 * width, classes)
+        self.out = nn.Linear(2 * width, len(classes))
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, tokens, width) -> (batch, classes)."""
@@ -122,7 +123,7 @@ def train_vision(
     visual = model.model.visual
     patch = visual.config.patch_size
     classes = sorted({row.label for row in train})
-    head = LabelHead(visual.config.hidden_size, len(classes))
+    head = LabelHead(visual.config.hidden_size, classes)
     both = nn.ModuleDict({"visual": visual, "head": head})
     decayed = [p for p in both.parameters() if p.ndim > 1]
     plain = [p for p in both.parameters() if p.ndim <= 1]
@@ -183,7 +184,7 @@ def train_vision(
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
             if (step + 1) % evaluate_every == 0 or step + 1 == total:
                 with average.applied_to(both):
-                    figures = _accuracy(visual, head, validation, classes, phase.pixels)
+                    figures = _accuracy(visual, head, validation, phase.pixels)
                 tqdm.write(f"step {step + 1}: loss {loss.item():.3f}, validation {figures}")
                 save_checkpoint(checkpoint, both, optimizer, average, step + 1)
     bar.close()
@@ -228,7 +229,6 @@ def _accuracy(
     visual: Qwen2VisionTransformerPretrainedModel,
     head: LabelHead,
     rows: list[Labelled],
-    classes: list[str],
     pixels: int,
 ) -> dict[str, float]:
     """Accuracy by source of a tower and its head, both set to evaluation."""
@@ -240,7 +240,7 @@ def _accuracy(
         images = normalise(store.batch([row.image.key for row in some]))
         features = encode(visual, patchify(images, patch), _grid(images, patch))[1]
         for row, chosen in zip(some, head(features).argmax(-1).tolist(), strict=True):
-            right[row.source].append(classes[chosen] == row.label)
+            right[row.source].append(head.classes[chosen] == row.label)
     return {source: round(sum(marks) / len(marks), 3) for source, marks in sorted(right.items())}
 
 

@@ -88,6 +88,11 @@ class Statement:
         """Words that the sentence says are so."""
         return self.said - self.denied
 
+    @property
+    def sides(self) -> frozenset[str]:
+        """Left, right or both, as the sentence says; of a question, its reply says it."""
+        return _sides(self.reply if self.frame else self.affirmed)
+
     def denies(self, words: frozenset[str]) -> bool:
         """Whether what these words name is denied."""
         return bool(words & self.denied)
@@ -340,8 +345,7 @@ def _compare(
         for index, fact in enumerate(facts):
             if fact.kind != "finding" and _states(statement, fact):
                 here.add(index)
-        told = frozenset(word for index in here for word in facts[index].value | facts[index].frame)
-        against |= _contradictions(statement, facts, told, bool(here))
+        against |= _contradictions(statement, facts, [facts[index] for index in here])
         stated |= here
     return frozenset(index for index in stated if not facts[index].derived), against
 
@@ -357,7 +361,7 @@ def _stated_findings(
     spoken = [
         index
         for index, fact in enumerate(facts)
-        if fact.kind == "finding" and fact.value <= statement.said
+        if fact.kind == "finding" and fact.value <= (statement.reply or statement.said)
     ]
     stated: set[int] = set()
     wrong: set[int] = set()
@@ -366,8 +370,10 @@ def _stated_findings(
         if any(fact.value < facts[other].value for other in spoken):
             continue
         (stated if statement.denies(fact.value) != fact.present else wrong).add(index)
-    if not stated:
-        against |= {("finding", facts[index].value) for index in wrong}
+    excused = frozenset(word for index in stated for word in facts[index].value)
+    against |= {
+        ("finding", facts[index].value) for index in wrong if not facts[index].value & excused
+    }
     return stated
 
 
@@ -380,14 +386,18 @@ def _states(statement: Statement, fact: _Fact) -> bool:
         return statement.view and fact.value <= statement.affirmed
     if not fact.value <= statement.affirmed:
         return False
+    sides = _sides(fact.value)
+    if sides and sides != statement.sides:
+        return False
     # The same words about something else state another thing.
     return 2 * len(fact.frame & statement.said) >= len(fact.frame)
 
 
 def _contradictions(
-    statement: Statement, facts: Sequence[_Fact], told: frozenset[str], fits: bool
+    statement: Statement, facts: Sequence[_Fact], stated: Sequence[_Fact]
 ) -> set[_Contradiction]:
     """Values stated where annotations give others; words that a stated fact explains are left."""
+    told = frozenset(word for fact in stated for word in fact.value | fact.frame)
     found: set[_Contradiction] = set()
     values: dict[str, set[str]] = {}
     for fact in facts:
@@ -406,9 +416,10 @@ def _contradictions(
         if group & values.get("finding", set()):
             stray = (affirmed & group) - values["finding"]
             found |= {("finding", frozenset({word})) for word in stray}
-    if fits:
-        return found
-    sides, numbers = _sides(affirmed), {word for word in affirmed if word.isdigit()}
+    numbers = {word for word in affirmed if word.isdigit()} - told
+    sides = statement.sides
+    if any(_sides(fact.value) == sides for fact in stated):
+        sides = frozenset()
     for fact in facts:
         if not fact.present or fact.derived:
             continue
@@ -416,11 +427,12 @@ def _contradictions(
         if not subject or 2 * len(subject & statement.said) < len(subject):
             continue
         wanted = _sides(fact.value)
-        if sides and wanted and not sides & wanted:
+        if wanted and sides - wanted:
             found.add(("side", fact.value))
         if fact.kind == "count" and numbers and not numbers & fact.value:
             found.add(("count", fact.value))
-        if statement.reply and statement.frame == fact.frame and not statement.reply & fact.value:
+        other = statement.reply and not statement.reply & fact.value
+        if other and statement.frame == fact.frame and fact not in stated:
             found.add(("other", fact.value))
     return found
 

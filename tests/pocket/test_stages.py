@@ -104,7 +104,7 @@ def test_renderer_gives_the_processors_tokens(examples: list[Example]) -> None:
     assert told == example.answer
 
 
-class _Killed(Exception):
+class _KilledError(Exception):
     pass
 
 
@@ -124,9 +124,9 @@ def test_killed_vision_stage_ends_in_the_same_weights(
 
     def killed(*arguments: object) -> None:
         save_checkpoint(*arguments)  # type: ignore[arg-type]
-        raise _Killed
+        raise _KilledError
 
-    with monkeypatch.context() as patch, pytest.raises(_Killed):
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
         patch.setattr(vision_stage, "save_checkpoint", killed)
         run(tmp_path / "cut")
     assert torch.load(tmp_path / "cut", weights_only=True)["step"] == 2

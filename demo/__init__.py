@@ -1,0 +1,1 @@
+"""The Gradio interface: Ask and Review. It imports `rarl` and never torch."""

@@ -1,0 +1,247 @@
+"""From a question to answers that grow, without any widget in sight."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event
+from time import monotonic
+
+from demo.loading import EngineLoader
+from demo.session import Asked, Session
+from rarl.errors import QuestionError, RarlError
+from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question
+from rarl.prompts import user_text
+from rarl.response import Mode
+
+log = logging.getLogger(__name__)
+
+COMPARED = ("sft", "rl", "rarl")
+COMPARE, COMPARE_BASE = "compare", "compare-base"
+OUR_FAULT = (
+    "Something went wrong on our side. Your scan and question are still here; "
+    "press Ask to try again."
+)
+# A page redraw per token costs more than it shows; the eye takes about this many a second.
+REDRAW_SECONDS = 0.08
+
+DECODING = Decoding()
+
+MODE_LABELS: tuple[tuple[str, Mode], ...] = (
+    ("Reason, then answer", "reason"),
+    ("Answer only", "answer"),
+    ("Answer, then reason", "answer-then-reason"),
+)
+
+ARM_MEANINGS: dict[str, str] = {
+    "base": "The model before any of the three.",
+    "sft": "Imitates reference explanations.",
+    "rl": "Rewarded for right answers.",
+    "rarl": "Rewarded for right answers and sound reasoning.",
+}
+
+_ANY_SCAN = (
+    "What kind of scan is this?",
+    "Which organ is shown?",
+    "Is there anything abnormal?",
+)
+_SUGGESTIONS: dict[str, tuple[str, ...]] = {
+    "x-ray": (
+        "Is there a pneumothorax?",
+        "Is the heart enlarged?",
+        "Is there a pleural effusion?",
+        "In which plane was this taken?",
+    ),
+    "ct": (
+        "Is there free fluid?",
+        "Which organs are visible?",
+        "Was contrast given?",
+        "Is there a mass?",
+    ),
+    "mr": (
+        "Is there a mass?",
+        "Which plane is this?",
+        "What weighting is this?",
+        "Is the midline shifted?",
+    ),
+    "ultrasound": (
+        "Is there a mass?",
+        "Does it look benign or malignant?",
+        "Which organ is shown?",
+    ),
+}
+_MODALITY_GROUPS = {
+    "CR": "x-ray", "DX": "x-ray", "RG": "x-ray", "MG": "x-ray", "XA": "x-ray", "X-RAY": "x-ray",
+    "CT": "ct", "MR": "mr", "MRI": "mr", "US": "ultrasound", "ULTRASOUND": "ultrasound",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The right-hand side of the page at one moment.
+
+    Attributes:
+        answers: what the arms have said so far, in the order of the columns.
+        arms: names of the columns, also before anything was said.
+        sentence: something the person should read, or "".
+        failed: whether that sentence reports an error.
+        running: whether more is to come.
+    """
+
+    arms: tuple[str, ...]
+    answers: tuple[Answer, ...] = ()
+    sentence: str = ""
+    failed: bool = False
+    running: bool = False
+
+
+def suggestions(modality: str | None) -> tuple[str, ...]:
+    """Questions worth asking about a modality ("CR", "MR", "ultrasound", ... or None).
+
+    >>> suggestions("MR")[0]
+    'Is there a mass?'
+    """
+    group = _MODALITY_GROUPS.get((modality or "").upper(), "")
+    return _SUGGESTIONS.get(group, _ANY_SCAN)
+
+
+def arm_choices(arms: Sequence[Arm]) -> list[tuple[str, str]]:
+    """Labels and values of the arm selector for the arms on offer."""
+    names = {arm.name for arm in arms}
+    choices: list[tuple[str, str]] = []
+    if names.issuperset(COMPARED):
+        choices.append(("Compare SFT, RL and RARL", COMPARE))
+        if "base" in names:
+            choices.append(("Compare, with the base model", COMPARE_BASE))
+    return choices + [(f"{arm.label} alone", arm.name) for arm in arms]
+
+
+def chosen_arms(choice: str) -> tuple[str, ...]:
+    """The columns that a choice of the arm selector stands for.
+
+    >>> chosen_arms("compare")
+    ('sft', 'rl', 'rarl')
+    """
+    if choice == COMPARE:
+        return COMPARED
+    if choice == COMPARE_BASE:
+        return ("base", *COMPARED)
+    return (choice,)
+
+
+def steps(reasoning: str) -> list[str]:
+    """Reasoning, sentence by sentence.
+
+    >>> steps("The heart is 1.5 cm wider. It is enlarged, e.g. by failure.")
+    ['The heart is 1.5 cm wider.', 'It is enlarged, e.g. by failure.']
+    """
+    parts = re.split(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])|\n+", reasoning)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def same_answer_key(answer: str) -> str:
+    """What two answers must share to count as the same for the line above the columns.
+
+    >>> same_answer_key("Yes, in the left lung.") == same_answer_key("yes")
+    True
+    """
+    words: list[str] = re.findall(r"\w+", answer.casefold())
+    if words[:1] in (["yes"], ["no"]):
+        return words[0]
+    return " ".join(word for word in words if word not in {"a", "an", "the"})
+
+
+def agreement(answers: Sequence[Answer], labels: dict[str, str]) -> str:
+    """One sentence on whether the arms agree; "" until at least two have finished."""
+    if len(answers) < 2 or not all(answer.done for answer in answers):
+        return ""
+    if any(answer.stopped for answer in answers):
+        return "Stopped. What came so far is kept."
+    groups: dict[str, list[str]] = {}
+    for answer in answers:
+        key = same_answer_key(answer.response.answer)
+        groups.setdefault(key, []).append(labels.get(answer.arm, answer.arm.upper()))
+    if len(groups) == 1:
+        return "" if "" in groups else "The arms agree on the answer."
+    sides = [_listed(names) for names in groups.values()]
+    if len(groups) == len(answers):
+        return f"The arms disagree: {_listed(sides)} each say something else."
+    return f"The arms disagree: {' against '.join(sides)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a person would list them."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def log_fault(where: str, error: BaseException) -> None:
+    """Log where it broke, never what was being looked at: messages may quote the person."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s\n%s", where, type(error).__name__, frames)
+
+
+def ask(
+    loader: EngineLoader, session: Session, text: str, mode: Mode, choice: str
+) -> Iterator[Progress]:
+    """Ask, and yield the page's right-hand side as the answers grow.
+
+    Errors become sentences in the last item; nothing is raised.
+    """
+    arms = chosen_arms(choice)
+    stop = session.stop = Event()
+    try:
+        if session.scan is None:
+            raise QuestionError("Open a scan first, or pick an example.")
+        user_text(text, mode)  # says at once what is wrong with the question
+        while (engine := loader.wait(0)) is None:
+            yield Progress(arms, sentence="The model is loading; yours is next.", running=True)
+            if stop.wait(0.2):
+                yield Progress(arms, sentence="Stopped before the model was ready.")
+                return
+        yield Progress(arms, running=True)
+        yield from _stream(engine, session, text, mode, arms, stop)
+    except RarlError as error:
+        yield Progress(arms, _kept(session, arms), sentence=str(error), failed=True)
+    except Exception as error:
+        log_fault("ask", error)
+        yield Progress(arms, _kept(session, arms), sentence=OUR_FAULT, failed=True)
+    finally:
+        session.stop = None
+
+
+def _stream(
+    engine: Engine,
+    session: Session,
+    text: str,
+    mode: Mode,
+    arms: tuple[str, ...],
+    stop: Event,
+) -> Iterator[Progress]:
+    scan = session.scan
+    assert scan is not None
+    question = Question(scan.image, text.strip(), arms, mode, DECODING)
+    answering = tuple(arm for arm in engine.arms if arm.name in arms)
+    session.asked = None
+    last = 0.0
+    for answers in engine.stream(question, stop):
+        if session.scan is not scan:  # another scan is on the page: these would mislead
+            yield Progress(arms)
+            return
+        # Kept at every step, so that a flag or a failure half-way has all that came.
+        session.asked = Asked(scan, question, answers, answering, engine.model_name)
+        session.case_id = None  # what was flagged half-way is another case than the whole
+        ended = all(answer.done for answer in answers)
+        if ended or monotonic() - last >= REDRAW_SECONDS:
+            last = monotonic()
+            yield Progress(arms, answers, running=not ended)
+
+
+def _kept(session: Session, arms: tuple[str, ...]) -> tuple[Answer, ...]:
+    """The answers already on the page, if they belong to the columns shown."""
+    asked = session.asked
+    if asked is None or tuple(answer.arm for answer in asked.answers) != arms:
+        return ()
+    return asked.answers

@@ -1,0 +1,115 @@
+"""Scans to try without a file of one's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.data import get_testdata_file
+
+from demo.phantoms import chest_radiograph
+from rarl.data import load_set
+from rarl.data.root import data_root
+from rarl.errors import RarlError
+from rarl.scans import open_scan, open_scan_file
+from rarl.scans.scan import Scan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleScan:
+    """One scan on offer, with a question that suits it.
+
+    Attributes:
+        key: stable name, safe in HTML.
+        title: what the person reads ("CT, head").
+        question: put into the question box.
+        open: makes the scan; called once, when the page is built.
+        source: where it comes from, in words.
+        reference: the reference answer of a test row, hidden until asked for.
+        modality: where the file itself does not say.
+    """
+
+    key: str
+    title: str
+    question: str
+    open: Callable[[], Scan]
+    source: str
+    reference: str | None = None
+    modality: str | None = None
+
+
+def _pydicom(key: str, title: str, question: str, name: str) -> ExampleScan:
+    def open_it() -> Scan:
+        # download=False: an example that is not in the installed wheel is left out.
+        path = get_testdata_file(name, download=False)
+        if not path:
+            raise FileNotFoundError(name)
+        return open_scan_file(Path(str(path)))
+
+    return ExampleScan(key, title, question, open_it, "pydicom's sample files")
+
+
+# All but the phantom are in pydicom's wheel.
+BUILT_IN: tuple[ExampleScan, ...] = (
+    ExampleScan(
+        "phantom-chest",
+        "Chest, drawn",
+        "Is there a nodule in the lung?",
+        chest_radiograph,
+        "drawn by this project",
+        modality="x-ray",
+    ),
+    _pydicom("ct-head", "CT, head", "Is the midline shifted?", "J2K_pixelrep_mismatch.dcm"),
+    _pydicom("mr-abdomen", "MR, abdomen", "Is there a mass in the liver?", "examples_overlay.dcm"),
+    _pydicom("us-node", "Ultrasound", "Which organ is shown?", "examples_rgb_color.dcm"),
+    _pydicom("ct-spine", "CT, spine", "Which organ is shown?", "CT_small.dcm"),
+)
+
+
+def vqa_rad_rows(limit: int = 3) -> list[ExampleScan]:
+    """Test rows of VQA-RAD whose images never trained anything, where a local copy exists."""
+    try:
+        if data_root() is None:
+            return []
+        rows = load_set("vqa_rad")
+    except RarlError:
+        return []
+    except Exception as error:  # a set that is half there must not keep the page from coming up
+        log.warning("examples: %s", type(error).__name__)
+        return []
+    found: dict[str, ExampleScan] = {}
+    for row in rows:
+        if row.split != "image-disjoint" or row.kind != "closed" or row.image is None:
+            continue
+        kind = row.modality or row.organ or "scan"
+        if kind in found:
+            continue
+        found[kind] = ExampleScan(
+            f"vqa-rad-{len(found)}",
+            f"VQA-RAD, {row.organ or kind}",
+            row.question,
+            lambda read=row.image.read: open_scan(read()),  # type: ignore[misc]
+            f"VQA-RAD {row.id.removeprefix('vqa_rad/')}, an image no variant was trained on",
+            row.answer,
+            row.modality,
+        )
+        if len(found) == limit:
+            break
+    return list(found.values())
+
+
+def open_examples(
+    wanted: tuple[ExampleScan, ...] = BUILT_IN,
+) -> dict[str, tuple[ExampleScan, Scan]]:
+    """Open what can be opened, in order; what cannot is left out and logged."""
+    opened: dict[str, tuple[ExampleScan, Scan]] = {}
+    for example in wanted:
+        try:
+            opened[example.key] = (example, example.open())
+        except (RarlError, OSError) as error:
+            log.warning("example %s left out: %s", example.key, type(error).__name__)
+    return opened

@@ -1,0 +1,458 @@
+"""What the page shows, as HTML. Pure functions; whatever is not ours is escaped.
+
+The text goes into components whose template is `${value}` and nothing else: Gradio runs a
+template through Handlebars and then evaluates it as JavaScript, so model text must reach it only
+as a value, never as part of a template.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from demo.asking import ARM_MEANINGS, COMPARED, MODE_LABELS, Progress, agreement, steps
+from demo.examples import ExampleScan
+from demo.flagging import CATEGORY_LABELS, SEVERITY_LABELS
+from demo.loading import EngineLoader
+from demo.session import Session
+from rarl.prompts import user_text
+from rarl.response import PROBLEM_SENTENCES, Problem
+from rarl.review import ArmAnswer, CaseSnapshot, Flag
+from rarl.scans.scan import Scan
+
+LOGO = """<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">
+<rect x="1" y="1" width="30" height="30" rx="8" class="logo-plate"/>
+<g fill="none" stroke-linecap="round" stroke-width="2.2">
+<path d="M16 6.5v19" class="logo-spine"/>
+<path d="M13 9.5C9.5 8.6 7.4 10 6.8 12.6M19 9.5c3.5-.9 5.6.5 6.2 3.1" class="logo-rib"/>
+<path d="M13 14.5c-4-.9-6.6.6-7.2 3.4M19 14.5c4-.9 6.6.6 7.2 3.4" class="logo-rib"/>
+<path d="M13 19.5c-3.8-.9-6 .4-6.5 3M19 19.5c3.8-.9 6 .4 6.5 3" class="logo-rib lit"/>
+</g></svg>"""
+
+FAVICON = (
+    "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' "
+    "height='32' rx='8' fill='%23131a1e'/%3E%3Cg fill='none' stroke-linecap='round' "
+    "stroke-width='2.4' stroke='%23dfe7ea'%3E%3Cpath d='M16 6.5v19M13 9.5C9.5 8.6 7.4 "
+    "10 6.8 12.6M19 9.5c3.5-.9 5.6.5 6.2 3.1M13 14.5c-4-.9-6.6.6-7.2 3.4M19 "
+    "14.5c4-.9 6.6.6 7.2 3.4'/%3E%3Cpath stroke='%2370d6c4' d='M13 19.5c-3.8-.9-6 "
+    ".4-6.5 3M19 19.5c3.8-.9 6 .4 6.5 3'/%3E%3C/g%3E%3C/svg%3E"
+)
+
+NOTICE = "Research use only. Not for diagnosis. Do not upload identifiable data."
+
+_LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
+_FLAG_ICON = (
+    '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 14V2.5m0 .5c3-1.5 5 1.5 8.5 '
+    '0v6c-3.5 1.5-5.5-1.5-8.5 0" fill="none" stroke="currentColor" stroke-width="1.5" '
+    'stroke-linecap="round" stroke-linejoin="round"/></svg>'
+)
+# Rings within rings: what an arm was rewarded for, told apart without colour.
+_GLYPHS = {
+    "base": '<circle cx="8" cy="8" r="5.5" stroke-dasharray="2 2.3"/>',
+    "sft": '<circle cx="8" cy="8" r="5.5"/>',
+    "rl": '<circle cx="8" cy="8" r="5.5"/><circle class="dot" cx="8" cy="8" r="2"/>',
+    "rarl": '<circle cx="8" cy="8" r="6.2"/><circle cx="8" cy="8" r="3.7"/>'
+    '<circle class="dot" cx="8" cy="8" r="1.5"/>',
+}
+
+# The long side that the page shows; the model and the store always get the full scan.
+_SHOWN_SIDE = 1400
+
+
+def label_of(arm: str) -> str:
+    """What the interface calls an arm it knows only by name."""
+    return _LABELS.get(arm, arm)
+
+
+def picture_url(image: Image.Image, side: int = _SHOWN_SIDE) -> str:
+    """The picture inside its own address, so that no copy of it lies in Gradio's cache."""
+    shown = image
+    if max(image.size) > side:
+        shown = image.copy()
+        shown.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG", compress_level=3)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+# --- Frame ---------------------------------------------------------------------------------------
+
+
+def masthead() -> str:
+    """Logo, name and the theme switch."""
+    return (
+        f'<div class="brand">{LOGO}<span class="brand-name">RARL</span>'
+        '<span class="brand-line">Reasoning on medical images, side by side</span></div>'
+        '<button type="button" class="ghost" data-page="theme" '
+        'aria-label="Colours: dark, light or as the system">'
+        '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6" fill="none" '
+        'stroke="currentColor" stroke-width="1.5"/><path d="M8 2a6 6 0 0 1 0 12z" '
+        'fill="currentColor"/></svg><span data-page-label="theme">Dark</span></button>'
+    )
+
+
+def engine_pill(loader: EngineLoader) -> str:
+    """Where the model stands, in one quiet word or a sentence."""
+    if loader.phase == "loading":
+        return '<span class="pill waiting" role="status">Loading the model…</span>'
+    if loader.phase == "failed" or loader.engine is None:
+        return f'<span class="pill broken" role="alert">{escape(loader.sentence)}</span>'
+    name = escape(_short_name(loader.engine.model_name))
+    return f'<span class="pill ready" role="status">{name} ready</span>'
+
+
+def notice() -> str:
+    """Said once on entry; the footer keeps it."""
+    return (
+        f'<p role="note">{NOTICE}</p>'
+        '<button type="button" class="ghost" data-page="dismiss">I understand</button>'
+    )
+
+
+def footer(loader: EngineLoader) -> str:
+    """The lasting notice, and what the loaded model is."""
+    said = ""
+    if loader.engine is not None:
+        name = _short_name(loader.engine.model_name)
+        if name == "pocket":
+            said = "pocket is a 9-million-parameter teaching model; it is often wrong."
+        else:
+            said = f"Model: {name}. Its answers can be wrong, and sound right."
+    return f"<p>{NOTICE}</p><p>{escape(said)}</p>"
+
+
+def _short_name(model_name: str) -> str:
+    """The name without the folders before it; a Hub name keeps its owner."""
+    path = Path(model_name)
+    return path.name if path.is_absolute() or path.exists() else model_name
+
+
+# --- Scan ----------------------------------------------------------------------------------------
+
+
+def viewer(scan: Scan | None) -> str:
+    """The scan on black, or what to do when there is none."""
+    if scan is None:
+        return (
+            '<div class="stage empty"><div class="invite">'
+            '<svg viewBox="0 0 64 64" aria-hidden="true"><rect x="8" y="8" width="48" height="48" '
+            'rx="6"/><path d="M32 42V22m-9 9 9-9 9 9"/></svg>'
+            "<h2>Open a scan</h2>"
+            "<p>Drop a file here, paste a picture, or choose one.<br>"
+            "PNG, JPEG or DICOM, up to 200 MB.</p></div></div>"
+        )
+    kind = f"{scan.modality} scan" if scan.modality else "Scan"
+    return (
+        '<div class="stage" data-page="stage" tabindex="0" '
+        'aria-label="Scan viewer. Plus and minus zoom, arrows move, 0 resets.">'
+        f'<img src="{picture_url(scan.image)}" alt="{escape(kind)}" draggable="false">'
+        '<div class="stage-help" aria-hidden="true">Wheel to zoom · drag to move · '
+        "right-drag for brightness and contrast · double-click to reset</div></div>"
+    )
+
+
+_FACT_WORDS = {
+    "BodyPartExamined": "{}",
+    "ViewPosition": "{} view",
+    "PatientAge": "{} years",
+    "PatientSex": "sex {}",
+    "ImageLaterality": "side {}",
+    "Laterality": "side {}",
+}
+
+
+def _first(scan: Scan, keyword: str) -> str:
+    """The first of an attribute's values, or ""."""
+    return scan.attributes.get(keyword, "").split(",")[0]
+
+
+def facts(session: Session, sentence: str = "") -> str:
+    """The quiet line under the scan; above it, a sentence on a file that could not be opened."""
+    parts: list[str] = []
+    if sentence:
+        parts.append(f'<p class="trouble" role="alert">{escape(sentence)}</p>')
+    scan = session.scan
+    if scan is not None:
+        words = [session.source, scan.modality or scan.format.upper()]
+        words += [
+            form.format(_first(scan, key) if "{} " in form else _first(scan, key).capitalize())
+            for key, form in _FACT_WORDS.items()
+            if scan.attributes.get(key)
+        ]
+        centre, width = (_first(scan, name) for name in ("WindowCenter", "WindowWidth"))
+        if centre and width:
+            words.append(f"window {centre} / {width}")
+        words.append(f"{scan.image.width} × {scan.image.height}")
+        listed = "".join(f"<span>{escape(word)}</span>" for word in words if word)
+        parts.append(f'<p class="facts">{listed}</p>')
+        parts += [f'<p class="caution">{escape(warning)}</p>' for warning in scan.warnings]
+        if session.reference:
+            parts.append(
+                "<details><summary>Show the reference answer</summary>"
+                f"<p>{escape(session.reference)}</p></details>"
+            )
+    return "".join(parts)
+
+
+def example_strip(examples: Iterable[tuple[ExampleScan, Scan]]) -> str:
+    """Thumbnails that put a scan and a question on the page."""
+    cards = []
+    for example, scan in examples:
+        picture = scan.image.copy()
+        picture.thumbnail((144, 144))
+        cards.append(
+            f'<button type="button" class="card" data-event="pick" data-key="{escape(example.key)}"'
+            f' title="{escape(example.source)}"><img src="{picture_url(picture)}" alt="">'
+            f"<span>{escape(example.title)}</span></button>"
+        )
+    return f'<h3 class="eyebrow">Or try an example</h3><div class="strip">{"".join(cards)}</div>'
+
+
+def chips(questions: Sequence[str]) -> str:
+    """Suggested questions."""
+    return "".join(
+        f'<button type="button" class="chip" data-event="suggest" data-text="{escape(text)}">'
+        f"{escape(text)}</button>"
+        for text in questions
+    )
+
+
+# --- Answers -------------------------------------------------------------------------------------
+
+
+def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> str:
+    """The line above, and one column per arm; the frame is the same before, during and after."""
+    line = progress.sentence
+    tone = "trouble" if progress.failed else "calm"
+    if not line and progress.answers:
+        line = agreement(progress.answers, dict(labels))
+        tone = "split" if line.startswith("The arms disagree") else "calm"
+    if not line and not progress.running and not progress.answers:
+        line = "Open a scan, ask, and the answers appear here side by side."
+    if progress.running and not line:
+        line = "Answering. Reasoning grows in all columns at once."
+    role = "alert" if progress.failed else "status"
+    head = f'<p class="verdict {tone}" role="{role}" aria-live="polite">{escape(line)}</p>'
+    said = {answer.arm: answer for answer in progress.answers}
+    columns = []
+    for arm in progress.arms:
+        answer = said.get(arm)
+        label = labels.get(arm, label_of(arm))
+        if answer is None:
+            columns.append(_column(arm, label, waiting=progress.running))
+            continue
+        response = answer.response
+        over = answer.done or not progress.running
+        foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
+        columns.append(
+            _column(
+                arm,
+                label,
+                answer=response.answer,
+                reasoning=response.reasoning,
+                # While text is still coming, a missing tag is not a fault yet.
+                problems=response.problems if over and not answer.stopped else (),
+                foot=foot + (" · stopped" if answer.stopped else ""),
+                waiting=not over,
+                flag=_flag_button(arm, label),
+            )
+        )
+    running = " data-running" if progress.running else ""
+    return (
+        f'{head}<div class="columns" data-count="{len(progress.arms)}"{running}>'
+        f"{''.join(columns)}</div>"
+    )
+
+
+def prompt_line(session: Session) -> str:
+    """Behind the scenes: the exact words and settings of the last exchange."""
+    asked = session.asked
+    if asked is None:
+        return ""
+    question = asked.question
+    decoding = question.decoding
+    way = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}"
+    revisions = ", ".join(f"{arm.label} {arm.revision}" for arm in asked.arms)
+    return (
+        "<details><summary>Exact prompt and settings</summary><dl>"
+        f"<dt>Prompt</dt><dd><pre>{escape(user_text(question.text, question.mode))}</pre></dd>"
+        f"<dt>Model</dt><dd>{escape(asked.model_name)}</dd>"
+        f"<dt>Weights</dt><dd>{escape(revisions)}</dd>"
+        f"<dt>Decoding</dt><dd>{way}, at most {decoding.max_new_tokens} tokens</dd>"
+        "</dl></details>"
+    )
+
+
+def _flag_button(arm: str, label: str) -> str:
+    return (
+        f'<button type="button" class="flag" data-event="flagged" data-arm="{escape(arm)}" '
+        f'aria-label="Flag the answer of {escape(label)}">{_FLAG_ICON}Flag</button>'
+    )
+
+
+def _column(
+    arm: str,
+    label: str,
+    *,
+    answer: str = "",
+    reasoning: str = "",
+    problems: Sequence[str] = (),
+    foot: str = "",
+    waiting: bool = False,
+    flag: str = "",
+) -> str:
+    """One arm. The answer's slot keeps its height whether or not there is an answer yet."""
+    glyph = _GLYPHS.get(arm, _GLYPHS["sft"])
+    size = " long" if len(answer) > 60 else ""
+    if answer:
+        said = f'<p class="answer{size}">{escape(answer)}</p>'
+    elif waiting:
+        said = '<p class="answer pending"><span>reasoning</span><i></i><i></i><i></i></p>'
+    else:
+        said = '<p class="answer none">&ndash;</p>' if foot else '<p class="answer none"></p>'
+    listed = "".join(f"<li>{escape(step)}</li>" for step in steps(reasoning))
+    faults = "".join(f"<li>{escape(_problem(problem))}</li>" for problem in problems)
+    return (
+        f'<article class="arm arm-{escape(arm)}{" live" if waiting else ""}" '
+        f'aria-label="{escape(label)}" data-arm="{escape(arm)}">'
+        f'<header><svg class="glyph" viewBox="0 0 16 16" aria-hidden="true">{glyph}</svg>'
+        f"<div><h3>{escape(label)}</h3><p>{escape(ARM_MEANINGS.get(arm, ''))}</p></div></header>"
+        f'<div class="said"><h4 class="eyebrow">Answer</h4>{said}</div>'
+        f'<div class="why"><h4 class="eyebrow">Reasoning</h4><ol>{listed}</ol></div>'
+        f'<ul class="faults">{faults}</ul>'
+        f"<footer><span>{escape(foot)}</span>{flag}</footer></article>"
+    )
+
+
+def _problem(problem: str) -> str:
+    known: dict[Problem, str] = PROBLEM_SENTENCES
+    return next((sentence for key, sentence in known.items() if key == problem), problem)
+
+
+# --- Flags ---------------------------------------------------------------------------------------
+
+
+def flag_heading(session: Session) -> str:
+    """What is being flagged: whose answer, and the answer itself."""
+    asked, arm = session.asked, session.flagging
+    if asked is None or arm is None:
+        return ""
+    label = next((known.label for known in asked.arms if known.name == arm), label_of(arm))
+    answer = next((one.response.answer for one in asked.answers if one.arm == arm), "")
+    quoted = f"<blockquote>{escape(answer)}</blockquote>" if answer else ""
+    return f'<h2 id="flag-title">Flag {escape(label)}’s answer</h2>{quoted}'
+
+
+def sentence(text: str, tone: str = "trouble") -> str:
+    """A sentence of its own, or nothing."""
+    role = "alert" if tone == "trouble" else "status"
+    return f'<p class="{tone}" role="{role}">{escape(text)}</p>' if text else ""
+
+
+def flag_saved(flag: Flag) -> str:
+    """The confirmation of a flag."""
+    return sentence(f"Flag {flag.id} on {flag.label} is saved. You find it under Review.", "done")
+
+
+def flag_list(flags: Sequence[Flag], chosen: int | None, filtered: bool) -> str:
+    """The flags, newest first, or what the emptiness means."""
+    if not flags:
+        told = (
+            ("No flag matches", "Loosen the filters to see more.")
+            if filtered
+            else (
+                "Nothing flagged yet",
+                "When an answer on the Ask page is wrong or unsafe, press Flag under it. "
+                "It is kept here with its scan, its question and what every arm said.",
+            )
+        )
+        return (
+            '<div class="nothing"><svg viewBox="0 0 64 64" aria-hidden="true"><path d="M20 54V12m0 '
+            '2c9-5 15 5 26 0v19c-11 5-17-5-26 0"/></svg>'
+            f"<h2>{told[0]}</h2><p>{told[1]}</p></div>"
+        )
+    rows = []
+    for flag in flags:
+        current = ' aria-current="true"' if flag.id == chosen else ""
+        comment = f'<p class="comment">{escape(flag.comment)}</p>' if flag.comment else ""
+        rows.append(
+            f'<button type="button" class="row" data-event="open" data-flag="{flag.id}"{current}>'
+            f'<span class="row-head"><b>{escape(flag.label)}</b>'
+            f"<span>{escape(CATEGORY_LABELS.get(flag.category, flag.category))}</span>"
+            f"{_severity(flag.severity)}</span>"
+            f'<span class="row-question">{escape(flag.question)}</span>{comment}'
+            f'<span class="row-foot">Flag {flag.id} · {_when(flag.created)}'
+            f"{' · ' + escape(flag.modality) if flag.modality else ''}</span></button>"
+        )
+    count = "1 flag" if len(flags) == 1 else f"{len(flags)} flags"
+    return f'<p class="count" role="status">{count}</p>{"".join(rows)}'
+
+
+def case_view(flag: Flag, case: CaseSnapshot) -> str:
+    """A case as it was when it was flagged."""
+    mode = next((label for label, key in MODE_LABELS if key == case.mode), case.mode)
+    columns = "".join(_stored_column(answer, flag) for answer in case.answers)
+    comment = f"<blockquote>{escape(flag.comment)}</blockquote>" if flag.comment else ""
+    facts_line = "".join(
+        f"<span>{escape(word)}</span>"
+        for word in (
+            case.modality or "",
+            f"{case.width} × {case.height}",
+            mode,
+            f"model {_short_name(case.model)}",
+            f"asked {_when(case.created)}",
+        )
+        if word
+    )
+    return (
+        '<div class="case"><div class="case-top">'
+        f'<div class="stage" data-page="stage" tabindex="0" aria-label="Scan of the case">'
+        f'<img src="{picture_url(case.image())}" alt="Scan of the case" draggable="false"></div>'
+        f'<div class="case-facts"><h4 class="eyebrow">Question</h4><h2>{escape(case.question)}</h2>'
+        f'<p class="facts">{facts_line}</p>'
+        f'<div class="complaint"><h4 class="eyebrow">Flag {flag.id} on {escape(flag.label)}</h4>'
+        f"<p><b>{escape(CATEGORY_LABELS.get(flag.category, flag.category))}</b></p>"
+        f"<p>{_severity(flag.severity)}</p>{comment}"
+        f'<p class="row-foot">{_when(flag.created)}</p></div></div></div>'
+        f'<div class="columns" data-count="{len(case.answers)}">{columns}</div></div>'
+    )
+
+
+def _stored_column(answer: ArmAnswer, flag: Flag) -> str:
+    foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s · weights {answer.revision}"
+    return _column(
+        answer.arm,
+        answer.label,
+        answer=answer.answer,
+        reasoning=answer.reasoning,
+        problems=() if answer.stopped else answer.problems,
+        foot=foot + (" · stopped" if answer.stopped else ""),
+        flag='<span class="flagged">Flagged</span>' if answer.arm == flag.arm else "",
+    )
+
+
+def no_case() -> str:
+    """The right side of Review before a flag is opened."""
+    return '<div class="nothing quiet"><p>Choose a flag to see the case as it was.</p></div>'
+
+
+def _severity(key: str) -> str:
+    return (
+        f'<span class="severity severity-{escape(key)}">'
+        f"{escape(SEVERITY_LABELS.get(key, key))}</span>"
+    )
+
+
+def _when(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def default_progress() -> Progress:
+    """The board before anything was asked."""
+    return Progress(COMPARED)

@@ -1,0 +1,94 @@
+"""`python -m rarl train sft|rl|rarl`: one adapter from a base and training rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+from pathlib import Path
+
+from rarl.errors import DataError
+
+HELP = "Train an arm (SFT, RL or RARL) as a LoRA adapter, and keep what it was made of."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("recipe", choices=("sft", "rl", "rarl"), help="the arm to train")
+    parser.add_argument(
+        "--model", default="pocket", metavar="NAME", help="pocket, a folder or a Hub name"
+    )
+    parser.add_argument(
+        "--data", required=True, metavar="NAME[,NAME...]", help="sets whose training rows are used"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the adapter's folder"
+    )
+    parser.add_argument(
+        "--variant", help="a variant of the recipe, or pocket; otherwise the model's size decides"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change one key of the recipe, as in lora.rank=4; may be repeated",
+    )
+    parser.add_argument("--max-steps", type=int, metavar="N", help="steps, instead of the recipe's")
+    parser.add_argument("--limit", type=int, metavar="N", help="use N rows, drawn by the seed")
+    parser.add_argument("--seed", type=int, default=0, help="0 if not given")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--json", action="store_true", help="print rarl.json as one line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        RarlError: something the user can mend.
+    """
+    for name in ("max_steps", "limit", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise DataError(f"--{name.replace('_', '-')} must be 1 or more.")
+    # Before the libraries are imported: nothing about a hospital's run leaves the machine.
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import torch
+
+    from rarl.data import load_examples
+    from rarl.training.run import Options, train
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    names = tuple(name for name in arguments.data.split(",") if name)
+    examples = load_examples(names, ("train",))
+    if arguments.limit and arguments.limit < len(examples):
+        examples = random.Random(arguments.seed).sample(examples, arguments.limit)
+    record = train(
+        Options(
+            recipe=arguments.recipe,
+            model=arguments.model,
+            out=arguments.out,
+            data=names,
+            variant=arguments.variant,
+            overrides=tuple(arguments.overrides),
+            steps=arguments.max_steps,
+            seed=arguments.seed,
+            resume=arguments.resume,
+        ),
+        examples,
+    )
+    if arguments.json:
+        print(json.dumps(record))
+    else:
+        print(
+            f"Saved to {arguments.out} after {record['steps']} steps in {record['seconds']:.0f} s; "
+            f"the adapter changes its layers by {100 * record['adapter_norm_relative']:.2f} %."
+        )
+    return 0

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops
+from scripted import SAID, ScriptedEngine
+
+from demo import render
+from demo.asking import Progress, ask
+from demo.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
+from demo.flagging import Desk, chosen_filter
+from demo.loading import EngineLoader
+from demo.phantoms import CHEST_FILE, draw_chest
+from demo.session import Session
+from rarl.errors import ReviewError, ScanError
+from rarl.inference.engine import Answer
+from rarl.response import PROBLEM_SENTENCES, parse_response
+from rarl.review import CaseSnapshot, Flag
+from rarl.review.store import ReviewStore
+from rarl.scans.scan import Scan
+
+EVIL = "<img src=x onerror=alert(1)>${alert(2)}{{value}}\"'"
+LABELS = {"sft": "SFT", "rl": "RL", "rarl": "RARL"}
+
+
+def answer(arm: str, text: str, done: bool = True, stopped: bool = False) -> Answer:
+    return Answer(arm, parse_response(text), 7, 0.5, done, stopped)
+
+
+def asked_session(said: dict[str, str] = SAID) -> Session:
+    session = Session()
+    session.show(Scan(Image.new("L", (64, 48), 90), "png", "CR"), "Your scan")
+    loader = EngineLoader(lambda: ScriptedEngine(said)).start()
+    loader.wait(5)
+    list(ask(loader, session, EVIL, "reason", "compare"))
+    return session
+
+
+def test_model_text_is_never_markup() -> None:
+    said = {arm: f"<think>{EVIL}</think><answer>{EVIL}</answer>" for arm in SAID}
+    session = asked_session(said)
+    assert session.asked is not None
+    session.flagging = "rl"
+    pages = [
+        render.board(Progress(("sft", "rl", "rarl"), session.asked.answers), session, LABELS),
+        render.prompt_line(session),
+        render.flag_heading(session),
+        render.sentence(EVIL),
+        render.chips([EVIL]),
+        render.facts(session, EVIL),
+    ]
+    for page in pages:
+        assert "<img src=x" not in page
+        assert "&lt;img" in page or "RL" in page
+
+
+def test_the_frame_of_a_column_is_the_same_before_and_after() -> None:
+    def frame(page: str) -> list[str]:
+        return [part for part in ("<header>", 'class="said"', 'class="why"', 'class="faults"',
+                                  "<footer>") for _ in range(page.count(part))]  # fmt: skip
+
+    arms = ("sft", "rl", "rarl")
+    before = render.board(Progress(arms), Session(), LABELS)
+    during = render.board(Progress(arms, running=True), Session(), LABELS)
+    answers = tuple(answer(arm, SAID[arm]) for arm in arms)
+    after = render.board(Progress(arms, answers), Session(), LABELS)
+    assert frame(before) == frame(during) == frame(after)
+    assert "data-running" in during and "data-running" not in after
+
+
+def test_form_problems_wait_until_the_text_has_ended() -> None:
+    half = answer("rl", "<think>The heart", done=False)
+    page = render.board(Progress(("rl",), (half,), running=True), Session(), LABELS)
+    assert PROBLEM_SENTENCES["unclosed-think"] not in page
+    whole = answer("rl", "<think>The heart")
+    page = render.board(Progress(("rl",), (whole,)), Session(), LABELS)
+    assert PROBLEM_SENTENCES["unclosed-think"] in page
+    # Cut off by the person: not the arm's fault.
+    stopped = answer("rl", "<think>The heart", stopped=True)
+    page = render.board(Progress(("rl",), (stopped,)), Session(), LABELS)
+    assert PROBLEM_SENTENCES["unclosed-think"] not in page and "stopped" in page
+
+
+def test_the_model_speaks_for_itself_in_the_footer() -> None:
+    engine = ScriptedEngine()
+    engine.model_name = "/somewhere/private/pocket"
+    loader = EngineLoader(lambda: engine).start()
+    loader.wait(5)
+    page = render.footer(loader)
+    assert "9-million-parameter" in page and "Not for diagnosis" in page
+    assert "private" not in page + render.engine_pill(loader)
+    engine.model_name = "Qwen/Qwen2-VL-2B-Instruct"
+    assert "Qwen/Qwen2-VL-2B-Instruct" in render.footer(loader)
+
+
+def test_examples_open_and_the_missing_one_is_left_out() -> None:
+    def gone() -> Scan:
+        raise ScanError("gone")
+
+    opened = open_examples((*BUILT_IN, ExampleScan("gone", "Gone", "?", gone, "nowhere")))
+    assert list(opened) == [example.key for example in BUILT_IN]
+    assert "drawing" in opened["phantom-chest"][1].warnings[0]
+    strip = render.example_strip(opened.values())
+    assert strip.count("<button") == len(BUILT_IN)
+
+
+def test_the_drawn_chest_is_the_one_that_is_drawn() -> None:
+    drawn, kept = draw_chest(), Image.open(CHEST_FILE)
+    difference = ImageChops.difference(drawn, kept.convert("L"))
+    # The label's font is rendered by the machine; the anatomy is ours to the grain.
+    assert difference.crop((0, 70, 768, 700)).getextrema()[1] <= 2
+
+
+def test_reference_answers_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = vqa_rad_rows()
+    for row in rows:
+        session = Session()
+        session.show(row.open(), row.source, row.reference)
+        page = render.facts(session)
+        assert page.index("<details>") < page.index(str(row.reference))
+    monkeypatch.setenv("RARL_DATA", "/nonexistent")
+    assert vqa_rad_rows() == []
+
+
+def test_a_flag_and_its_case_come_back(tmp_path: Path) -> None:
+    desk = Desk(ReviewStore(f"sqlite:///{tmp_path / 'review.sqlite3'}"))
+    session = asked_session()
+    with pytest.raises(ReviewError):
+        desk.flag(session, "style", "minor", "")
+    session.flagging = "rarl"
+    with pytest.raises(ReviewError, match="what is wrong"):
+        desk.flag(session, None, "minor", "")
+    with pytest.raises(ReviewError, match="how much"):
+        desk.flag(session, "style", None, "")
+    flag = desk.flag(session, "wrong-location", "major", f" {EVIL} ")
+    session.flagging = "sft"
+    second = desk.flag(session, "style", "minor", "")
+    assert second.case_id == flag.case_id
+    assert [one.id for one in desk.flags(chosen_filter("", "", "", ""))] == [second.id, flag.id]
+    assert [one.id for one in desk.flags(chosen_filter("rarl", "", "", "onerror"))] == [flag.id]
+
+    found, case = desk.flag_and_case(flag.id)
+    listed = render.flag_list((found,), flag.id, False)
+    shown = render.case_view(found, case)
+    for page in (listed, shown, render.flag_saved(flag)):
+        assert "<img src=x" not in page
+    assert 'aria-current="true"' in listed
+    assert all(label in shown for label in LABELS.values())
+    assert "Could delay or change the treatment" in shown
+
+
+def test_empty_lists_say_why() -> None:
+    assert "Nothing flagged yet" in render.flag_list((), None, filtered=False)
+    assert "No flag matches" in render.flag_list((), None, filtered=True)
+
+
+def test_unknown_keys_of_an_older_store_are_shown_as_they_are() -> None:
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    flag = Flag(3, "c" * 32, "site", "odd", "odd", "", moment, None, "Site", None, "q", "a")
+    assert "odd" in render.flag_list((flag,), None, False)
+    assert CaseSnapshot is not None
+
+
+def test_large_pictures_are_made_smaller_for_the_page_only() -> None:
+    image = Image.new("L", (4000, 2000))
+    assert len(render.picture_url(image)) < 100_000
+    assert image.size == (4000, 2000)
