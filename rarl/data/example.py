@@ -101,6 +101,8 @@ class Example:
         licence: SPDX-like licence of the row.
         split: see `Split`; "test" of vqa_rad means images seen in training.
         category: the source's own question type (e.g. "PRES"), or None.
+        reworded: for a test row, whether a training row about the same image asks nearly the same
+            in other words, so that the answer may simply be remembered.
     """
 
     id: str
@@ -116,3 +118,4 @@ class Example:
     licence: str
     split: Split
     category: str | None = None
+    reworded: bool = False

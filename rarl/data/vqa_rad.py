@@ -3,9 +3,9 @@
 Training rows are the 3,064 of the original release, rephrasings included; a row that repeats a
 test pair word for word is dropped. "test" is the official 451 questions, on images that also occur
 in training ("images seen"). The release also rewords test questions in its training rows ("Is/Are
-the heart enlarged?"); they stay, as in published work on it, and `rarl.data.leakage` names the test
-rows that have such a twin. Claims about generalisation rest on "image-disjoint": 63 images none of
-whose rows train anything.
+the heart enlarged?"); they stay, as in published work on it, and a test row that has such a twin
+says so (`Example.reworded`). Claims about generalisation rest on "image-disjoint": 63 images none
+of whose rows train anything.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from rarl.data.example import Example, Fact, ImageRef, Kind, Split
-from rarl.data.explanations import basic_facts, compose, fact_from_answer
+from rarl.data.explanations import basic_facts, compose, content_words, fact_from_answer
 from rarl.data.labelled import basic_questions
 from rarl.data.root import read_rows, read_split_file
 
 SOURCE = "vqa_rad"
+# Shared content words, as a share of all, from which two questions count as one reworded.
+REWORDED_OVERLAP = 0.6
 _ORGANS = {"HEAD": "brain", "CHEST": "chest", "ABD": "abdomen"}
 # The paper's rule leaves head images at "CT or MRI": that is not a label.
 _MODALITIES = {"MRI": "mri", "CT": "ct", "X-ray": "x-ray", "Ultrasound": "ultrasound"}
@@ -101,6 +103,8 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
             licence=row["license"],
             split=split,
             category=row["question_type"],
+            reworded=split == "test"
+            and any(_near(row["question"], other["question"]) for other in by_image[image]),
         )
 
     questions = [example(row, held.get(row["image"], "train")) for row in kept]
@@ -135,6 +139,12 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
                 )
             )
     return questions, asked
+
+
+def _near(question: str, other: str) -> bool:
+    """Whether two questions share most of their content words."""
+    first, second = content_words(question), content_words(other)
+    return len(first & second) >= REWORDED_OVERLAP * len(first | second) > 0
 
 
 def _modality(row: dict[str, Any], training: list[dict[str, Any]]) -> str | None:

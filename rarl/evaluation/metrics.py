@@ -115,8 +115,9 @@ def groups(frame: pd.DataFrame) -> dict[str, pd.Series]:
     """The groups that are reported, each as a mask over the table's rows.
 
     A set that asks every image the same questions is reported by task (`TASKS`); any other as
-    closed, open and overall. Questions for modality and organ (`BASICS`) are one group over all
-    held-out rows. The last group is everything.
+    closed, open and overall, and again without the test rows that a training row rewords.
+    Questions for modality and organ (`BASICS`) are one group over all held-out rows. The last
+    group is everything.
     """
     found: dict[str, pd.Series] = {}
     for (source, split), part in frame.groupby(["source", "split"], sort=False):
@@ -130,6 +131,10 @@ def groups(frame: pd.DataFrame) -> dict[str, pd.Series]:
             for kind in ("closed", "open"):
                 found[f"{source} {split} {kind}"] = here & (frame["kind"] == kind)
             found[f"{source} {split} overall"] = here
+            if part["reworded"].any():
+                for kind in ("closed", "open"):
+                    new = here & (frame["kind"] == kind) & ~frame["reworded"]
+                    found[f"{source} {split} {kind}, not reworded in training"] = new
     found[BASICS_GROUP] = frame["category"].isin(BASICS) & frame["split"].isin(HELD_OUT)
     found[ALL_GROUP] = pd.Series(True, index=frame.index)
     return {name: mask for name, mask in found.items() if mask.any()}

@@ -28,6 +28,7 @@ class Row:
         split: the example's split.
         category: the set's own question type, or None.
         kind: closed or open.
+        reworded: whether a training row asks nearly the same about the same image.
         modality: as annotated, or None.
         organ: as annotated, or None.
         image: key of the image; rows that share it are one cluster.
@@ -56,6 +57,7 @@ class Row:
     split: Split
     category: str | None
     kind: Kind
+    reworded: bool
     modality: str | None
     organ: str | None
     image: str

@@ -143,6 +143,7 @@ def evaluate(
             split=example.split,
             category=example.category,
             kind=example.kind,
+            reworded=example.reworded,
             modality=example.modality,
             organ=example.organ,
             image=_image(example).key,

@@ -10,7 +10,7 @@ from rarl.evaluation.rows import Row
 from rarl.evaluation.tables import as_text, figure_table, percent
 
 ROW = Row(
-    id="vqa_rad/1", source="vqa_rad", split="test", category="PRES", kind="closed",
+    id="vqa_rad/1", source="vqa_rad", split="test", category="PRES", kind="closed", reworded=False,
     modality="ct", organ="chest", image="a", condition="scan", arm="sft", mode="reason",
     question="?", reference="no", text="", reasoning="", answer="no", problems=(), exact=True,
     f1=1.0, tokens=3, seconds=0.1, model="m", model_revision="b" * 12, revision="s" * 12,

@@ -1,0 +1,64 @@
+"""Recipes are files a person can read; a wrong key is named."""
+
+import pytest
+import yaml
+
+from rarl.training.recipe import (
+    RECIPES,
+    GrpoRecipe,
+    RecipeError,
+    SftRecipe,
+    load_recipe,
+    recipe_text,
+)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("variant", [None, "2b"])
+def test_every_recipe_and_variant_loads(name: str, variant: str | None) -> None:
+    recipe = load_recipe(name, variant)
+    assert isinstance(recipe, SftRecipe if name == "sft" else GrpoRecipe)
+    assert (recipe.lora.rank, recipe.lora.alpha, recipe.lora.dropout) == (8, 16, 0.05)
+    assert yaml.safe_load(recipe_text(name, variant or "pocket", 0, recipe))["recipe"] == name
+
+
+def test_rl_and_rarl_differ_in_reward_and_diversity_alone() -> None:
+    rl, rarl = load_recipe("rl"), load_recipe("rarl")
+    assert isinstance(rl, GrpoRecipe) and isinstance(rarl, GrpoRecipe)
+    different = {
+        key
+        for key in yaml.safe_load(recipe_text("rl", "pocket", 0, rl))
+        if getattr(rl, key, None) != getattr(rarl, key, None)
+    }
+    assert different == {"rewards", "diversity"}
+    assert (rl.rewards.reasoning, rarl.rewards.reasoning) == (0.0, 1.0)
+
+
+def test_overrides_lie_over_variant_and_file() -> None:
+    recipe = load_recipe("rl", "2b", ["learning_rate=3e-6", "lora.rank=4", "forms.hint=0"])
+    assert isinstance(recipe, GrpoRecipe)
+    assert (recipe.learning_rate, recipe.lora.rank, recipe.max_completion) == (3e-6, 4, 512)
+    assert recipe.forms["hint"] == 0 and recipe.forms["short"] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("lerning_rate=1", "lerning_rate"),
+        ("lora.rnk=1", "lora.rnk"),
+        ("rewards.length=1", "rewards.length"),
+        ("forms.poem=1", "forms.poem"),
+        ("group=1", "group"),
+        ("group=2.5", "group"),
+        ("beta=-1", "beta"),
+        ("beta=much", "beta"),
+        ("diversity=1", "diversity"),
+        ("loss=sft", "loss"),
+        ("lora=8", "lora"),
+        ("steps", "KEY=VALUE"),
+        ("micro_batch=5", "micro_batch"),
+    ],
+)
+def test_a_mistake_is_named(override: str, named: str) -> None:
+    with pytest.raises(RecipeError, match=named):
+        load_recipe("rarl", overrides=[override])

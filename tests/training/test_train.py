@@ -1,0 +1,147 @@
+"""Each recipe trains through the real command line and leaves an adapter that stands alone."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from PIL import Image
+from transformers import Qwen2VLForConditionalGeneration
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLModel
+
+from rarl.cli import main
+from rarl.models.loading import load_model, weights_revision
+from rarl.models.processor import load_processor
+from rarl.prompts import messages, user_text
+
+SMALL = {
+    "sft": ["batch=4", "micro_batch=4"],
+    "rl": ["prompts=2", "group=4", "micro_batch=8", "max_completion=40"],
+    "rarl": ["prompts=2", "group=4", "micro_batch=8", "max_completion=40"],
+}
+
+
+def command(recipe: str, base: Path, out: Path, *more: str) -> list[str]:
+    changes = [*SMALL[recipe], "learning_rate=1e-3", "warmup_steps=0", "log_steps=1"]
+    words = ["train", recipe, "--model", str(base), "--data", "brain_tumor_mri", "--out", str(out)]
+    for change in changes:
+        words += ["--set", change]
+    return [*words, *more]
+
+
+def logits(model: torch.nn.Module, folder: Path) -> torch.Tensor:
+    processor = load_processor(folder)
+    text = processor.apply_chat_template(
+        messages(user_text("Is there a tumor?")), tokenize=False, add_generation_prompt=True
+    )
+    batch = processor(images=[Image.new("RGB", (60, 60))], text=[text], return_tensors="pt")
+    with torch.no_grad():
+        return model(**batch).logits
+
+
+@pytest.mark.parametrize("recipe", ["sft", "rl", "rarl"])
+@pytest.mark.usefixtures("examples")
+def test_two_steps_make_an_adapter(
+    recipe: str, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / recipe
+    assert main(command(recipe, tiny, out, "--max-steps", "2", "--seed", "1", "--json")) == 0
+    shown = capsys.readouterr()
+    record = json.loads(shown.out)
+    assert record == json.loads((out / "rarl.json").read_text("utf-8"))
+    assert record["recipe"] == recipe
+    assert record["base_revision"] == weights_revision(tiny)
+    assert record["data"]["rows"] == 32 and record["data"]["images"] == 8
+    assert record["moved"] and record["adapter_norm"] > 0
+    assert "Pre-flight: " in shown.err and "Warning" not in shown.err
+    assert str(tmp_path) not in (out / "adapter_config.json").read_text("utf-8")
+    assert not (out / "README.md").exists()
+
+    kept = yaml.safe_load((out / "recipe.yaml").read_text("utf-8"))
+    assert (kept["recipe"], kept["variant"], kept["seed"], kept["steps"]) == (
+        recipe,
+        "pocket",
+        1,
+        2,
+    )
+
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(math.isfinite(line["loss"]) for line in lines)
+    kinds = {"sft": set(), "rl": {"accuracy", "format"}}.get(
+        recipe, {"accuracy", "format", "reasoning"}
+    )
+    assert all(set(line.get("rewards", {})) == kinds for line in lines)
+
+    base = Qwen2VLForConditionalGeneration.from_pretrained(tiny)
+    before = logits(base, tiny)
+    adapted = PeftModel.from_pretrained(base, str(out))
+    names = [name for name, module in adapted.named_modules() if isinstance(module, LoraLayer)]
+    assert len(names) == 14 and all(".language_model.layers." in name for name in names)
+    after = logits(adapted, tiny)
+    assert torch.isfinite(after).all() and not torch.allclose(before, after, atol=1e-4)
+    # The app loads it through its own door, which checks more.
+    assert list(load_model(str(tiny), {recipe: out}).adapters) == [recipe]
+
+
+@pytest.mark.usefixtures("examples")
+def test_positions_know_the_image_in_rollout_reference_and_update(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    original = Qwen2VLModel.get_rope_index
+
+    def recorded(self: Qwen2VLModel, input_ids, mm_token_type_ids, **rest):  # type: ignore[no-untyped-def]
+        image = input_ids == self.config.image_token_id
+        seen.append(bool(image.any()) and torch.equal(image, mm_token_type_ids == 1))
+        return original(self, input_ids, mm_token_type_ids=mm_token_type_ids, **rest)
+
+    monkeypatch.setattr(Qwen2VLModel, "get_rope_index", recorded)
+    assert main(command("rl", tiny, tmp_path / "rl", "--max-steps", "1")) == 0
+    assert seen == [True] * 3
+
+
+@pytest.mark.usefixtures("examples")
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tiny: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    every = ("--set", "save_steps=1", "--set", "schedule=constant", "--set", "lora.dropout=0")
+    assert main(command("sft", tiny, whole, "--max-steps", "3", *every)) == 0
+    assert main(command("sft", tiny, broken, "--max-steps", "3", *every)) == 0
+    # As if the run had been cut off after its second step.
+    (broken / "adapter_model.safetensors").unlink()
+    for file in (broken / "checkpoints" / "checkpoint-3").iterdir():
+        file.unlink()
+    (broken / "checkpoints" / "checkpoint-3").rmdir()
+    assert main(command("sft", tiny, broken, "--max-steps", "3", *every, "--resume")) == 0
+    one, other = (json.loads((out / "rarl.json").read_text("utf-8")) for out in (whole, broken))
+    assert one["adapter_norm"] == pytest.approx(other["adapter_norm"], rel=1e-6)
+    steps = [
+        json.loads(line)["step"] for line in (broken / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("examples")
+def test_bad_input_is_one_sentence(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "adapter_model.safetensors").touch()
+    cases = [
+        (command("sft", tiny, used), "already holds a run"),
+        (command("sft", tiny, tmp_path / "new", "--resume"), "no checkpoint to resume"),
+        (command("sft", tiny, tmp_path / "new", "--set", "lora.rnk=4"), "lora.rnk"),
+        (command("rl", tiny, tmp_path / "new", "--set", "micro_batch=3"), "must divide"),
+        (command("rl", tiny, tmp_path / "new", "--variant", "70b"), "70b"),
+        (command("rl", tmp_path / "none", tmp_path / "new"), "model folder"),
+        (command("rl", tiny, tmp_path / "new", "--max-steps", "0"), "--max-steps"),
+    ]
+    for words, expected in cases:
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert expected in error and error.count("\n") == 1
