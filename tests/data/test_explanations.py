@@ -122,7 +122,12 @@ def test_no_modality_is_known_from_test_questions_alone(local_root: Path, local_
 @pytest.mark.parametrize(
     ("question", "answer", "category", "statement"),
     [
-        ("Is there any evidence of a pneumothorax?", "Yes", "PRES", "There is evidence of a pneumothorax."),
+        (
+            "Is there any evidence of a pneumothorax?",
+            "Yes",
+            "PRES",
+            "There is evidence of a pneumothorax.",
+        ),
         ("Are there masses in this image?", "no", None, "There are no masses."),
         ("Is/Are there air present?", "no", "PRES", "There is no air."),
         ("Which  side?", "Left ", "POS", "Which side? Left."),

@@ -18,7 +18,9 @@ from rarl.training.recipe import (
 def test_every_recipe_and_variant_loads(name: str, variant: str | None) -> None:
     recipe = load_recipe(name, variant)
     assert isinstance(recipe, SftRecipe if name == "sft" else GrpoRecipe)
-    assert (recipe.lora.rank, recipe.lora.alpha, recipe.lora.dropout) == (8, 16, 0.05)
+    assert (recipe.lora.rank, recipe.lora.alpha) == (8, 16)
+    # On a CPU dropout costs more than a small model gains by it.
+    assert recipe.lora.dropout == (0.0 if name == "sft" and variant is None else 0.05)
     assert yaml.safe_load(recipe_text(name, variant or "pocket", 0, recipe))["recipe"] == name
 
 
