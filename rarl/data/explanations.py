@@ -117,6 +117,8 @@ def compose(
     told = {fact.statement for fact in basics} | {own.statement}
     related: list[tuple[int, str]] = []
     for fact in others:
+        if "?" in fact.statement:
+            continue
         words = content_words(fact.statement)
         overlap = len(wanted & words)
         # A rephrasing of the question would give the answer away before the reasoning ends.
@@ -125,7 +127,19 @@ def compose(
             related.append((-overlap, fact.statement))
     lead = _lead(basics, skip=own.kind)
     middle = [statement for _, statement in sorted(related)[:most]]
-    return " ".join([*lead, *middle, own.statement])
+    return " ".join([*lead, *middle, conclusion(own)])
+
+
+def conclusion(own: Fact) -> str:
+    """The last sentence of an explanation: the fact itself, or its answer where it is a question.
+
+    Told as "Is the heart enlarged? No." a small model drifts to another question half-way, and
+    then answers that one.
+    """
+    if "?" not in own.statement:
+        return own.statement
+    answer = ("yes" if own.present else "no") if own.kind == "finding" else own.value
+    return f"The answer is {answer}."
 
 
 def _lead(basics: Sequence[Fact], skip: FactKind) -> list[str]:

@@ -61,6 +61,17 @@ JOINT = (
         frozen_steps=0,
         label_weight=0.5,
     ),
+    # It had come to recall an image's answers whatever was asked: read the question again.
+    JointPhase(
+        steps=350,
+        pixels_min=SHAPE.min_pixels,
+        pixels_max=SHAPE.max_pixels,
+        images=28,
+        labelled_questions=1,
+        rate=6e-4,
+        frozen_steps=350,
+        swap=0.6,
+    ),
 )
 
 

@@ -66,6 +66,9 @@ class JointPhase:
         answer_weight: weight of an answer token in the loss; a reasoning token weighs 1.
         label_weight: weight of a label head on the tower's features; the language loss alone
             teaches the tower slowly.
+        swap: chance that a VQA-RAD question is asked about another image of the same modality and
+            organ in the batch. Without it the model remembers each image's answers and hardly
+            reads the question.
     """
 
     steps: int
@@ -79,6 +82,7 @@ class JointPhase:
     frozen_steps: int = 150
     answer_weight: float = 2.0
     label_weight: float = 0.0
+    swap: float = 0.0
 
 
 class Renderer:
@@ -281,7 +285,7 @@ def _loss(
         assert rows[0].image is not None
         by_size[store.size(rows[0].image.key)].append(rows)
 
-    sequences: list[_Sequence] = []
+    seen: list[_Seen] = []
     scored: list[Tensor] = []
     classes: list[int] = []
     for (height, width), group in by_size.items():
@@ -298,11 +302,17 @@ def _loss(
             if label is not None:
                 scored.append(score)
                 classes.append(head.classes.index(label))
-            for row in rows:
-                user, target = _asked(row, rng)
-                ids, start = renderer.ids(user, target, len(features))
-                weights = renderer.weights(ids, start, phase.answer_weight)
-                sequences.append(_Sequence(ids, weights, (1, *grid), features))
+            seen.append(_Seen(rows, features, (1, *grid)))
+
+    sequences: list[_Sequence] = []
+    for own in seen:
+        alike = [other for other in seen if other.looks_like(own)]
+        for row in own.rows:
+            shown = rng.choice(alike) if alike and rng.random() < phase.swap else own
+            user, target = _asked(row, rng)
+            ids, start = renderer.ids(user, target, len(shown.features))
+            weights = renderer.weights(ids, start, phase.answer_weight)
+            sequences.append(_Sequence(ids, weights, shown.grid, shown.features))
 
     # Halves of like length: about a third of the tokens would otherwise be padding.
     sequences.sort(key=lambda sequence: len(sequence.ids))
@@ -316,6 +326,24 @@ def _loss(
             torch.stack(scored).float(), torch.tensor(classes), label_smoothing=LABEL_SMOOTHING
         )
     return loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One image of a batch: the rows that ask about it, its features and grid (t, h, w)."""
+
+    rows: list[Example]
+    features: Tensor
+    grid: tuple[int, int, int]
+
+    def looks_like(self, other: _Seen) -> bool:
+        """Whether both are VQA-RAD images of one kind, and not the same image."""
+        first, second = self.rows[0], other.rows[0]
+        return (
+            first.source == second.source == "vqa_rad"
+            and first.image != second.image
+            and (first.modality, first.organ) == (second.modality, second.organ)
+        )
 
 
 @dataclass(frozen=True, slots=True)
