@@ -53,7 +53,7 @@ def user_text(question: str, mode: Mode = "reason", form: Form | None = None) ->
     """The words that stand after the image in the user's turn.
 
     Args:
-        question: what the person asks.
+        question: what the person asks; its first letter is made a capital, as in training.
         mode: inference mode; with `form` given, the form's own mode is used instead.
         form: training question form, or None outside diversity prompting.
 
@@ -68,6 +68,7 @@ def user_text(question: str, mode: Mode = "reason", form: Form | None = None) ->
             f"The question has {len(question)} characters; shorten it to "
             f"{MAX_QUESTION_CHARACTERS} or fewer."
         )
+    question = question[0].upper() + question[1:]
     if form is not None:
         mode = mode_of(form)
         question = f"{question} {_SUFFIXES[form]}".rstrip()

@@ -53,7 +53,12 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
     held: dict[str, Split] = dict.fromkeys(listed["image-disjoint"], "image-disjoint")
     held |= dict.fromkeys(listed["validation"], "validation")
     rows = read_rows(folder / "qa_mevf_split.jsonl")
-    test = [row for row in read_rows(folder / "qa.jsonl") if row["split"] == "test"]
+    # The copy lower-cases test questions; asked as published, they look like the training rows.
+    test = [
+        row | {"question": row["question_orig"]}
+        for row in read_rows(folder / "qa.jsonl")
+        if row["split"] == "test"
+    ]
     repeats = {(row["image"], normalised_question(row["question"])) for row in test}
     kept = [
         row
