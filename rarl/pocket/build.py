@@ -98,7 +98,7 @@ class Place:
     @property
     def base(self) -> Path:
         """The finished base model, with its processor."""
-        return self.work / "base"
+        return self.work / "pocket"
 
 
 def rows(split: Split) -> list[Example]:
@@ -224,9 +224,10 @@ def _ship(place: Place) -> None:
             shutil.copy2(place.work / name / file, target / file)
         records[name] = json.loads((target / "rarl.json").read_text("utf-8"))
     # What was trained must load as what is shipped.
-    loaded = load_model(str(place.assets), device="cpu")
+    load_model(str(place.assets), device="cpu")
+    base = load_model(str(place.assets), adapters={}, device="cpu").base
     card = Template(CARD.read_text("utf-8")).substitute(
-        parameters=f"{loaded.base.num_parameters() / 1e6:.1f}",
+        parameters=f"{base.num_parameters() / 1e6:.1f}",
         rows=len(rows("train")),
         images=len({row.image.key for row in rows("train") if row.image}),
         joint_steps=sum(phase.steps for phase in JOINT),

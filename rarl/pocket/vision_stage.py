@@ -12,6 +12,7 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -232,7 +233,7 @@ def _accuracy(
     pixels: int,
 ) -> dict[str, float]:
     """Accuracy by source of a tower and its head, both set to evaluation."""
-    patch = visual.config.patch_size
+    patch = cast(int, visual.config.patch_size)
     store = ImageStore((row.image for row in rows), pixels, pixels, 2 * patch, square=True)
     right: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, len(rows), 64):
