@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 
@@ -139,10 +139,7 @@ def _vision(place: Place) -> None:
         return
     model = _fresh(place)
     local_attention_init(model.model.visual, LOCALITY)
-    phases = [
-        VisionPhase(place.steps(phase.steps), phase.pixels, phase.batch, phase.rate)
-        for phase in VISION
-    ]
+    phases = [replace(phase, steps=place.steps(phase.steps)) for phase in VISION]
     figures = train_vision(
         model,
         labelled_images(rows("train")),
@@ -153,9 +150,6 @@ def _vision(place: Place) -> None:
     )
     logger.info("vision: validation accuracy %s", figures)
     save_file(model.model.visual.state_dict(), finished)
-    (place.work / "vision.json").write_text(
-        json.dumps({"validation": figures, "phases": [asdict(phase) for phase in phases]}) + "\n"
-    )
 
 
 def _joint(place: Place) -> None:
@@ -170,11 +164,10 @@ def _joint(place: Place) -> None:
         if finished.is_file():
             load_model_weights(model, str(finished))
             continue
-        settings = asdict(phase) | {"steps": place.steps(phase.steps)}
         checkpoint = place.work / f"joint-{number}.checkpoint"
-        train_joint(
-            model, processor, rows("train"), JointPhase(**settings), checkpoint, place.seed + number
-        )
+        seed = place.seed + number
+        now = replace(phase, steps=place.steps(phase.steps))
+        train_joint(model, processor, rows("train"), now, checkpoint, seed)
         save_model_weights(model, str(finished))
     processor.save_pretrained(place.base)
     # bf16 halves the download; two cores compute in fp32 all the same.
