@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 
 from demo.phantoms import chest_radiograph
 from rarl.data import load_set
-from rarl.data.root import data_root
+from rarl.data.sets import at_hand
 from rarl.errors import RarlError
 from rarl.scans import open_scan, open_scan_file
 from rarl.scans.scan import Scan
@@ -73,7 +73,8 @@ BUILT_IN: tuple[ExampleScan, ...] = (
 def vqa_rad_rows(limit: int = 3) -> list[ExampleScan]:
     """Test rows of VQA-RAD whose images never trained anything, where a local copy exists."""
     try:
-        if data_root() is None:
+        # Without a copy at hand the Hub would be asked, and the page would wait for it.
+        if "vqa_rad" not in at_hand():
             return []
         rows = load_set("vqa_rad")
     except RarlError:

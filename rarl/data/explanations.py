@@ -78,12 +78,11 @@ def fact_from_answer(question: str, answer: str, category: str | None) -> Fact:
     match = _PRESENCE.match(asked)
     if match and said in {"yes", "no"}:
         finding, present = match["finding"], said == "yes"
-        plural = asked.startswith("are") or re.search(r"[^su]s$", finding.split(" in ")[0])
-        verb = "There are" if plural else "There is"
-        article = (match["article"] or "") if match["article"] in {"a ", "an "} else ""
         of = match["evidence"] or ""
+        plural = asked.startswith("are") or re.search(r"[^su]s$", finding.split(" in ")[0])
+        verb = "There are" if plural and not of else "There is"
+        article = match["article"] if match["article"] in {"a ", "an "} else ""
         told = f"{of}{article}{finding}" if present else f"no {of}{finding}"
-        verb = "There is" if of else verb
         return Fact("finding", finding, present, f"{verb} {told}.")
     kind: FactKind = "other"
     if any(side in said.split() for side in ("left", "right", "bilateral", "both")):
