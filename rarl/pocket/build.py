@@ -26,7 +26,13 @@ from rarl.models.pocket import (
     train_tokenizer,
 )
 from rarl.pocket.joint_stage import JointPhase, train_joint
-from rarl.pocket.vision_stage import VisionPhase, labelled_images, train_vision
+from rarl.pocket.teacher import Teacher
+from rarl.pocket.vision_stage import (
+    VisionPhase,
+    labelled_images,
+    train_teacher,
+    train_vision,
+)
 from rarl.prompts import FORMS, target_text, user_text
 from rarl.response import MODES
 from rarl.training.recipe import RecipeName
@@ -44,9 +50,13 @@ CARD = Path(__file__).with_name("model_card.md")
 
 SHAPE = PocketShape()
 LOCALITY = 16.0
+TEACHER = (
+    VisionPhase(steps=800, pixels=112 * 112),
+    VisionPhase(steps=700, pixels=140 * 140),
+)
 VISION = (
-    VisionPhase(steps=2000, pixels=112 * 112, batch=48),
-    VisionPhase(steps=400, pixels=140 * 140, batch=48),
+    VisionPhase(steps=4000, pixels=112 * 112),
+    VisionPhase(steps=800, pixels=140 * 140),
 )
 JOINT = (
     JointPhase(steps=850, pixels_min=SHAPE.min_pixels, pixels_max=SHAPE.max_pixels),
@@ -133,23 +143,46 @@ def _fresh(place: Place) -> Qwen2VLForConditionalGeneration:
     return make_model(tokenizer, SHAPE, place.seed)
 
 
+def _scaled(place: Place, phases: Sequence[VisionPhase]) -> list[VisionPhase]:
+    return [replace(phase, steps=place.steps(phase.steps)) for phase in phases]
+
+
+def _teacher(place: Place) -> None:
+    finished = place.work / "teacher.safetensors"
+    if finished.is_file():
+        return
+    teacher, figures = train_teacher(
+        labelled_images(rows("train")),
+        labelled_images(rows("validation")),
+        _scaled(place, TEACHER),
+        2 * SHAPE.patch,
+        place.work / "teacher.checkpoint",
+        place.seed,
+    )
+    logger.info("teacher: validation accuracy %s", figures)
+    save_file(teacher.state_dict(), finished)
+
+
 def _vision(place: Place) -> None:
     finished = place.work / "vision.safetensors"
     if finished.is_file():
         return
-    model = _fresh(place)
-    local_attention_init(model.model.visual, LOCALITY)
-    phases = [replace(phase, steps=place.steps(phase.steps)) for phase in VISION]
+    train = labelled_images(rows("train"))
+    teacher = Teacher(sorted({row.label for row in train}))
+    teacher.load_state_dict(load_file(place.work / "teacher.safetensors"))
+    visual = _fresh(place).model.visual
+    local_attention_init(visual, LOCALITY)
     figures = train_vision(
-        model,
-        labelled_images(rows("train")),
+        visual,
+        teacher,
+        train,
         labelled_images(rows("validation")),
-        phases,
+        _scaled(place, VISION),
         place.work / "vision.checkpoint",
         place.seed,
     )
     logger.info("vision: validation accuracy %s", figures)
-    save_file(model.model.visual.state_dict(), finished)
+    save_file(visual.state_dict(), finished)
 
 
 def _joint(place: Place) -> None:
@@ -232,6 +265,7 @@ def _ship(place: Place) -> None:
 
 STAGES: dict[str, Callable[[Place], None]] = {
     "tokenizer": _tokenizer,
+    "teacher": _teacher,
     "vision": _vision,
     "joint": _joint,
     **{name: _adapter(name) for name in ADAPTERS},

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from rarl.pocket.optimizers import BlockOptimizer
+
 
 class Average:
     """Exponential moving average of a module's weights: what is evaluated and kept.
@@ -48,7 +50,7 @@ class Average:
 
 
 def save_checkpoint(
-    file: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average, step: int
+    file: Path, module: nn.Module, optimizer: BlockOptimizer, average: Average, step: int
 ) -> None:
     """Write everything a stage needs to go on; an interrupted write leaves the old file."""
     partial = file.with_suffix(".part")
@@ -65,7 +67,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    file: Path, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+    file: Path, module: nn.Module, optimizer: BlockOptimizer, average: Average
 ) -> int:
     """Put back what `save_checkpoint` wrote.
 

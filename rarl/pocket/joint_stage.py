@@ -25,6 +25,7 @@ from rarl.models.processor import ImageProcessor
 from rarl.models.vision import encode, patchify
 from rarl.pocket.checkpoints import Average, load_checkpoint, save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
+from rarl.pocket.optimizers import BlockOptimizer, Group
 from rarl.pocket.vision_stage import (
     LABEL_SMOOTHING,
     MIRRORED_SOURCES,
@@ -165,22 +166,13 @@ def train_joint(
     torch.manual_seed(seed)
     head = LabelHead(visual.config.hidden_size, sorted(set(labels.values())))
     whole = nn.ModuleDict({"model": model, "head": head})
-    tower = list(visual.parameters())
-    language = [p for n, p in model.named_parameters() if not n.startswith("model.visual.")]
-    optimizer = torch.optim.AdamW(
+    named = list(model.named_parameters())
+    optimizer = BlockOptimizer(
         [
-            {
-                "params": [p for p in language if p.ndim > 1],
-                "peak": phase.rate,
-                "weight_decay": 0.1,
-            },
-            {"params": [p for p in language if p.ndim <= 1], "peak": phase.rate, "weight_decay": 0},
-            {"params": tower, "peak": phase.vision_rate, "weight_decay": 0.05},
-            {"params": list(head.parameters()), "peak": 1e-3, "weight_decay": 0.05},
-        ],
-        lr=1.0,
-        betas=(0.9, 0.98),
-        fused=True,
+            Group([x for x in named if ".visual." not in x[0]], phase.rate, weight_decay=0.1),
+            Group([x for x in named if ".visual." in x[0]], phase.vision_rate, weight_decay=0.05),
+            Group(list(head.named_parameters()), rate=1e-3, weight_decay=0.05),
+        ]
     )
     average = Average(whole, 0.995)
     done = 0
@@ -197,16 +189,13 @@ def train_joint(
         generator = torch.Generator().manual_seed(seed * 7_000_003 + step)
         factor = min(1.0, (step + 1) / 100)
         factor *= 0.5 * (1 + math.cos(math.pi * step / phase.steps)) + 0.01
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
         visual.requires_grad_(step >= phase.frozen_steps)
         torch.manual_seed(seed * 7_000_003 + step)  # dropout draws from the global state
         batch = sampler.draw(rng, phase)
         loss = _loss(model, head, labels, renderer, store, batch, phase, rng, generator)
         loss.backward()
         nn.utils.clip_grad_norm_(whole.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.step(factor)
         average.update(whole)
         running = loss.item() if step == done else 0.95 * running + 0.05 * loss.item()
         bar.update()

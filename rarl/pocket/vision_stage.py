@@ -1,7 +1,7 @@
 """Stage 1: the vision tower learns to see, with a label head on its pooled features.
 
 Trained through the language loss alone a small tower hardly looks at the image: text is easier to
-memorise. So it first learns, directly, what every labelled image shows.
+memorise. So it first learns, directly, what every labelled image shows, with the help of a teacher.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
-from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from rarl.data import Example, ImageRef
 from rarl.models.vision import encode, patchify
 from rarl.pocket.checkpoints import Average, load_checkpoint, save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
+from rarl.pocket.optimizers import BlockOptimizer, Group
+from rarl.pocket.teacher import Pupil, Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ SOURCE_SHARES = {
 # Left and right carry meaning in VQA-RAD's answers, not in these labels.
 MIRRORED_SOURCES = frozenset({"brain_tumor_mri", "busi_breast_us", "bccd_blood"})
 LABEL_SMOOTHING = 0.08
+# Weight of the teacher's map beside the labels and the teacher's scores.
+PLACES_WEIGHT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,8 @@ class VisionPhase:
 
     steps: int
     pixels: int
-    batch: int = 64
-    rate: float = 1e-3
+    batch: int = 48
+    rate: float = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,57 @@ class LabelHead(nn.Module):
         return scores
 
 
+class Tower(nn.Module):
+    """The vision tower with a label head, as one network from images to scores.
+
+    Args:
+        visual: the tower of a Qwen2-VL model.
+        classes: names of the classes, in the order of the scores.
+    """
+
+    def __init__(self, visual: Qwen2VisionTransformerPretrainedModel, classes: list[str]) -> None:
+        super().__init__()
+        self.visual = visual
+        self.head = LabelHead(visual.config.hidden_size, classes)
+        self.pupil = Pupil(visual.config.hidden_size)
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (batch, 3, height, width) -> scores and merged features."""
+        patch = cast(int, self.visual.config.patch_size)
+        merged = encode(self.visual, patchify(images, patch), _grid(images, patch))[1]
+        return self.head(merged), merged
+
+
+def train_teacher(
+    train: list[Labelled],
+    validation: list[Labelled],
+    phases: list[VisionPhase],
+    factor: int,
+    checkpoint: Path,
+    seed: int,
+) -> tuple[Teacher, dict[str, float]]:
+    """Train the CNN on the labels alone; resumes from `checkpoint` where one lies.
+
+    Args:
+        train: labelled images.
+        validation: labelled images of the same classes, for the log.
+        phases: resolutions in order; the learning rate falls over all of them together.
+        factor: sides of an image are multiples of this, in pixels, as the tower will see it.
+        checkpoint: file written at every look at the validation rows.
+        seed: of sampling and augmentation.
+
+    Returns:
+        The teacher, its weights averaged, and its validation accuracy by source.
+    """
+    torch.manual_seed(seed)
+    teacher = Teacher(sorted({row.label for row in train}))
+    return teacher, _train(teacher, None, train, validation, phases, factor, checkpoint, seed)
+
+
 def train_vision(
-    model: Qwen2VLForConditionalGeneration,
+    visual: Qwen2VisionTransformerPretrainedModel,
+    teacher: Teacher,
     train: list[Labelled],
     validation: list[Labelled],
     phases: list[VisionPhase],
@@ -107,43 +159,57 @@ def train_vision(
     seed: int,
     evaluate_every: int = 250,
 ) -> dict[str, float]:
-    """Train the tower in place; resumes from `checkpoint` where one lies.
+    """Train the tower in place on labels and teacher; resumes from `checkpoint` where one lies.
 
     Args:
-        model: the pocket model; only `model.model.visual` is trained.
+        visual: the tower.
+        teacher: trained on the same classes.
         train: labelled images.
         validation: labelled images of the same classes, for the log.
         phases: resolutions in order; the learning rate falls over all of them together.
-        checkpoint: file written every `evaluate_every` steps.
+        checkpoint: file written at every look at the validation rows.
         seed: of sampling and augmentation.
-        evaluate_every: steps between looks at the validation rows, and between checkpoints.
+        evaluate_every: steps between looks at the validation rows.
 
     Returns:
         Validation accuracy by source, of the averaged weights.
     """
-    visual = model.model.visual
-    patch = visual.config.patch_size
-    classes = sorted({row.label for row in train})
-    head = LabelHead(visual.config.hidden_size, classes)
-    both = nn.ModuleDict({"visual": visual, "head": head})
-    decayed = [p for p in both.parameters() if p.ndim > 1]
-    plain = [p for p in both.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
-        lr=1.0,
-        betas=(0.9, 0.98),
-        fused=True,
+    torch.manual_seed(seed)
+    tower = Tower(visual, teacher.classes)
+    factor = 2 * cast(int, visual.config.patch_size)
+    teacher.eval().requires_grad_(False)
+    return _train(
+        tower, teacher, train, validation, phases, factor, checkpoint, seed, evaluate_every
     )
-    average = Average(both, 0.998)
+
+
+def _train(
+    network: Tower | Teacher,
+    teacher: Teacher | None,
+    train: list[Labelled],
+    validation: list[Labelled],
+    phases: list[VisionPhase],
+    factor: int,
+    checkpoint: Path,
+    seed: int,
+    evaluate_every: int = 250,
+) -> dict[str, float]:
+    classes = network.classes
+    optimizer = BlockOptimizer(
+        [Group(list(network.named_parameters()), rate=1.0, weight_decay=0.05)]
+    )
+    average = Average(network, 0.998)
     total = sum(phase.steps for phase in phases)
     done = 0
     if checkpoint.is_file():
-        done = load_checkpoint(checkpoint, both, optimizer, average)
-        logger.info("resuming the vision stage at step %d of %d", done, total)
+        done = load_checkpoint(checkpoint, network, optimizer, average)
+        logger.info("resuming at step %d of %d", done, total)
 
+    network.train()
     settings = Augmentation()
     sampler = _Sampler(train)
-    bar = tqdm(total=total, initial=done, desc="vision", unit="step", smoothing=0.05)
+    name = "vision" if teacher else "teacher"
+    bar = tqdm(total=total, initial=done, desc=name, unit="step", smoothing=0.05)
     figures: dict[str, float] = {}
     end = 0
     for phase in phases:
@@ -151,17 +217,15 @@ def train_vision(
         if end <= done:
             continue
         store = ImageStore(
-            (row.image for row in train), phase.pixels, phase.pixels, 2 * patch, square=True
+            (row.image for row in train), phase.pixels, phase.pixels, factor, square=True
         )
         for step in range(max(begin, done), end):
             # One generator a step: a resumed run draws what an uninterrupted one would have.
             rng = random.Random(seed * 1_000_003 + step)
             generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
             torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global state
-            rate = phase.rate * min(1.0, (step + 1) / 200)
-            rate *= 0.5 * (1 + math.cos(math.pi * step / total)) + 0.01
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            warmup = min(1.0, (step + 1) / 100)
+            rate = phase.rate * warmup * (0.5 * (1 + math.cos(math.pi * step / total)) + 0.01)
             rows = sampler.draw(rng, phase.batch)
             flip = torch.tensor([row.source in MIRRORED_SOURCES for row in rows])
             images = store.batch([row.image.key for row in rows])
@@ -171,25 +235,32 @@ def train_vision(
             ).float()
             images, target = _mix(images, target, generator)
             target = target * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / len(classes)
-            patches = patchify(normalise(images), patch)
+            images = normalise(images)
             # On a CPU the fused kernel's bf16 backward is slower than plain products.
             with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
-                scores = head(encode(visual, patches, _grid(images, patch))[1])
-            loss = nn.functional.cross_entropy(scores.float(), target)
+                scores, features = network(images)
+                loss = nn.functional.cross_entropy(scores.float(), target)
+                if teacher is not None and isinstance(network, Tower):
+                    with torch.no_grad():
+                        taught, places = teacher(images)
+                    grid = (images.shape[2] // factor, images.shape[3] // factor)
+                    loss = loss + nn.functional.cross_entropy(
+                        scores.float(), taught.float().softmax(-1)
+                    )
+                    loss = loss + PLACES_WEIGHT * network.pupil.loss(features, places, grid)
             loss.backward()
-            nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            average.update(both)
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step(rate)
+            average.update(network)
             bar.update()
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
             if (step + 1) % evaluate_every == 0 or step + 1 == total:
-                with average.applied_to(both):
-                    figures = _accuracy(visual, head, validation, phase.pixels)
+                with average.applied_to(network):
+                    figures = _accuracy(network, validation, phase.pixels, factor)
                 tqdm.write(f"step {step + 1}: loss {loss.item():.3f}, validation {figures}")
-                save_checkpoint(checkpoint, both, optimizer, average, step + 1)
+                save_checkpoint(checkpoint, network, optimizer, average, step + 1)
     bar.close()
-    both.load_state_dict(average.state)
+    network.load_state_dict(average.state)
     return figures
 
 
@@ -227,21 +298,16 @@ def _mix(images: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Te
 
 @torch.no_grad()
 def _accuracy(
-    visual: Qwen2VisionTransformerPretrainedModel,
-    head: LabelHead,
-    rows: list[Labelled],
-    pixels: int,
+    network: Tower | Teacher, rows: list[Labelled], pixels: int, factor: int
 ) -> dict[str, float]:
-    """Accuracy by source of a tower and its head, both set to evaluation."""
-    patch = cast(int, visual.config.patch_size)
-    store = ImageStore((row.image for row in rows), pixels, pixels, 2 * patch, square=True)
+    """Accuracy by source of a network that is set to evaluation."""
+    store = ImageStore((row.image for row in rows), pixels, pixels, factor, square=True)
     right: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, len(rows), 64):
         some = rows[start : start + 64]
-        images = normalise(store.batch([row.image.key for row in some]))
-        features = encode(visual, patchify(images, patch), _grid(images, patch))[1]
-        for row, chosen in zip(some, head(features).argmax(-1).tolist(), strict=True):
-            right[row.source].append(head.classes[chosen] == row.label)
+        scores, _ = network(normalise(store.batch([row.image.key for row in some])))
+        for row, chosen in zip(some, scores.argmax(-1).tolist(), strict=True):
+            right[row.source].append(network.classes[chosen] == row.label)
     return {source: round(sum(marks) / len(marks), 3) for source, marks in sorted(right.items())}
 
 

@@ -20,7 +20,8 @@ from rarl.pocket.build import curated
 from rarl.pocket.checkpoints import save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
 from rarl.pocket.joint_stage import JointPhase, Renderer, train_joint
-from rarl.pocket.vision_stage import VisionPhase, labelled_images, train_vision
+from rarl.pocket.teacher import WIDTH, Pupil, Teacher
+from rarl.pocket.vision_stage import VisionPhase, labelled_images, train_teacher, train_vision
 from rarl.prompts import messages, target_text, user_text
 
 
@@ -117,7 +118,9 @@ def test_killed_vision_stage_ends_in_the_same_weights(
     def run(checkpoint: Path) -> torch.Tensor:
         model, _ = _tiny(examples)
         torch.manual_seed(1)
-        train_vision(model, rows, rows, phases, checkpoint, seed=3, evaluate_every=2)
+        teacher = Teacher(sorted({row.label for row in rows}))
+        visual = model.model.visual
+        train_vision(visual, teacher, rows, rows, phases, checkpoint, seed=3, evaluate_every=2)
         return _flat(model.model.visual)
 
     whole = run(tmp_path / "whole")
@@ -131,6 +134,35 @@ def test_killed_vision_stage_ends_in_the_same_weights(
         run(tmp_path / "cut")
     assert torch.load(tmp_path / "cut", weights_only=True)["step"] == 2
     assert torch.equal(whole, run(tmp_path / "cut"))
+
+
+def test_teacher_tells_drawn_classes_apart(tmp_path: Path, examples: list[Example]) -> None:
+    rows = labelled_images(examples)
+    phases = [VisionPhase(12, 56 * 56, batch=8)]
+    teacher, _ = train_teacher(rows, rows, phases, 28, tmp_path / "checkpoint", seed=0)
+    untrained = Teacher(teacher.classes)
+    assert not torch.equal(_flat(teacher), _flat(untrained))
+    scores, places = teacher.eval()(torch.zeros(2, 3, 56, 56))
+    assert scores.shape == (2, 2)
+    assert places.shape == (2, WIDTH, 8, 8)
+
+
+def test_pupil_matches_the_cells_its_token_covers() -> None:
+    taught = torch.randn(1, WIDTH, 8, 8, generator=torch.Generator().manual_seed(0))
+    # The token of row 1, column 2 covers rows 2 and 3, columns 4 and 5 of the map.
+    cells = torch.cat([taught[0, :, row, column] for row in (2, 3) for column in (4, 5)])
+    wanted = torch.nn.functional.layer_norm(cells, cells.shape)
+    pupil = Pupil(16)
+    with torch.no_grad():
+        pupil.out.weight.zero_()
+        pupil.out.weight[:, 0] = wanted
+        pupil.out.bias.zero_()
+    merged = torch.zeros(1, 16, 16)
+    without = pupil.loss(merged, taught, (4, 4))
+    merged[0, 4 * 1 + 2, 0] = 1.0
+    # That token now says its cells exactly, and no other token says more than before.
+    gained = torch.nn.functional.smooth_l1_loss(torch.zeros_like(wanted), wanted) / 16
+    assert torch.allclose(without - pupil.loss(merged, taught, (4, 4)), gained, atol=1e-6)
 
 
 def test_joint_stage_learns_and_refuses_held_out_rows(
