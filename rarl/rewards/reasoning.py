@@ -169,6 +169,41 @@ def reasoning_score(
     return fit * (_DISAGREEMENT if _disagrees(statements, question, answer) else 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class FactCheck:
+    """Reasoning held against the annotated facts of its image, counted and not weighed.
+
+    Attributes:
+        annotated: facts that annotations give.
+        covered: those of them that the reasoning states.
+        contradicted: things it states that annotations give otherwise.
+        disagrees: whether it denies the answer that goes with it.
+    """
+
+    annotated: int
+    covered: int
+    contradicted: int
+    disagrees: bool
+
+
+def check_facts(reasoning: str, answer: str, question: str, facts: str) -> FactCheck:
+    """Count what `reasoning_score` weighs; the arguments are the same.
+
+    >>> chest = dict(kind="organ", value="chest", present=True, statement="It shows the chest.")
+    >>> check_facts("This is the chest.", "chest", "Which organ?", json.dumps([chest]))
+    FactCheck(annotated=1, covered=1, contradicted=0, disagrees=False)
+    """
+    statements = read_statements(reasoning)
+    known = _known(facts, "")
+    stated, against = _compare(statements, known.facts)
+    return FactCheck(
+        annotated=sum(not fact.derived for fact in known.facts),
+        covered=len(stated),
+        contradicted=len(against),
+        disagrees=bool(statements) and _disagrees(statements, question, answer),
+    )
+
+
 def reasoning_reward(
     prompts: Sequence[object],
     completions: Sequence[Completion],
