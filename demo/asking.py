@@ -13,7 +13,7 @@ from time import monotonic
 from demo.loading import EngineLoader
 from demo.session import Asked, Session
 from rarl.errors import QuestionError, RarlError
-from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question
+from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question
 from rarl.prompts import user_text
 from rarl.response import Mode
 
@@ -222,7 +222,7 @@ def _stream(
 ) -> Iterator[Progress]:
     scan = session.scan
     assert scan is not None
-    question = Question(scan.image, text.strip(), arms, mode, DECODING)
+    question = Question((NamedImage(scan.image),), text.strip(), arms, mode, DECODING)
     answering = tuple(arm for arm in engine.arms if arm.name in arms)
     session.asked = None
     last = 0.0

@@ -58,7 +58,7 @@ class Desk:
                     asked.answers,
                     arms=asked.arms,
                     model=asked.model_name,
-                    prompt_hash=prompt_hash(asked.question.mode),
+                    prompt_hash=prompt_hash(asked.question.mode, len(asked.question.images)),
                     scan=asked.scan,
                 )
             )

@@ -8,6 +8,7 @@ that training and inference can never drift apart.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 from rarl.errors import QuestionError
@@ -17,6 +18,8 @@ Form = Literal["short", "explain", "open", "hint", "novice", "answer-then-reason
 
 FORMS: tuple[Form, ...] = ("short", "explain", "open", "hint", "novice", "answer-then-reason")
 MAX_QUESTION_CHARACTERS = 1000
+MAX_PICTURES = 8
+MAX_NAME_CHARACTERS = 40
 
 _INSTRUCTIONS: dict[Mode, str] = {
     "reason": "Reason in <think> </think>, then answer in <answer> </answer>.",
@@ -75,9 +78,59 @@ def user_text(question: str, mode: Mode = "reason", form: Form | None = None) ->
     return f"{question}\n{_INSTRUCTIONS[mode]}"
 
 
-def messages(text: str) -> list[dict[str, object]]:
-    """One user turn with one image, in the chat form that transformers and TRL read."""
-    return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+def messages(text: str, names: Sequence[str] = ("",)) -> list[dict[str, object]]:
+    """One user turn with its pictures, in the chat form that transformers and TRL read.
+
+    Several pictures are numbered as Qwen2-VL's own template numbers them with `add_vision_id`
+    ("Picture 1: "), with the name added, so that the question can speak of each. A single picture
+    stands alone, as in training; its name is left out.
+
+    Args:
+        text: what stands after the pictures, see `user_text`.
+        names: one for each picture, in order; "" leaves a picture without a name.
+
+    Raises:
+        QuestionError: no picture or more than `MAX_PICTURES`, a name that is too long or spans
+            lines, or two pictures of one name.
+
+    >>> for part in messages("Is it new?", ["current", "prior"])[0]["content"]:
+    ...     print(part)
+    {'type': 'text', 'text': 'Picture 1 (current): '}
+    {'type': 'image'}
+    {'type': 'text', 'text': 'Picture 2 (prior): '}
+    {'type': 'image'}
+    {'type': 'text', 'text': 'Is it new?'}
+    """
+    _check_names(names)
+    content: list[dict[str, str]] = []
+    for number, name in enumerate(names, 1):
+        if len(names) > 1:
+            called = f"Picture {number} ({name}): " if name else f"Picture {number}: "
+            content.append({"type": "text", "text": called})
+        content.append({"type": "image"})
+    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise QuestionError("Open a scan first, then ask about it.")
+    if len(names) > MAX_PICTURES:
+        raise QuestionError(
+            f"The question comes with {len(names)} pictures; ask about {MAX_PICTURES} or fewer."
+        )
+    seen: set[str] = set()
+    for name in names:
+        if len(name) > MAX_NAME_CHARACTERS or not name.isprintable() or name != name.strip():
+            raise QuestionError(
+                f"A picture's name is one line of at most {MAX_NAME_CHARACTERS} characters, "
+                'such as "frontal" or "prior"; shorten or retype it.'
+            )
+        if name and name.casefold() in seen:
+            raise QuestionError(
+                f"Two pictures are called {name!r}; give each a name of its own, "
+                'such as "current" and "prior".'
+            )
+        seen.add(name.casefold())
 
 
 def target_text(answer: str, explanation: str | None, mode: Mode) -> str:
@@ -93,6 +146,14 @@ def target_text(answer: str, explanation: str | None, mode: Mode) -> str:
     return reasoning + marked if mode == "reason" else marked + reasoning
 
 
-def prompt_hash(mode: Mode) -> str:
-    """Twelve hex digits that change when the wording of a mode changes."""
-    return hashlib.sha256(user_text("QUESTION", mode).encode()).hexdigest()[:12]
+def prompt_hash(mode: Mode, pictures: int = 1) -> str:
+    """Twelve hex digits that change when the wording of a mode changes.
+
+    Args:
+        mode: inference mode.
+        pictures: with more than one, the words that name them count too.
+    """
+    words = user_text("QUESTION", mode)
+    if pictures > 1:
+        words = repr(messages(words, [f"NAME {number}" for number in range(pictures)]))
+    return hashlib.sha256(words.encode()).hexdigest()[:12]

@@ -24,7 +24,7 @@ from rarl.errors import DataError, QuestionError
 from rarl.evaluation.metrics import HELD_OUT, differences, figures
 from rarl.evaluation.rows import Condition, Key, Row, RowFile, Settings, judge
 from rarl.evaluation.statistics import LEVEL, RESAMPLES
-from rarl.inference.engine import Answer, Decoding, Engine, Question
+from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question
 from rarl.prompts import prompt_hash
 from rarl.response import MODES, Mode
 
@@ -185,7 +185,7 @@ def evaluate(
             answers = engine.answer_batch(
                 [
                     Question(
-                        image=pictures[inquiry.picture],
+                        images=(NamedImage(pictures[inquiry.picture]),),
                         text=inquiry.text,
                         arms=tuple(arms),
                         mode=inquiry.mode,

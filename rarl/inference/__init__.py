@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question
+from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question, Seen
 
-__all__ = ["Answer", "Arm", "Decoding", "Engine", "Question", "load_engine"]
+__all__ = [
+    "Answer",
+    "Arm",
+    "Decoding",
+    "Engine",
+    "NamedImage",
+    "Question",
+    "Seen",
+    "load_engine",
+]
 
 
 def load_engine(

@@ -1,4 +1,4 @@
-"""`python -m rarl ask IMAGE QUESTION`: one question to one arm or to all of them."""
+"""`python -m rarl ask IMAGE... QUESTION`: one question to one arm or to all of them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rarl.errors import ModelError
-from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question
-from rarl.prompts import user_text
+from rarl.errors import ModelError, QuestionError, ScanError
+from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question
+from rarl.prompts import messages, user_text
 from rarl.response import MODES, PROBLEM_SENTENCES, Mode
 from rarl.scans import open_scan_file
 from rarl.scans.scan import Scan
 
-HELP = "Ask a question about a scan and read the reasoning and the answer of each arm."
+HELP = "Ask a question about one or more scans and read the reasoning and the answer of each arm."
 
 ALL = ("sft", "rl", "rarl")
 
@@ -22,8 +22,17 @@ ALL = ("sft", "rl", "rarl")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     default = Decoding()
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="a scan (DICOM, PNG, JPEG)")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="a scan; several for one question"
+    )
     parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="what the prompt calls a scan (frontal, lateral, current, prior); "
+        "once for each, in their order",
+    )
     parser.add_argument(
         "--arm", default="all", help="base, sft, rl, rarl, or all = sft, rl, rarl (default: all)"
     )
@@ -59,11 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
     """
     mode: Mode = arguments.mode
     # What can fail at once should not wait for a model to load.
-    user_text(arguments.question, mode)
-    scan = open_scan_file(arguments.image)
+    paths: list[Path] = arguments.images
+    names = arguments.name or [""] * len(paths)
+    if len(names) != len(paths):
+        raise QuestionError(
+            f"Give --name once for each of the {len(paths)} scans, in their order, or not at all."
+        )
+    messages(user_text(arguments.question, mode), names)
+    scans = _opened(paths)
     engine = _engine(arguments.model, arguments.adapter)
     question = Question(
-        image=scan.image,
+        images=tuple(NamedImage(scan.image, name) for scan, name in zip(scans, names, strict=True)),
         text=arguments.question,
         arms=ALL if arguments.arm == "all" else (arguments.arm,),
         mode=mode,
@@ -76,13 +91,29 @@ def run(arguments: argparse.Namespace) -> int:
     (answers,) = engine.answer_batch([question])
     arms = {arm.name: arm for arm in engine.arms}
     if arguments.json:
-        print(json.dumps(_described(scan, question, engine, answers)))
+        print(json.dumps(_described(scans, question, engine, answers)))
         return 0
-    for sentence in scan.warnings:
-        print(f"! {sentence}")
+    for number, scan in enumerate(scans, 1):
+        for sentence in scan.warnings:
+            print(f"! {_which(number, len(scans))}{sentence}")
     for answer in answers:
         _show(answer, arms[answer.arm])
     return 0
+
+
+def _opened(paths: list[Path]) -> list[Scan]:
+    scans = []
+    for number, path in enumerate(paths, 1):
+        try:
+            scans.append(open_scan_file(path))
+        except ScanError as error:
+            raise ScanError(f"{_which(number, len(paths))}{error}") from None
+    return scans
+
+
+def _which(number: int, count: int) -> str:
+    # By position, since the names of files may name people.
+    return f"File {number} of {count}: " if count > 1 else ""
 
 
 def _engine(model: str | None, pairs: list[str]) -> Engine:
@@ -116,17 +147,21 @@ def _printable(text: str) -> str:
 
 
 def _described(
-    scan: Scan, question: Question, engine: Engine, answers: tuple[Answer, ...]
+    scans: list[Scan], question: Question, engine: Engine, answers: tuple[Answer, ...]
 ) -> dict[str, Any]:
     revisions = {arm.name: arm.revision for arm in engine.arms}
     return {
-        "image": {
-            "format": scan.format,
-            "modality": scan.modality,
-            "width": scan.image.width,
-            "height": scan.image.height,
-            "warnings": list(scan.warnings),
-        },
+        "images": [
+            {
+                "name": named.name,
+                "format": scan.format,
+                "modality": scan.modality,
+                "width": scan.image.width,
+                "height": scan.image.height,
+                "warnings": list(scan.warnings),
+            }
+            for scan, named in zip(scans, question.images, strict=True)
+        ],
         "question": question.text,
         "mode": question.mode,
         "model": engine.model_name,

@@ -45,18 +45,45 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One question about one image, for one or more arms.
+class NamedImage:
+    """A picture and what the prompt calls it.
 
     Attributes:
         image: 8-bit picture, any size; the processor resizes it.
+        name: such as "frontal", "lateral", "current", "prior" or "region"; used where a question
+            has several pictures, "" leaves it out.
+    """
+
+    image: Image.Image
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a model gets of a picture.
+
+    Attributes:
+        image: the pixels after the processor's resizing, 8-bit RGB.
+        tokens: how many tokens of the prompt it takes.
+    """
+
+    image: Image.Image
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question about one or more pictures, for one or more arms.
+
+    Attributes:
+        images: in the order in which the prompt shows them; no two of one name.
         text: the question as the person typed it, without instructions.
         mode: inference mode.
         arms: names of the arms that shall answer, in the order of the columns.
         decoding: see `Decoding`.
     """
 
-    image: Image.Image
+    images: tuple[NamedImage, ...]
     text: str
     arms: tuple[str, ...]
     mode: Mode = "reason"
@@ -104,7 +131,16 @@ class Engine(Protocol):
         tokens and keeps what came. The caller may also simply close the iterator.
 
         Raises:
-            QuestionError: empty or overlong text, or an arm that is not on offer.
+            QuestionError: empty or overlong text, an arm that is not on offer, no picture or too
+                many, or pictures whose names repeat.
+        """
+        ...
+
+    def seen(self, image: Image.Image) -> Seen:
+        """What the model gets of a picture.
+
+        Raises:
+            QuestionError: the picture is too narrow to be read.
         """
         ...
 

@@ -16,10 +16,11 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from rarl.errors import QuestionError
-from rarl.inference.engine import Answer, Arm, Question
+from rarl.inference.engine import Answer, Arm, Question, Seen
 from rarl.inference.line import Line
 from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
 from rarl.models.loading import LoadedModel
+from rarl.models.processor import pixels_seen
 from rarl.prompts import messages, user_text
 
 BASE = "base"
@@ -98,6 +99,15 @@ class LocalEngine:
         self._check(question)
         return self._streamed(question, stop or Event(), perf_counter())
 
+    def seen(self, image: Image.Image) -> Seen:
+        """What the model gets of a picture, read back from what the processor makes of it.
+
+        Raises:
+            QuestionError: the picture is too narrow to be read.
+        """
+        _check_size(image)
+        return Seen(*pixels_seen(self._loaded.processor, image.convert("RGB")))
+
     def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
         """Answer many questions at once; see `Engine.answer_batch`."""
         started = perf_counter()
@@ -160,9 +170,9 @@ class LocalEngine:
             closed.set()
 
     def _check(self, question: Question) -> None:
-        user_text(question.text, question.mode)
+        _turn(question)
         for token in self._loaded.reserved:
-            if token in question.text:
+            if token in question.text or any(token in named.name for named in question.images):
                 raise QuestionError(
                     f"The question holds {token}, which the model keeps for itself; leave it out."
                 )
@@ -181,11 +191,8 @@ class LocalEngine:
             raise QuestionError(
                 "The temperature must be 0 or more, and top-p above 0 and at most 1."
             )
-        if max(question.image.size) > _MAX_ASPECT * min(question.image.size):
-            raise QuestionError(
-                f"The picture is {question.image.width} x {question.image.height} pixels, too "
-                "narrow to be read; crop it."
-            )
+        for named in question.images:
+            _check_size(named.image)
 
     def _progress(self, row: Row, started: float) -> Progress:
         loaded = self._loaded
@@ -204,7 +211,7 @@ class LocalEngine:
         loaded = self._loaded
         decodings = [row.question.decoding for row in rows]
         with torch.inference_mode():
-            images = self._encode([row.question.image for row in rows])
+            images = self._encode([named.image for row in rows for named in row.question.images])
             inputs = self._inputs(rows, images)
             limits = [decoding.max_new_tokens for decoding in decodings]
             config = GenerationConfig(
@@ -237,16 +244,27 @@ class LocalEngine:
             )
 
     def _inputs(self, rows: Sequence[Row], images: Sequence[_Encoded]) -> dict[str, torch.Tensor]:
-        """What the processor would make of the rows, from images that are encoded already."""
+        """What the processor would make of the rows, from images that are encoded already.
+
+        Args:
+            rows: the batch.
+            images: those of the first row, then those of the second, and so on.
+        """
         processor = self._loaded.processor
-        prompts = [
-            processor.apply_chat_template(
-                messages(user_text(row.question.text, row.question.mode)),  # type: ignore[arg-type]
+        token = processor.image_token
+        left = iter(images)
+        prompts = []
+        for row in rows:
+            prompt = processor.apply_chat_template(
+                _turn(row.question),  # type: ignore[arg-type]
                 add_generation_prompt=True,
                 tokenize=False,
-            ).replace(processor.image_token, processor.image_token * len(image.features))
-            for row, image in zip(rows, images, strict=True)
-        ]
+            )
+            head, *tails = prompt.split(token)
+            # One placeholder for each picture, and as many of them as it has features.
+            prompts.append(
+                head + "".join(token * len(next(left).features) + tail for tail in tails)
+            )
         inputs = processor.tokenizer(prompts, padding=True, return_tensors="pt")
         ids: torch.Tensor = inputs["input_ids"].to(self._loaded.device)
         return {
@@ -286,6 +304,19 @@ class LocalEngine:
         while len(self._cache) > self._cached_images:
             self._cache.popitem(last=False)
         return [found[hashes[id(image)]] for image in images]
+
+
+def _turn(question: Question) -> list[dict[str, object]]:
+    """The user's turn; raises `QuestionError` where it cannot be put into words."""
+    names = [named.name for named in question.images]
+    return messages(user_text(question.text, question.mode), names)
+
+
+def _check_size(image: Image.Image) -> None:
+    if max(image.size) > _MAX_ASPECT * min(image.size):
+        raise QuestionError(
+            f"The picture is {image.width} x {image.height} pixels, too narrow to be read; crop it."
+        )
 
 
 def _peft_name(arm: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
@@ -57,3 +59,27 @@ def load_processor(directory: Path | str) -> ImageProcessor:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
     template = tokenizer.chat_template or CHAT_TEMPLATE
     return ImageProcessor(image_processor, tokenizer, chat_template=template)
+
+
+def pixels_seen(processor: ImageProcessor, picture: Image.Image) -> tuple[Image.Image, int]:
+    """What a model gets of a picture, put together again from the patches it is given.
+
+    Args:
+        processor: the model's.
+        picture: 8-bit RGB, at most 200 times as long as narrow.
+
+    Returns:
+        The pixels after resizing, 8-bit RGB, and how many tokens of the prompt they take.
+    """
+    settings = processor.image_processor
+    inputs = settings(images=[picture], return_tensors="np")
+    _, rows, columns = (int(side) for side in inputs["image_grid_thw"][0])
+    merge, patch = settings.merge_size, settings.patch_size
+    # Rows and columns of merged blocks, place in the block, channel, repeats in time, pixels.
+    patches = inputs["pixel_values"].reshape(
+        rows // merge, columns // merge, merge, merge, 3, -1, patch, patch
+    )[:, :, :, :, :, 0]
+    pixels = patches.transpose(0, 2, 5, 1, 3, 6, 4).reshape(rows * patch, columns * patch, 3)
+    levels = pixels * settings.image_std + settings.image_mean
+    exact = np.rint(levels / settings.rescale_factor).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(exact), rows * columns // merge**2

@@ -178,15 +178,16 @@ def case_from(
     known = {arm.name: arm for arm in arms}
     if not answers or any(answer.arm not in known for answer in answers):
         raise ReviewError("There is no answer yet that could be flagged; ask the question first.")
-    png = _png(question.image)
+    first, *_ = question.images
+    png = _png(first.image)
     return CaseSnapshot(
         id=case_id or uuid4().hex,
         created=datetime.now(UTC),
         app_version=__version__,
         png=png,
         sha256=hashlib.sha256(png).hexdigest(),
-        width=question.image.width,
-        height=question.image.height,
+        width=first.image.width,
+        height=first.image.height,
         modality=scan.modality if scan else None,
         attributes=dict(scan.attributes) if scan else {},
         question=question.text,

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
 
+from PIL import Image
+
 from rarl.errors import QuestionError
-from rarl.inference.engine import Answer, Arm, Question
+from rarl.inference.engine import Answer, Arm, Question, Seen
 from rarl.prompts import user_text
 from rarl.response import parse_response
 
@@ -73,6 +75,9 @@ class ScriptedEngine:
             )
             if halted:
                 return
+
+    def seen(self, image: Image.Image) -> Seen:
+        return Seen(image, 1)
 
     def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
         """The last item of each stream."""

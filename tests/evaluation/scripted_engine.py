@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from threading import Event
 
-from rarl.inference.engine import Answer, Arm, Question
+from PIL import Image
+
+from rarl.inference.engine import Answer, Arm, Question, Seen
 from rarl.response import parse_response
 
 
@@ -20,6 +22,9 @@ class ScriptedEngine:
     def stream(self, question: Question, stop: Event | None = None) -> Iterator[tuple[Answer, ...]]:
         raise NotImplementedError
 
+    def seen(self, image: Image.Image) -> Seen:
+        return Seen(image, 1)
+
     def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
         if self.fail_after is not None and len(self.batches) >= self.fail_after:
             raise KeyboardInterrupt
@@ -29,7 +34,7 @@ class ScriptedEngine:
         ]
 
     def _answer(self, question: Question, arm: str) -> Answer:
-        red, green, _ = question.image.resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
+        red, green, _ = question.images[0].image.resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
         if "modality" in question.text:
             said = "MRI."
         elif arm == "rarl" and red > green:

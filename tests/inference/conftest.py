@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from holding import PATIENCE, Hold, picture, until
 
-from rarl.inference.engine import Decoding, Question
+from rarl.inference.engine import Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
 from rarl.models.loading import LoadedModel
 
@@ -54,6 +54,7 @@ def ask() -> Callable[..., Question]:
         **settings: object,
     ) -> Question:
         decoding = settings.pop("decoding", Decoding(max_new_tokens=tokens))
-        return Question(picture(seed, size), text, arms, decoding=decoding, **settings)
+        images = settings.pop("images", (NamedImage(picture(seed, size)),))
+        return Question(images, text, arms, decoding=decoding, **settings)
 
     return make

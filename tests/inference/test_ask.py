@@ -13,7 +13,7 @@ import pytest
 from holding import picture
 
 from rarl.cli import main
-from rarl.inference import Question, load_engine
+from rarl.inference import Decoding, NamedImage, Question, load_engine
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,26 +40,49 @@ def test_json_holds_all_that_is_needed_to_ask_again(
     out = asked(capsys, *words)
     engine = load_engine(str(tiny_model))
     revisions = {arm.name: arm.revision for arm in engine.arms}
-    assert out["image"] == {
-        "format": "png",
-        "modality": None,
-        "width": 60,
-        "height": 50,
-        "warnings": out["image"]["warnings"],
-    }
+    assert out["images"] == [
+        {
+            "name": "",
+            "format": "png",
+            "modality": None,
+            "width": 60,
+            "height": 50,
+            "warnings": out["images"][0]["warnings"],
+        }
+    ]
     assert out["question"] == "Is there a fracture?"
     assert (out["mode"], out["model"]) == ("reason", str(tiny_model))
     assert out["revision"] == revisions["base"]
     assert [(arm["arm"], arm["revision"]) for arm in out["arms"]] == [
         (name, revisions[name]) for name in ("sft", "rl", "rarl")
     ]
-    question = Question(picture(), "Is there a fracture?", ("sft", "rl", "rarl"))
+    question = Question((NamedImage(picture()),), "Is there a fracture?", ("sft", "rl", "rarl"))
     for arm, answer in zip(out["arms"], engine.answer_batch([question])[0], strict=True):
         assert arm["tokens"] == 12 < answer.tokens
         assert answer.response.text.startswith(arm["text"])
         assert set(arm) == {
             *("arm", "revision", "reasoning", "answer", "problems", "text", "tokens", "seconds")
         }
+
+
+def test_several_scans_by_name(
+    capsys: pytest.CaptureFixture[str], scan: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    prior = tmp_path / "prior.png"
+    picture(1, (30, 90)).save(prior)
+    words = ("Is it new?", "--model", tiny_model, "--max-new-tokens", "12")
+    out = asked(capsys, scan, prior, *words, "--name", "current", "--name", "prior")
+    assert [(one["name"], one["width"], one["height"]) for one in out["images"]] == [
+        ("current", 60, 50),
+        ("prior", 30, 90),
+    ]
+    images = (NamedImage(picture(), "current"), NamedImage(picture(1, (30, 90)), "prior"))
+    question = Question(images, "Is it new?", ("sft", "rl", "rarl"), decoding=Decoding(12))
+    (answers,) = load_engine(str(tiny_model)).answer_batch([question])
+    assert [arm["text"] for arm in out["arms"]] == [answer.response.text for answer in answers]
+    unnamed = asked(capsys, scan, prior, *words)
+    assert [one["name"] for one in unnamed["images"]] == ["", ""]
+    assert [arm["text"] for arm in unnamed["arms"]] != [arm["text"] for arm in out["arms"]]
 
 
 def test_arm_mode_and_seed_count(
@@ -113,6 +136,10 @@ def test_another_adapter_takes_the_place_of_an_arm(
         (["{scan}", "Why?", "--max-new-tokens", "0"], "one token or more"),
         (["{scan}", "Why?", "--adapter", "sft"], "NAME=FOLDER"),
         (["/nowhere.png", "Why?"], "There is no such file"),
+        (["{scan}", "/nowhere.png", "Why?"], "File 2 of 2: There is no such file"),
+        (["{scan}", "{scan}", "Why?", "--name", "prior"], "once for each of the 2 scans"),
+        (["{scan}", "{scan}", "Why?", *["--name", "prior"] * 2], "Two pictures are called 'prior'"),
+        (["{scan}"] * 9 + ["Why?"], "9 pictures; ask about 8 or fewer"),
     ],
 )
 def test_bad_input_is_one_sentence(

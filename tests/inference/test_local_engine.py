@@ -16,7 +16,7 @@ from holding import PATIENCE, Hold, picture, until
 from PIL import Image
 
 from rarl.errors import QuestionError
-from rarl.inference.engine import Answer, Arm, Decoding, Question
+from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
 from rarl.models.loading import LoadedModel, load_model
 from rarl.prompts import messages, user_text
@@ -35,11 +35,12 @@ def reference_ids(loaded: LoadedModel, question: Question, arm: str) -> list[int
     """The plain way: the processor's own inputs, one arm, pixels through the whole model."""
     processor = loaded.processor
     prompt = processor.apply_chat_template(
-        messages(user_text(question.text, question.mode)),
+        messages(user_text(question.text, question.mode), [n.name for n in question.images]),
         add_generation_prompt=True,
         tokenize=False,
     )
-    inputs = processor(text=[prompt], images=[question.image.convert("RGB")], return_tensors="pt")
+    pictures = [named.image.convert("RGB") for named in question.images]
+    inputs = processor(text=[prompt], images=pictures, return_tensors="pt")
     settings = {
         "max_new_tokens": question.decoding.max_new_tokens,
         "do_sample": False,
@@ -93,6 +94,70 @@ def test_one_mixed_batch_says_what_each_arm_says_alone(
     *_, last = engine.stream(question)
     assert {a.arm: (a.response.text, a.tokens) for a in last} == expected
     assert len({a.response.text for a in last}) == len(EVERY), "the arms must differ"
+
+
+def several(*sizes: tuple[int, int], names: tuple[str, ...] = ()) -> tuple[NamedImage, ...]:
+    """Pictures of these sizes, all different."""
+    names = names or ("",) * len(sizes)
+    return tuple(
+        NamedImage(picture(seed, size), name)
+        for seed, (size, name) in enumerate(zip(sizes, names, strict=True), 10)
+    )
+
+
+def test_several_pictures_in_one_mixed_batch(
+    engine: LocalEngine, tiny_loaded: LoadedModel, ask: Ask
+) -> None:
+    images = several((60, 50), (30, 200), (200, 30), names=("frontal", "lateral", "prior"))
+    question = ask(arms=EVERY, images=images, tokens=24)
+    decode = tiny_loaded.processor.tokenizer.decode
+    expected = {}
+    for arm in EVERY:
+        ids = reference_ids(tiny_loaded, question, arm)
+        kept = [token for token in ids if token not in tiny_loaded.end_ids]
+        expected[arm] = decode(kept).rstrip("\ufffd")
+    (last,) = engine.answer_batch([question])
+    assert {answer.arm: answer.response.text for answer in last} == expected
+    # Every picture, its place and its name count.
+    first, second, third = images
+    others = [
+        (first, second),
+        (second, first, third),
+        (first, NamedImage(second.image, "left"), third),
+    ]
+    for other in others:
+        (changed,) = engine.answer_batch([replace(question, images=other)])
+        assert said(changed) != said(last)
+
+
+@pytest.mark.parametrize("batch_rows", [3, 32])
+def test_a_ragged_batch_of_several_pictures_says_what_one_by_one_says(
+    engine: LocalEngine, tiny_loaded: LoadedModel, ask: Ask, batch_rows: int
+) -> None:
+    questions = [
+        ask("Why?", arms=EVERY, images=several((60, 50), (30, 200), names=("prior", "current"))),
+        ask("Is the heart of normal size on both of them?", arms=("base", "rl")),
+        ask("What changed?", images=several((200, 30), (40, 40), (30, 200), (60, 50)), tokens=9),
+        ask("Why?", arms=("rarl",), images=several((30, 200)), mode="answer"),
+    ]
+    singly = [engine.answer_batch([question])[0] for question in questions]
+    with vision_calls(tiny_loaded) as calls:
+        fresh = LocalEngine(tiny_loaded, batch_rows=batch_rows)
+        batch = fresh.answer_batch(questions)
+    assert [said(answers) for answers in batch] == [said(answers) for answers in singly]
+    # 60 x 50 with seed 10, 30 x 200 with 11, and so on: each distinct picture once.
+    assert sum(calls) == 2 + 1 + 4 + 1
+
+
+def test_a_picture_is_encoded_once_whatever_it_is_called_and_stands_beside(
+    engine: LocalEngine, tiny_loaded: LoadedModel, ask: Ask
+) -> None:
+    first, second, third = several((60, 50), (30, 200), (50, 60))
+    with vision_calls(tiny_loaded) as calls:
+        engine.answer_batch([ask(images=(first, second))])
+        engine.answer_batch([ask(images=(NamedImage(second.image, "prior"),))])
+        engine.answer_batch([ask(images=(third, first))])
+    assert calls == [2, 1]
 
 
 def test_arms_come_in_the_questions_order(engine: LocalEngine, ask: Ask) -> None:
@@ -244,6 +309,23 @@ def test_what_goes_wrong_reaches_the_caller_as_it_is(
     assert all(answer.done and answer.tokens for answer in last)
 
 
+@pytest.mark.parametrize("size", [(60, 50), (30, 200), (57, 84)])
+def test_what_the_model_sees_is_what_it_gets(
+    engine: LocalEngine, tiny_loaded: LoadedModel, size: tuple[int, int]
+) -> None:
+    image = picture(3, size)
+    seen = engine.seen(image)
+    processor = tiny_loaded.processor
+    inputs = processor.image_processor(images=[image.convert("RGB")], return_tensors="pt")
+    assert seen.tokens == inputs["image_grid_thw"].prod() // 4
+    assert seen.image.mode == "RGB"
+    # Given as it is, the picture makes the very patches that the model got.
+    again = processor.image_processor(images=[seen.image], do_resize=False, return_tensors="pt")
+    assert torch.equal(again["pixel_values"], inputs["pixel_values"])
+    with pytest.raises(QuestionError, match="too narrow"):
+        engine.seen(Image.new("L", (1, 201)))
+
+
 @pytest.mark.parametrize("batch_rows", [1, 3, 32])
 def test_a_batch_says_what_one_by_one_says(
     engine: LocalEngine, tiny_loaded: LoadedModel, ask: Ask, batch_rows: int
@@ -284,15 +366,15 @@ def test_the_vision_tower_runs_once_per_image(
         assert calls == [1, 1]
         # Turned by a quarter, the bytes of this picture are the same.
         blank = [Image.new("L", size, 7) for size in ((40, 60), (60, 40))]
-        engine.answer_batch([Question(image, "Why?", ("sft",)) for image in blank])
+        engine.answer_batch([Question((NamedImage(image),), "Why?", ("sft",)) for image in blank])
         assert calls == [1, 1, 2]
 
 
 def test_a_batch_encodes_each_distinct_image_once(
     engine: LocalEngine, tiny_loaded: LoadedModel, ask: Ask
 ) -> None:
-    image = picture(5)
-    questions = [ask(), ask("Why?"), replace(ask(), image=image), replace(ask(), image=image)]
+    images = (NamedImage(picture(5)),)
+    questions = [ask(), ask("Why?"), ask(images=images), ask(images=images)]
     with vision_calls(tiny_loaded) as calls:
         engine.answer_batch(questions)
     assert calls == [2]
@@ -312,7 +394,8 @@ def test_an_image_in_any_mode_is_its_rgb(engine: LocalEngine, ask: Ask) -> None:
     grey = picture()
     texts = set()
     for mode in ("L", "RGB", "RGBA", "P"):
-        (answers,) = engine.answer_batch([replace(ask(arms=("rarl",)), image=grey.convert(mode))])
+        images = (NamedImage(grey.convert(mode)),)
+        (answers,) = engine.answer_batch([ask(arms=("rarl",), images=images)])
         texts.add(answers[0].response.text)
     assert len(texts) == 1
 
@@ -371,7 +454,13 @@ def test_a_seed_gives_the_same_answer_and_leaves_the_process_alone(
         ({"decoding": Decoding(temperature=-1)}, "temperature"),
         ({"decoding": Decoding(temperature=float("nan"))}, "temperature"),
         ({"decoding": Decoding(top_p=0)}, "top-p"),
-        ({"image": Image.new("L", (1, 201))}, "too narrow"),
+        ({"images": (NamedImage(Image.new("L", (1, 201))),)}, "too narrow"),
+        ({"images": ()}, "Open a scan first"),
+        ({"images": (NamedImage(picture()),) * 9}, "9 pictures; ask about 8 or fewer"),
+        ({"images": (NamedImage(picture(), "prior"), NamedImage(picture(), "Prior"))}, "'Prior'"),
+        ({"images": (NamedImage(picture(), "<|image_pad|>"),)}, r"holds <\|image_pad\|>"),
+        ({"images": (NamedImage(picture(), "a\nb"),)}, "one line of at most 40"),
+        ({"images": (NamedImage(picture(), "x" * 41),)}, "one line of at most 40"),
     ],
 )
 def test_what_cannot_be_asked_is_said_at_once(

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from rarl.inference.engine import Decoding, Question
+from rarl.inference.engine import Decoding, NamedImage, Question
 from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
 from rarl.models.loading import LoadedModel
 
-QUESTION = Question(Image.new("L", (8, 8)), "Why?", ("sft",), decoding=Decoding(500))
+QUESTION = Question((NamedImage(Image.new("L", (8, 8))),), "Why?", ("sft",), decoding=Decoding(500))
 END = 7
 
 

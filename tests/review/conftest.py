@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rarl.inference.engine import Answer, Arm, Decoding, Question
+from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response
 from rarl.review import CaseSnapshot, ReviewStore, case_from, open_store
 from rarl.scans import Scan
@@ -46,7 +46,9 @@ def make_case() -> MakeCase:
             **more,
         }
         return case_from(
-            Question(image, question, tuple(texts), decoding=Decoding(64, 0.7, 0.9, 5)),
+            Question(
+                (NamedImage(image),), question, tuple(texts), decoding=Decoding(64, 0.7, 0.9, 5)
+            ),
             [
                 Answer(arm, parse_response(text), 12, 1.25, done=True, stopped=arm == "rl")
                 for arm, text in texts.items()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from rarl import __version__
 from rarl.errors import ReviewError
-from rarl.inference.engine import Answer, Arm, Decoding, Question
+from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response
 from rarl.review import CATEGORIES, SEVERITIES, CaseSnapshot, case_from
 
@@ -53,7 +53,7 @@ def test_profile_is_left_out_and_other_modes_become_rgb() -> None:
     image.info["icc_profile"] = b"Mustermann"
     answer = Answer("sft", parse_response("<think>a</think><answer>b</answer>"), 3, 0.5, done=True)
     case = case_from(
-        Question(image, "What is it?", ("sft",)),
+        Question((NamedImage(image),), "What is it?", ("sft",)),
         [answer],
         arms=[Arm("sft", "SFT", "a" * 12)],
         model="pocket",
@@ -66,7 +66,7 @@ def test_profile_is_left_out_and_other_modes_become_rgb() -> None:
 
 
 def test_without_answers_there_is_no_case() -> None:
-    question = Question(Image.new("L", (20, 20)), "What is it?", ("sft",))
+    question = Question((NamedImage(Image.new("L", (20, 20))),), "What is it?", ("sft",))
     answer = Answer("sft", parse_response("x"), 1, 0.1, done=True)
     for answers in ([], [answer]):
         with pytest.raises(ReviewError, match="no answer"):
