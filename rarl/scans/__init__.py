@@ -1,7 +1,25 @@
-"""Bytes in, `Scan` out: PNG, JPEG and DICOM, windowed, within limits and without identity."""
+"""Bytes in, `Stack` and `Scan` out: every format a clinician has, within limits, no identity."""
 
+from rarl.scans.banner import proposed_masks
+from rarl.scans.identity import Identifiers, identity_in_text
 from rarl.scans.limits import Limits
-from rarl.scans.opening import open_scan, open_scan_file
+from rarl.scans.opening import open_scan, open_scan_file, open_stack, open_stack_file
 from rarl.scans.scan import Scan
+from rarl.scans.stack import Box, Stack, View
+from rarl.scans.windowing import Window
 
-__all__ = ["Limits", "Scan", "open_scan", "open_scan_file"]
+__all__ = [
+    "Box",
+    "Identifiers",
+    "Limits",
+    "Scan",
+    "Stack",
+    "View",
+    "Window",
+    "identity_in_text",
+    "open_scan",
+    "open_scan_file",
+    "open_stack",
+    "open_stack_file",
+    "proposed_masks",
+]

@@ -11,29 +11,30 @@ _START_OF_FRAME = frozenset(
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 
 
-def codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels of a JPEG, JPEG-LS or JPEG 2000 codestream.
+def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Width and height in pixels, and components, of a JPEG, JPEG-LS or JPEG 2000 codestream.
 
     The DICOM header around it may announce something smaller, and the decoders believe the
     codestream: this is what has to be checked before they allocate memory.
 
     Returns:
-        (width, height), or None where the frame is none of these.
+        (width, height, components), or None where the frame is none of these.
 
     Raises:
         struct.error: the header is cut short.
     """
     if frame[:4] == b"\xff\x4f\xff\x51":  # SOC, SIZ: ISO/IEC 15444-1 A.5.1
         right, bottom, left, top = unpack_from(">4I", frame, 8)
-        return right - left, bottom - top
+        (components,) = unpack_from(">H", frame, 40)
+        return right - left, bottom - top, components
     if frame[:2] != b"\xff\xd8":
         return None
     position = 2
     while position + 4 <= len(frame) and frame[position] == 0xFF:
         marker = frame[position + 1]
         if marker in _START_OF_FRAME:
-            height, width = unpack_from(">2H", frame, position + 5)
-            return width, height
+            height, width, components = unpack_from(">2HB", frame, position + 5)
+            return width, height, components
         if marker == 0xFF or marker in _WITHOUT_LENGTH:
             position += 1 if marker == 0xFF else 2
         else:

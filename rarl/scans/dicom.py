@@ -1,21 +1,17 @@
-"""DICOM to `Scan`: the first frame as a workstation presents it, without identity."""
+"""DICOM to a `Part`: all frames at full depth, what geometry is known, no identity."""
 
 from __future__ import annotations
 
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from io import BytesIO
-from threading import Lock
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder, iter_pixels
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -26,11 +22,25 @@ from pydicom.uid import (
 
 from rarl.errors import ScanError
 from rarl.scans.codestream import codestream_size
-from rarl.scans.header import header_warnings, kept_attributes, modality_of
+from rarl.scans.header import (
+    header_warnings,
+    kept_attributes,
+    modality_of,
+    numbers,
+    optional,
+    text_likely,
+)
+from rarl.scans.identity import Identifiers, header_digests, keyed_hash
 from rarl.scans.limits import Limits, refused_as
-from rarl.scans.presentation import present_colour, present_grey, present_palette
-from rarl.scans.scan import Scan
-from rarl.scans.windowing import Values
+from rarl.scans.part import Frame, Part, Vector, VoiFunction
+from rarl.scans.presentation import (
+    colour_levels,
+    modality_lut,
+    narrowed,
+    palette_levels,
+    voi_lut,
+)
+from rarl.scans.windowing import Values, Window
 
 _DAMAGED = "The DICOM file is damaged or not complete; send it again from the archive."
 _NO_PICTURE = (
@@ -46,10 +56,13 @@ _GREYS = frozenset(["MONOCHROME1", "MONOCHROME2"])
 _DEFLATED = str(DeflatedExplicitVRLittleEndian).encode()
 _EXPLICIT = str(ExplicitVRLittleEndian).encode().ljust(len(_DEFLATED), b"\0")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-
-# One file at a time: decoding needs several times the picture's memory, and Python's warning
-# filters, silenced below, are shared by all threads.
-_one_at_a_time = Lock()
+_UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "g/ml", "PCNT": "%", "CPS": "counts/s"}
+# Explanations of windows that say no more than which tissue they are for.
+_WINDOW_NAMES = frozenset(
+    "ABDOMEN BONE BRAIN CHEST HARDER HEAD LIVER LUNG MEDIASTINUM NORMAL SOFT SOFTER SOFT_TISSUE "
+    "SPINE STROKE WINDOW1 WINDOW2 WINDOW3".split()
+)
+_PER_CM = 3
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -66,61 +79,44 @@ def looks_like_dicom(data: bytes) -> bool:
     return (little or big) and len(rest) == 4
 
 
-def read_dicom(data: bytes, limits: Limits) -> Scan:
-    """Decode the first frame and keep what the allow-list of `kept_attributes` names.
+def read_dicom(data: bytes, limits: Limits, secret: bytes, tick: Callable[[], None]) -> Part:
+    """Decode all frames and keep what the allow-list of `kept_attributes` names.
 
-    PS3.3 C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT); PS3.15 Annex E.
+    PS3.3 C.7.6.3 (image pixel), C.7.6.2 (image plane), C.7.6.16 (functional groups), C.11.1
+    (modality LUT), C.11.2 (VOI LUT); PS3.15 Annex E.
 
     Args:
         data: the whole file.
         limits: Rows x Columns x Number of Frames, and the size a compressed frame announces
             itself, are checked before decoding.
+        secret: for the keyed hashes of what identifies someone.
+        tick: called before each frame is decoded.
 
     Raises:
         ScanError: damaged, without picture, too large, or compressed in a way that cannot be
             decoded here.
     """
-    with _quiet():
-        with refused_as(_DAMAGED):
-            dataset = _parse(data, limits)
-            frames = _check_size(dataset, limits)
-        with refused_as(_UNDECODABLE):
-            _check_decodable(dataset, frames)
-            stored = pixel_array(dataset, index=0, decoding_plugin=_decoder_of(dataset))
-            _check_decoded(stored, dataset)
-        with refused_as(_DAMAGED):
-            _take_first_frame_functions(dataset)
-            picture, warning = _present(stored, dataset)
-            said = header_warnings(dataset)
-            if warning:
-                said.append(warning)
-            if frames > 1:
-                said.append(f"The file has {frames} frames: only the first is shown.")
-            return Scan(
-                Image.fromarray(np.ascontiguousarray(picture)),
-                "dicom",
-                modality_of(dataset),
-                kept_attributes(dataset),
-                tuple(said),
-            )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence pydicom's warnings: they quote header values, which must not reach a log."""
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    with refused_as(_DAMAGED):
+        dataset = _parse(data, limits)
+        frames = _check_size(dataset, limits)
+    with refused_as(_UNDECODABLE):
+        _check_decodable(dataset, frames)
+        pixels = tuple(_decoded(dataset, frames, tick))
+    with refused_as(_DAMAGED):
+        return _part(dataset, pixels, secret)
 
 
 def _parse(data: bytes, limits: Limits) -> FileDataset:
     preamble = data[128:132] == b"DICM"
     dataset = dcmread(BytesIO(_inflated(data, limits)), force=not preamble)
     if not preamble and "SOPClassUID" not in dataset:
-        raise ScanError("The file is none of DICOM, PNG or JPEG; export the scan in one of these.")
+        raise ScanError(
+            "The file is no scan that can be opened here, or it is damaged; "
+            "export it as DICOM, NIfTI, PNG or JPEG."
+        )
     if "DirectoryRecordSequence" in dataset:
         raise ScanError(
-            "The file is only the index of a disc (DICOMDIR); choose one of the images beside it."
+            "The file is only the index of a disc (DICOMDIR); choose the images beside it."
         )
     if not any(keyword in dataset for keyword in _PIXELS) or "Rows" not in dataset:
         raise ScanError(_NO_PICTURE)
@@ -153,9 +149,9 @@ def _inflated(data: bytes, limits: Limits) -> bytes:
 
 def _check_size(dataset: Dataset, limits: Limits) -> int:
     """Check what the header announces (PS3.3 C.7.6.3.1, C.7.6.6); returns the frames."""
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    limits.check_pixels(int(dataset.Columns), int(dataset.Rows), frames)
-    if int(dataset.SamplesPerPixel) not in (1, 3) or int(dataset.BitsAllocated) > 64:
+    frames = _whole(dataset, "NumberOfFrames", 1)
+    limits.check_pixels(_whole(dataset, "Columns"), _whole(dataset, "Rows"), frames)
+    if _whole(dataset, "SamplesPerPixel") not in (1, 3) or _whole(dataset, "BitsAllocated") > 64:
         raise ScanError(_DAMAGED)
     if dataset.PhotometricInterpretation not in _GREYS | _COLOURS | {"PALETTE COLOR"}:
         raise ScanError(
@@ -165,10 +161,37 @@ def _check_size(dataset: Dataset, limits: Limits) -> int:
     return frames
 
 
+def _whole(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    """An integer that decoding needs; the sentence names the element and never its value."""
+    try:
+        value = dataset.get(keyword)
+        return int(default if value is None and default is not None else value)
+    except Exception:
+        raise ScanError(
+            f"The DICOM header is damaged: {keyword} is missing or no number; "
+            "send the file again from the archive."
+        ) from None
+
+
 def _check_decodable(dataset: FileDataset, frames: int) -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
+    columns, rows = int(dataset.Columns), int(dataset.Rows)
+    samples, bits = int(dataset.SamplesPerPixel), int(dataset.BitsAllocated)
     if not syntax.is_compressed:
+        halved = dataset.PhotometricInterpretation == "YBR_FULL_422"  # two pixels share a colour
+        needed = (columns * rows * frames * (2 if halved else samples) * bits + 7) // 8
+        held = len(next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset))
+        if held < needed:
+            raise ScanError(
+                f"The DICOM file is cut short: it holds {held} of {needed} bytes of the picture; "
+                "send it again from the archive."
+            )
         return
+    if syntax == RLELossless and bits % 8:
+        raise ScanError(
+            f"The DICOM file packs {bits}-bit pixels with RLE, which is defined for whole bytes "
+            "only (PS3.5 Annex G); export it uncompressed."
+        )
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
@@ -178,49 +201,257 @@ def _check_decodable(dataset: FileDataset, frames: int) -> None:
             "There is no decoder here for the way the DICOM file is compressed; "
             "export it uncompressed or as PNG."
         )
-    size = codestream_size(get_frame(dataset.PixelData, 0, number_of_frames=frames))
-    if size is not None and size != (int(dataset.Columns), int(dataset.Rows)):
-        raise ScanError(_DAMAGED)  # the decoder would believe the codestream, and allocate for it
+    offsets = optional(dataset, "ExtendedOffsetTable")
+    lengths = optional(dataset, "ExtendedOffsetTableLengths")
+    extended = (offsets, lengths) if offsets is not None and lengths is not None else None
+    streams = generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=extended)
+    count = 0
+    for stream in streams:
+        count += 1
+        found = codestream_size(stream)
+        if found is not None and found != (columns, rows, samples):
+            # The decoder would believe the codestream, and allocate for it.
+            raise ScanError(_DAMAGED)
+    if count < frames:
+        raise ScanError(
+            f"The DICOM file is cut short: it holds {count} of {frames} frames; "
+            "send it again from the archive."
+        )
 
 
-def _decoder_of(dataset: FileDataset) -> str:
-    """The plugin to decode with; "" leaves the choice to pydicom.
-
-    pylibjpeg-rle, which it would take, panics on damaged data, and a Rust panic is no `Exception`.
-    """
-    return "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
-
-
-def _check_decoded(stored: Values, dataset: Dataset) -> None:
+def _decoded(dataset: FileDataset, frames: int, tick: Callable[[], None]) -> Iterator[Values]:
+    """Frame by frame what is stored: grey (rows, columns), or colour as uint8 x 3."""
     samples = int(dataset.SamplesPerPixel)
-    shape = (int(dataset.Rows), int(dataset.Columns), *((samples,) if samples > 1 else ()))
-    if stored.shape != shape or (samples > 1) != (dataset.PhotometricInterpretation in _COLOURS):
-        raise ScanError(_DAMAGED)
-
-
-def _take_first_frame_functions(dataset: Dataset) -> None:
-    """Bring an enhanced image's rescale, window and spacing to where single frames have them.
-
-    They stand in functional groups, shared or per frame (PS3.3 C.7.6.16.2.1, .9, .10).
-    """
-    for holder in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        groups = dataset.get(holder)
-        if not groups:
-            continue
-        for sequence in (
-            "PixelMeasuresSequence",
-            "PixelValueTransformationSequence",
-            "FrameVOILUTSequence",
-        ):
-            for element in (groups[0].get(sequence) or [Dataset()])[0]:
-                if element.tag not in dataset:
-                    dataset.add(element)
-
-
-def _present(stored: Values, dataset: Dataset) -> tuple[NDArray[np.uint8], str | None]:
     kind = dataset.PhotometricInterpretation
-    if kind in _GREYS:
-        return present_grey(stored, dataset)
-    if kind == "PALETTE COLOR":
-        return present_palette(stored, dataset), None
-    return present_colour(stored, dataset), None
+    shape = (int(dataset.Rows), int(dataset.Columns), *((samples,) if samples > 1 else ()))
+    # pylibjpeg-rle panics on damaged data, and a Rust panic is no `Exception`.
+    plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
+    count = 0
+    tick()
+    for stored in iter_pixels(dataset, decoding_plugin=plugin):
+        count += 1
+        if count > frames:
+            return
+        if stored.shape != shape or (samples > 1) != (kind in _COLOURS):
+            raise ScanError(_DAMAGED)
+        if kind == "PALETTE COLOR":
+            yield palette_levels(stored, dataset)
+        elif kind in _COLOURS:
+            yield colour_levels(stored, dataset)
+        elif optional(dataset, "ModalityLUTSequence") is not None:
+            yield modality_lut(stored, dataset)
+        else:
+            yield narrowed(stored)
+        tick()
+    if count < frames:
+        raise ScanError(_UNDECODABLE)
+
+
+def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Part:
+    grey = dataset.PhotometricInterpretation in _GREYS
+    function = _function(dataset)
+    frames = tuple(_frame(dataset, index, grey, function) for index in range(len(pixels)))
+    lut = voi_lut(dataset) if grey else None
+    given = any(
+        optional(dataset, keyword) is not None
+        for keyword in ("VOILUTSequence", "WindowCenter", "WindowWidth")
+    )
+    digests = header_digests(dataset, secret)
+    return Part(
+        pixels=pixels,
+        frames=frames,
+        format="dicom",
+        modality=modality_of(dataset),
+        attributes=kept_attributes(_with_first_frame(dataset), Identifiers(digests), secret),
+        warnings=tuple(header_warnings(dataset)),
+        unit=_unit(dataset),
+        function=function or "LINEAR",
+        lut=lut,
+        inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
+        window_unusable=given,
+        text_likely=text_likely(dataset),
+        study=_hashed(dataset, "StudyInstanceUID", secret),
+        series=_hashed(dataset, "SeriesInstanceUID", secret),
+        number=_instance(dataset),
+        identifiers=digests,
+    )
+
+
+def _hashed(dataset: Dataset, keyword: str, secret: bytes) -> str | None:
+    value = optional(dataset, keyword)
+    return keyed_hash(str(value), secret) if value is not None else None
+
+
+def _instance(dataset: Dataset) -> int:
+    given = numbers(optional(dataset, "InstanceNumber"))
+    return int(given[0]) if given and abs(given[0]) < 1 << 31 else 0
+
+
+def _with_first_frame(dataset: Dataset) -> Dataset:
+    """The header with the first frame's spacing and window where single frames have them."""
+    flat = Dataset()
+    for tag in tuple(dataset.keys()):
+        if tag.group in (0x0008, 0x0010, 0x0018, 0x0020, 0x0028):
+            flat[tag] = dataset.get_item(tag)
+    for sequence in ("PixelMeasuresSequence", "FrameVOILUTSequence"):
+        for keyword in ("PixelSpacing", "WindowCenter", "WindowWidth"):
+            value = optional(flat, keyword)
+            found = _functional(dataset, 0, sequence, keyword)
+            if value is None and found is not None:
+                setattr(flat, keyword, found)
+    return flat
+
+
+def _functional(dataset: Dataset, index: int, sequence: str, keyword: str) -> Any:
+    """A value of a frame's functional groups, its own or the shared ones; else the image's own.
+
+    PS3.3 C.7.6.16.2; a damaged group counts as absent.
+    """
+    for holder, place in (
+        ("PerFrameFunctionalGroupsSequence", index),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        try:
+            value = optional(dataset[holder].value[place][sequence].value[0], keyword)
+        except Exception:
+            continue
+        if value is not None:
+            return value
+    return optional(dataset, keyword)
+
+
+def _frame(dataset: Dataset, index: int, grey: bool, function: VoiFunction | None) -> Frame:
+    def values(sequence: str, keyword: str) -> list[float]:
+        return numbers(_functional(dataset, index, sequence, keyword))
+
+    slope, intercept = 1.0, 0.0
+    windows: tuple[Window, ...] = ()
+    if grey:
+        if optional(dataset, "ModalityLUTSequence") is None:
+            slope = (values("PixelValueTransformationSequence", "RescaleSlope") or [1.0])[0] or 1.0
+            intercept = (values("PixelValueTransformationSequence", "RescaleIntercept") or [0.0])[0]
+        windows = _windows(dataset, index, function)
+    right, down = _directions(values("PlaneOrientationSequence", "ImageOrientationPatient"))
+    position = values("PlanePositionSequence", "ImagePositionPatient")
+    return Frame(
+        slope=slope,
+        intercept=intercept,
+        windows=windows,
+        padding=_padding(dataset),
+        position=(position[0], position[1], position[2]) if len(position) == 3 else None,
+        right=right,
+        down=down,
+        toward=_toward(dataset, right, down),
+        spacing=_spacing(dataset, values("PixelMeasuresSequence", "PixelSpacing")),
+    )
+
+
+def _function(dataset: Dataset) -> VoiFunction | None:
+    """The VOI LUT Function (PS3.3 C.11.2.1.3); None where it is none of the three."""
+    name = _functional(dataset, 0, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
+    known: dict[str, VoiFunction] = {
+        "LINEAR": "LINEAR",
+        "LINEAR_EXACT": "LINEAR_EXACT",
+        "SIGMOID": "SIGMOID",
+    }
+    return known.get(str(name))
+
+
+def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tuple[Window, ...]:
+    sequence = "FrameVOILUTSequence"
+    centers = numbers(_functional(dataset, index, sequence, "WindowCenter"))
+    widths = numbers(_functional(dataset, index, sequence, "WindowWidth"))
+    named = _functional(dataset, index, sequence, "WindowCenterWidthExplanation")
+    names = [named] if isinstance(named, str) else list(named or [])
+    smallest = 1.0 if function == "LINEAR" else 1e-9
+    found: list[Window] = []
+    for place, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        name = str(names[place]).strip() if place < len(names) else ""
+        known = name.upper().replace(" ", "_") in _WINDOW_NAMES
+        if function is not None and width >= smallest:
+            found.append(Window(center, width, name if known else ""))
+    return tuple(found)
+
+
+def _directions(cosines: list[float]) -> tuple[Vector | None, Vector | None]:
+    """Unit vectors of rows and columns (PS3.3 C.7.6.2.1.1), None unless at right angles."""
+    if len(cosines) != 6:
+        return None, None
+    right, down = np.array(cosines[:3]), np.array(cosines[3:])
+    lengths = np.linalg.norm(right), np.linalg.norm(down)
+    if min(lengths) < 0.5 or max(lengths) > 2 or abs(right @ down) > 0.01:
+        return None, None
+    (rx, ry, rz), (dx, dy, dz) = (right / lengths[0]).tolist(), (down / lengths[1]).tolist()
+    return (rx, ry, rz), (dx, dy, dz)
+
+
+def _toward(dataset: Dataset, right: Vector | None, down: Vector | None) -> tuple[str, str] | None:
+    """Letters of the right and lower edge: from the cosines, or Patient Orientation."""
+    if right is not None and down is not None:
+        return letter(right), letter(down)
+    given = optional(dataset, "PatientOrientation")
+    if given is None or isinstance(given, str) or len(given) != 2:
+        return None
+    first, second = (str(item)[:1] for item in given)
+    known = first in "RLAPHF" and second in "RLAPHF" and bool(first) and bool(second)
+    return (first, second) if known else None
+
+
+def letter(direction: Vector) -> str:
+    """The patient axis nearest to a direction: L or R, P or A, H or F.
+
+    >>> letter((0.1, -0.9, 0.2))
+    'A'
+    """
+    axis = max(range(3), key=lambda index: abs(direction[index]))
+    return "LPH"[axis] if direction[axis] > 0 else "RAF"[axis]
+
+
+def _spacing(dataset: Dataset, given: list[float]) -> tuple[float, float] | None:
+    """Millimetres between rows and columns: calibrated, else at the detector, else ultrasound's."""
+    detector = numbers(optional(dataset, "ImagerPixelSpacing"))
+    magnification = numbers(optional(dataset, "EstimatedRadiographicMagnificationFactor"))
+    if not _usable(given) and _usable(detector):
+        factor = magnification[0] if magnification and magnification[0] >= 1 else 1.0
+        given = [length / factor for length in detector]
+    if not _usable(given):
+        given = _region_spacing(dataset)
+    return (given[0], given[1]) if _usable(given) else None
+
+
+def _usable(lengths: list[float]) -> bool:
+    return len(lengths) == 2 and all(1e-6 < length < 1e4 for length in lengths)
+
+
+def _region_spacing(dataset: Dataset) -> list[float]:
+    """From the ultrasound regions (PS3.3 C.8.5.5), where all that are measured in cm agree."""
+    found: set[tuple[float, float]] = set()
+    try:
+        for region in dataset.SequenceOfUltrasoundRegions:
+            if region.PhysicalUnitsXDirection == region.PhysicalUnitsYDirection == _PER_CM:
+                rows, columns = region.PhysicalDeltaY, region.PhysicalDeltaX
+                found.add((abs(float(rows)) * 10, abs(float(columns)) * 10))
+    except Exception:
+        return []
+    return list(found.pop()) if len(found) == 1 else []
+
+
+def _padding(dataset: Dataset) -> tuple[float, float] | None:
+    first = optional(dataset, "PixelPaddingValue")
+    if not isinstance(first, int):
+        return None
+    limit = optional(dataset, "PixelPaddingRangeLimit")
+    last = limit if isinstance(limit, int) else first
+    return float(min(first, last)), float(max(first, last))
+
+
+def _unit(dataset: Dataset) -> str:
+    """Of the values after the modality LUT (PS3.3 C.11.1.1.2, C.8.9.1.1.3)."""
+    modality = optional(dataset, "Modality")
+    sequence = "PixelValueTransformationSequence"
+    kind = _functional(dataset, 0, sequence, "RescaleType")
+    rescaled = _functional(dataset, 0, sequence, "RescaleIntercept") is not None
+    if kind == "HU" or (modality == "CT" and rescaled and kind in (None, "US")):
+        return "HU"
+    unit = optional(dataset, "Units")
+    return _UNITS.get(unit, "") if modality == "PT" and isinstance(unit, str) else ""

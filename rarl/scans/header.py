@@ -4,11 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any
 
 from pydicom.dataset import Dataset
 
-_ULTRASOUND = "US"
+from rarl.scans.identity import Identifiers
+
+_OFTEN_WITH_TEXT = frozenset(["US", "IVUS", "SC", "OT"])
+# Defined terms of Modality (PS3.3 C.7.3.1.1.1) whose objects hold pictures, retired ones included.
+_MODALITIES = frozenset(
+    "AR BI BMD CD CF CP CR CS CT DD DF DG DM DS DX EC EM ES FA FS GM HC IO IVOCT IVUS KER LP LS MA "
+    "MG MR MS NM OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT PT PX RF RG RTDOSE RTIMAGE SC SEG "
+    "SM SRF ST TG US VA VF XA XC".split()
+)
+_VIEWS = frozenset(
+    "AP PA LL RL LLAT RLAT LAT LATERAL OBL OBLIQUE RLD LLD RLO LLO RAO LAO RPO LPO ANT POST AXIAL "
+    "TANG CC MLO ML LM LMO SIO XCC XCCL XCCM FB ISO SWIMMERS SUNRISE TOWNE WATERS "
+    "STANDING SUPINE PRONE ERECT".split()
+)
+# Defined terms of Body Part Examined (PS3.16 Annex L) and the shorthand in common use.
+_BODY_PARTS = frozenset(
+    "ABDOMEN ABDOMENPELVIS ADRENAL ANKLE ANUS AORTA ARM ATLANTOAXIAL AXILLA BACK BILEDUCT BLADDER "
+    "BRAIN BREAST BRONCHUS BUTTOCK CALCANEUS CALF CAROTID CEREBELLUM CERVIX CHEEK CHEST "
+    "CHESTABDOMEN CHESTABDPELVIS CHESTABDOMENPELVIS CIRCLEOFWILLIS CLAVICLE COCCYX COLON CORNEA "
+    "CORONARYARTERY CSPINE CTSPINE DUODENUM EAR ELBOW ESOPHAGUS EXTREMITY EYE EYELID FACE FEMUR "
+    "FINGER FOOT FOREARM GALLBLADDER GROIN HAND HEAD HEADNECK HEART HIP HUMERUS ILEUM ILIUM IAC "
+    "JAW JAWBONE JEJUNUM KIDNEY KNEE LARYNX LEG LIVER LIMB LOWLEG LSPINE LSSPINE LUMBARSPINE LUNG "
+    "MANDIBLE MAXILLA MEDIASTINUM MOUTH NASALBONE NECK NECKCHEST NECKCHESTABDOMEN "
+    "NECKCHESTABDPELV NOSE ORBIT OVARY PANCREAS PAROTID PATELLA PELVIS PENIS PHANTOM PHARYNX "
+    "PITUITARY PROSTATE RECTUM RIB RIBS SCALP SCAPULA SCLERA SCROTUM SELLA SHOULDER SINUS SINUSES "
+    "SKULL SPINE SPLEEN SSPINE STERNUM STOMACH SUBMANDIBULAR TEMPORALBONE TESTIS THIGH THORAX "
+    "THUMB THYMUS THYROID TLSPINE TMJ TOE TONGUE TOOTH TRACHEA TSPINE UPPERARM URETER URETHRA "
+    "UTERUS VAGINA VULVA WHOLEBODY WRIST ZYGOMA".split()
+)
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -25,12 +54,13 @@ def optional(dataset: Dataset, keyword: str) -> Any:
     return None if value is None or value == "" else value
 
 
-def kept_attributes(dataset: Dataset) -> dict[str, str]:
+def kept_attributes(dataset: Dataset, identifiers: Identifiers, secret: bytes) -> dict[str, str]:
     """The attributes that may leave the file, DICOM keyword to text.
 
     Everything else is left behind: names, identifiers, dates and UIDs (PS3.15 Annex E removes or
-    replaces them), and free text. What is kept must also look as its value representation
-    demands, because people type names into the wrong field.
+    replaces them), and free text. What is kept must also be a defined term or of a strict form, and
+    a model must name nothing that identifies someone elsewhere in the header, because people type
+    names into the wrong field.
 
     Units: PixelSpacing and ImagerPixelSpacing in mm as "row x column"; WindowCenter and
     WindowWidth in the units after the modality LUT (HU for CT); PatientAge in whole years, 90
@@ -39,14 +69,19 @@ def kept_attributes(dataset: Dataset) -> dict[str, str]:
     kept: dict[str, str] = {}
     for keyword, form in _KEPT.items():
         text = form(optional(dataset, keyword))
-        if text:
+        if text and not (form is _model and _names_someone(text, identifiers, secret)):
             kept[keyword] = text
     return kept
 
 
+def _names_someone(text: str, identifiers: Identifiers, secret: bytes) -> bool:
+    words = re.findall(r"\w{3,}", text)
+    return any(identifiers.knows(word, secret) for word in (text, *words))
+
+
 def modality_of(dataset: Dataset) -> str | None:
     """The Modality (PS3.3 C.7.3.1.1.1), or None where it is absent or no defined term."""
-    return _code(optional(dataset, "Modality")) or None
+    return _modality(optional(dataset, "Modality")) or None
 
 
 def header_warnings(dataset: Dataset) -> list[str]:
@@ -55,29 +90,51 @@ def header_warnings(dataset: Dataset) -> list[str]:
     Burned-in text is pixel data, which no header cleaning removes (PS3.15 E.3.1).
     """
     said: list[str] = []
-    if optional(dataset, "BurnedInAnnotation") == "YES":
+    if _says_text_is_burned_in(dataset):
         said.append(
             "The file says that text is burned into the picture: check that it names nobody."
         )
-    elif modality_of(dataset) == _ULTRASOUND or _is_capture(dataset):
+    elif text_likely(dataset):
         said.append("Pictures of this kind often have text burned in: check that it names nobody.")
-    spacing = _numbers(optional(dataset, "PixelSpacing"))
-    if len(spacing) == 2 and min(spacing) > 0 and max(spacing) > 1.01 * min(spacing):
-        said.append("The pixels are not square: the proportions of the picture are not true.")
     tags = tuple(dataset.keys())  # not the elements: reading one may raise
     if any(tag.group & 0xFF01 == 0x6000 and tag.element == 0x3000 for tag in tags):
         said.append("The file has an overlay (drawing or text) that is not shown.")
     return said
 
 
+def text_likely(dataset: Dataset) -> bool:
+    """Whether text is burned into the pixels, or often is in pictures of this kind.
+
+    What the file says (PS3.3 C.7.6.1.1.1), ultrasound, secondary captures and photographed
+    screens. A file that says NO is not believed for these: the flag is often set by habit.
+    """
+    return bool(
+        _says_text_is_burned_in(dataset)
+        or modality_of(dataset) in _OFTEN_WITH_TEXT
+        or optional(dataset, "ConversionType") in ("WSD", "DV", "DI", "SD", "SI", "DF")
+        or _is_capture(dataset)
+    )
+
+
+def _says_text_is_burned_in(dataset: Dataset) -> bool:
+    return bool(optional(dataset, "BurnedInAnnotation") == "YES")
+
+
 def _is_capture(dataset: Dataset) -> bool:
     return str(optional(dataset, "SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
 
 
-def _code(value: Any) -> str:
-    """A code string (PS3.5 6.2, CS)."""
-    text = value.strip() if isinstance(value, str) else ""
-    return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else ""
+def _modality(value: Any) -> str:
+    return value if value in _MODALITIES else ""
+
+
+def _view(value: Any) -> str:
+    return value.strip() if isinstance(value, str) and value.strip().upper() in _VIEWS else ""
+
+
+def _body_part(value: Any) -> str:
+    plain = re.sub(r"[ _-]", "", value.upper()) if isinstance(value, str) else ""
+    return value.strip() if plain in _BODY_PARTS else ""
 
 
 def _side(value: Any) -> str:
@@ -102,27 +159,33 @@ def _model(value: Any) -> str:
     return text if re.fullmatch(r"[\w .,()/+\-]{1,64}", text, re.ASCII) else ""
 
 
-def _numbers(value: Any) -> list[float]:
+def numbers(value: Any) -> list[float]:
+    """The finite numbers of an element with one or several values; empty where there are none.
+
+    >>> numbers([1, "2", None, float("inf")])
+    [1.0]
+    """
     if isinstance(value, (int, float)):
-        return [float(value)]
+        value = [value]
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        return [float(item) for item in value if isinstance(item, (int, float))]
+        found = (float(item) for item in value if isinstance(item, (int, float)))
+        return [number for number in found if isfinite(number)]
     return []
 
 
 def _spacing(value: Any) -> str:
-    numbers = _numbers(value)
-    return " x ".join(f"{number:g}" for number in numbers) if min(numbers, default=0) > 0 else ""
+    lengths = numbers(value)
+    return " x ".join(f"{number:g}" for number in lengths) if min(lengths, default=0) > 0 else ""
 
 
 def _window(value: Any) -> str:
-    return ", ".join(f"{number:g}" for number in _numbers(value))
+    return ", ".join(f"{number:g}" for number in numbers(value))
 
 
 _KEPT: dict[str, Callable[[Any], str]] = {
-    "Modality": _code,
-    "BodyPartExamined": _code,
-    "ViewPosition": _code,
+    "Modality": _modality,
+    "BodyPartExamined": _body_part,
+    "ViewPosition": _view,
     "Laterality": _side,
     "ImageLaterality": _side,
     "PixelSpacing": _spacing,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from rarl.errors import ScanError
 
@@ -13,20 +14,62 @@ _MEGA = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused before anything is decoded.
+    """What is refused, for the most part before anything is decoded.
+
+    A site changes a limit with the environment variable `RARL_LIMIT_` and the attribute's name in
+    capitals, in the same unit: `RARL_LIMIT_DECODE_SECONDS=60`. See `from_environment`.
 
     Attributes:
         file_bytes: largest file, in bytes.
-        frame_pixels: most pixels (width x height) of the picture that is shown.
-        total_pixels: most pixels of all frames together; only the first frame is ever decoded,
-            so this may be larger than `frame_pixels`.
-        smallest_side: fewest pixels of width and of height.
+        series_bytes: most bytes of a series, of an archive's content or of a file's decompressed
+            content.
+        frame_pixels: most pixels (width x height) of one frame.
+        total_pixels: most pixels of all frames together.
+        smallest_side: fewest pixels of width and of height of a frame.
+        frames: most frames of a file or series.
+        entries: most files in an archive or a folder.
+        expansion_ratio: how many times its own size an archive or compressed volume may unpack
+            to; asked only above `unsuspicious_bytes`.
+        unsuspicious_bytes: what may be unpacked whatever the ratio: black slices and label maps
+            compress a thousandfold.
+        decode_seconds: longest time for one step: reading a header, decoding one frame.
+        open_seconds: longest time for one file, all its frames together.
     """
 
     file_bytes: int = 200 * _MEGA
+    series_bytes: int = 1000 * _MEGA
     frame_pixels: int = 100 * _MEGA
-    total_pixels: int = 1000 * _MEGA
-    smallest_side: int = 16
+    total_pixels: int = 500 * _MEGA
+    smallest_side: int = 8
+    frames: int = 5000
+    entries: int = 5000
+    expansion_ratio: int = 200
+    unsuspicious_bytes: int = 64 * _MEGA
+    decode_seconds: float = 20.0
+    open_seconds: float = 120.0
+
+    @classmethod
+    def from_environment(cls) -> Limits:
+        """The limits that the environment sets, the defaults elsewhere.
+
+        Raises:
+            ScanError: a variable is no positive number; the sentence names it.
+        """
+        given: dict[str, int | float] = {}
+        for field in fields(cls):
+            variable = f"RARL_LIMIT_{field.name.upper()}"
+            text = os.environ.get(variable, "").strip()
+            if not text:
+                continue
+            number = float if field.name.endswith("_seconds") else int
+            try:
+                given[field.name] = number(text)
+                usable = 0 < given[field.name] < float("inf")
+            except ValueError:
+                usable = False
+            if not usable:
+                raise ScanError(f"{variable} must be a number above 0; correct or unset it.")
+        return cls(**given)  # type: ignore[arg-type]
 
     def check_bytes(self, size: int) -> None:
         """Refuse an empty or overlong file.
@@ -46,20 +89,61 @@ class Limits:
         """Refuse a picture by the size its header announces, in pixels.
 
         Raises:
-            ScanError: a side is below `smallest_side`, or the picture or all frames together
-                have too many pixels.
+            ScanError: a side is below `smallest_side`, there are no or too many frames, or the
+                picture or all frames together have too many pixels.
         """
         side = self.smallest_side
-        if width < side or height < side or frames < 1:
+        if width < side or height < side:
             raise ScanError(
                 f"The picture is smaller than {side} x {side} pixels; upload it at its full size."
             )
+        if frames < 1:
+            raise ScanError("The file says that it has no frames; export the scan again.")
         if width * height > self.frame_pixels:
             raise self.too_many_pixels()
-        if width * height * frames > self.total_pixels:
+        self.check_frames(frames)
+        self.check_total(width * height * frames)
+
+    def check_frames(self, frames: int) -> None:
+        """Refuse more frames than `frames`, of a file or of a series.
+
+        Raises:
+            ScanError: there are more.
+        """
+        if frames > self.frames:
             raise ScanError(
-                f"The file holds more than {self.total_pixels // _MEGA} megapixels in all its "
-                "frames; export the one frame in question and upload that."
+                f"There are more than {self.frames} frames; export the part in question and "
+                "upload that."
+            )
+
+    def check_total(self, pixels: int) -> None:
+        """Refuse more pixels than `total_pixels`, all frames together.
+
+        Raises:
+            ScanError: there are more.
+        """
+        if pixels > self.total_pixels:
+            raise ScanError(
+                f"There are more than {self.total_pixels // _MEGA} megapixels in all frames "
+                "together; export the part in question and upload that."
+            )
+
+    def check_expansion(self, packed: int, unpacked: int) -> None:
+        """Refuse what unpacks to far more than it is, both in bytes.
+
+        Raises:
+            ScanError: above `series_bytes`, or above both `unsuspicious_bytes` and
+                `expansion_ratio` times the packed size.
+        """
+        if unpacked > self.series_bytes:
+            raise ScanError(
+                f"The file unpacks to more than {self.series_bytes // _MEGA} MB; upload the part "
+                "in question."
+            )
+        if unpacked > max(self.unsuspicious_bytes, self.expansion_ratio * packed):
+            raise ScanError(
+                f"The file unpacks to more than {self.expansion_ratio} times its size, which scans "
+                "do not; upload the pictures themselves."
             )
 
     def too_many_pixels(self) -> ScanError:

@@ -1,67 +1,98 @@
-"""PNG and JPEG to `Scan`."""
+"""PNG, JPEG, TIFF, WebP and BMP to a `Part`."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageSequence
 
 from rarl.errors import ScanError
 from rarl.scans.limits import Limits, refused_as
-from rarl.scans.scan import Scan
-from rarl.scans.windowing import percentile_window, to_eight_bit
+from rarl.scans.part import Frame, Part
+from rarl.scans.presentation import narrowed
+from rarl.scans.windowing import Values
 
 _DAMAGED = "The picture is damaged or not complete; export it again and upload the new copy."
 
+# Pillow's readers are named one by one: its others (PostScript, FITS, ...) are never tried.
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_NAMES = {"MPO": "jpeg"}  # a JPEG with more behind it
+_DEEP = frozenset(["I;16", "I;16B", "I;16L", "I", "F"])
 
-def read_plain(data: bytes, limits: Limits) -> Scan:
-    """Decode a PNG or JPEG, upright, on black where it is transparent.
 
-    Text, EXIF and colour profile stay behind: the picture is rebuilt from its pixels alone.
+def looks_plain(data: bytes) -> bool:
+    """Whether the content begins as one of the five formats does."""
+    return (
+        data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM"))
+        or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    )  # fmt: skip
+
+
+def read_plain(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
+    """Decode a picture, upright, on black where it is transparent; a TIFF's pages are frames.
+
+    Text, EXIF and colour profile stay behind: only pixels are kept. Grey of more than 8 bits keeps
+    its depth.
 
     Args:
         data: the whole file.
-        limits: checked against the header before anything is decoded.
+        limits: checked against the header before anything is decoded, page by page.
+        tick: called before each page is decoded.
 
     Raises:
         ScanError: damaged, truncated, too large or too small.
     """
-    with refused_as(_DAMAGED):
+    with refused_as(_DAMAGED), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         picture = _open(data, limits)
-        limits.check_pixels(*picture.size)
-        kind = "png" if picture.format == "PNG" else "jpeg"  # MPO, a JPEG with more behind it
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
-        if upright.mode in {"I;16", "I;16B", "I;16L", "I"}:
-            return Scan(_window(upright), kind)
-        return Scan(_flat(upright), kind)
+        name = picture.format or ""
+        pages: list[Values] = []
+        total = 0
+        paged = name in ("TIFF", "WEBP")
+        for page in ImageSequence.Iterator(picture) if paged else [picture]:
+            tick()
+            limits.check_pixels(*page.size)
+            limits.check_frames(len(pages) + 1)
+            total += page.width * page.height
+            limits.check_total(total)
+            pages.append(_pixels(page))
+        colour = any(page.ndim == 3 for page in pages)
+        if colour:
+            pages = [_coloured(page) for page in pages]
+        kind = _NAMES.get(name, name.lower())
+        # Screenshots come as colour; so do photographs of a screen.
+        return Part(tuple(pages), (Frame(),) * len(pages), kind, text_likely=colour)
 
 
 def _open(data: bytes, limits: Limits) -> Image.Image:
     """Read the header; Pillow itself refuses what would fill the memory."""
     try:
-        return Image.open(BytesIO(data), formats=["PNG", "JPEG"])
-    except Image.DecompressionBombError:
+        return Image.open(BytesIO(data), formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise limits.too_many_pixels() from None
 
 
-def _window(picture: Image.Image) -> Image.Image:
-    """16 bits by percentile: Pillow itself would clip everything above 255 to white."""
-    values = np.asarray(picture)
-    low, high = percentile_window(values)
-    start = int(values.min())
-    table = to_eight_bit(np.arange(start, int(values.max()) + 1), low, high)
-    if table.size > 1 << 16:
-        raise ScanError("The picture has more than 16 bits per pixel; export it with 8 or 16.")
-    return Image.fromarray(table[values.astype(np.int32) - start])
+def _pixels(page: Image.Image) -> Values:
+    page.load()
+    upright = ImageOps.exif_transpose(page)
+    if upright.mode in _DEEP:
+        return narrowed(np.asarray(upright))
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    return np.array(upright.convert("L" if upright.mode in {"1", "L"} else "RGB"))
 
 
-def _flat(picture: Image.Image) -> Image.Image:
-    """Any 8-bit mode to L or RGB."""
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
-    mode = "L" if picture.mode in {"1", "L"} else "RGB"
-    # Rebuilt from the pixels: convert() would carry the file's text along in `info`.
-    return Image.fromarray(np.array(picture.convert(mode)))
+def _coloured(page: Values) -> Values:
+    """A grey page among coloured ones as colour."""
+    if page.ndim == 3:
+        return page
+    if page.dtype != np.uint8:
+        raise ScanError(
+            "The pages of the file differ in depth; save the page in question by itself."
+        )
+    return np.repeat(page[:, :, None], 3, axis=2)

@@ -1,46 +1,61 @@
-"""DICOM pixel values to what a workstation shows (PS3.4 N.2: modality, VOI, presentation)."""
+"""DICOM stored values on their way to the screen (PS3.4 N.2), where a table is needed."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
 
 from rarl.scans.header import optional
-from rarl.scans.windowing import Values, distinct, percentile_window, to_eight_bit
+from rarl.scans.part import Lut
+from rarl.scans.windowing import Values, distinct, to_eight_bit
 
-NO_WINDOW = "The file gives no window: brightness and contrast were set from the picture itself."
-BAD_WINDOW = (
-    "The window in the file cannot be used: brightness and contrast were set from the picture."
-)
+_INT32 = np.iinfo(np.int32)
 
 
-def present_grey(stored: Values, dataset: Dataset) -> tuple[NDArray[np.uint8], str | None]:
-    """Stored values to grey levels, 0 black and 255 white.
+def narrowed(stored: Values) -> Values:
+    """Values of any type in the smallest of our types that holds them: up to int32, or float32.
 
-    Modality LUT or rescale (PS3.3 C.11.1), then VOI LUT or window (C.11.2), then inversion for
-    MONOCHROME1 (C.7.6.3.1.2: the lowest value is shown white). Full depth until the window.
-
-    Returns:
-        The picture (rows x columns) and a warning sentence where no usable window was given.
+    What is not finite becomes 0. The result owns its memory, rows one after the other.
     """
+    native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    if native.dtype.kind == "b":
+        return native.astype(np.uint8)
+    if native.dtype.kind == "f":
+        limit = float(np.finfo(np.float32).max)
+        finite = np.nan_to_num(native, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.ascontiguousarray(np.clip(finite, -limit, limit).astype(np.float32))
+    if native.itemsize > 2 and native.dtype != np.int32:
+        fits = native.min() >= _INT32.min and native.max() <= _INT32.max
+        return native.astype(np.int32 if fits else np.float32)
+    return np.array(native, order="C")
+
+
+def modality_lut(stored: Values, dataset: Dataset) -> Values:
+    """Values through the Modality LUT Sequence (PS3.3 C.11.1)."""
     values, index = distinct(stored)
-    physical = apply_modality_lut(values, dataset)
-    table = _through_window(physical, dataset)
-    warning = None
-    # Black or white all over, though the picture is not uniform, is no better than no window.
-    if table is None or (table.size > 1 and table.min() == table.max()):
-        given = optional(dataset, "WindowCenter") or optional(dataset, "VOILUTSequence")
-        warning = BAD_WINDOW if given is not None else NO_WINDOW
-        low, high = percentile_window(physical[index[~_is_padding(values, dataset)[index]]])
-        table = to_eight_bit(physical, low, high)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        table = 255 - table
-    return table[index], warning
+    physical: Values = narrowed(apply_modality_lut(values, dataset))[index]
+    return physical
 
 
-def present_palette(stored: Values, dataset: Dataset) -> NDArray[np.uint8]:
+def voi_lut(dataset: Dataset) -> Lut | None:
+    """The first usable VOI LUT (PS3.3 C.11.2.1.1), entries brought to 8 bits."""
+    try:
+        if optional(dataset, "VOILUTSequence") is None:
+            return None
+        item = dataset.VOILUTSequence[0]
+        entries, first, depth = (int(part) for part in item.LUTDescriptor)
+        # pydicom indexes in the type of the LUT's entries, which wraps for 8-bit entries: widened.
+        item.LUTDescriptor = [entries, first, 16]
+        inside = np.arange(first, first + (entries or 1 << 16), dtype=np.int64)
+        levels = to_eight_bit(apply_voi(inside, dataset), 0, float(2**depth - 1))
+        return Lut(first, levels.tobytes())
+    except Exception:  # whatever is wrong with the LUT, the picture itself is still there
+        return None
+
+
+def palette_levels(stored: Values, dataset: Dataset) -> NDArray[np.uint8]:
     """PALETTE COLOR to RGB (PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6), rows x columns x 3."""
     entries, first, depth = (int(item) for item in dataset.RedPaletteColorLookupTableDescriptor)
     values, index = distinct(stored)
@@ -53,44 +68,8 @@ def present_palette(stored: Values, dataset: Dataset) -> NDArray[np.uint8]:
     return rgb
 
 
-def present_colour(stored: Values, dataset: Dataset) -> NDArray[np.uint8]:
+def colour_levels(stored: Values, dataset: Dataset) -> NDArray[np.uint8]:
     """RGB of any depth to 8 bits (PS3.3 C.7.6.3.1.2); colour knows neither LUT nor window."""
     if stored.dtype == np.uint8:
-        return stored
+        return np.array(stored, order="C")
     return to_eight_bit(stored, 0, float(2 ** int(dataset.BitsStored) - 1))
-
-
-def _through_window(physical: Values, dataset: Dataset) -> NDArray[np.uint8] | None:
-    """The 8-bit level of each value by the file's VOI LUT or window; None without a usable one."""
-    try:
-        if optional(dataset, "VOILUTSequence") is not None:
-            return _through_lut(physical, dataset)
-        if optional(dataset, "WindowCenter") is None or optional(dataset, "WindowWidth") is None:
-            return None
-        # The window's output range is what it makes of the two extremes.
-        ends = np.array([-1e30, 1e30])
-        with np.errstate(over="ignore"):
-            levels = apply_windowing(np.concatenate([physical.astype(np.float64), ends]), dataset)
-        return to_eight_bit(levels[:-2], levels[-2], levels[-1])
-    except Exception:  # whatever is wrong with the window, the picture itself is still there
-        return None
-
-
-def _through_lut(physical: Values, dataset: Dataset) -> NDArray[np.uint8]:
-    item = dataset.VOILUTSequence[0]
-    entries, first, depth = (int(part) for part in item.LUTDescriptor)
-    # pydicom indexes in the type of the LUT's entries, which wraps for 8-bit entries: widened.
-    item.LUTDescriptor = [entries, first, 16]
-    inside = np.clip(np.rint(physical), first, first + (entries or 1 << 16) - 1).astype(np.int64)
-    return to_eight_bit(apply_voi(inside, dataset), 0, float(2**depth - 1))
-
-
-def _is_padding(values: Values, dataset: Dataset) -> NDArray[np.bool_]:
-    """Which stored values only pad the picture (PS3.3 C.7.5.1.1.2); none where that is all."""
-    first = optional(dataset, "PixelPaddingValue")
-    if not isinstance(first, int):
-        return np.zeros(values.shape, np.bool_)
-    limit = optional(dataset, "PixelPaddingRangeLimit")
-    last = limit if isinstance(limit, int) else first
-    padding: NDArray[np.bool_] = (values >= min(first, last)) & (values <= max(first, last))
-    return padding

@@ -1,0 +1,198 @@
+"""Files are decoded in a process of their own, which can be ended and may crash.
+
+Decoders are C and Rust; on hostile bytes they hang or take the process with them, and a thread
+cannot be stopped. So every file goes through a worker: kept warm, at most two at a time so that
+one slow file does not hold up everybody. It is a plain child process rather than one of
+`multiprocessing`: that would import the app's main module again and is forbidden in a daemonic
+process, in which some hosts run the app.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from rarl.errors import ScanError
+from rarl.scans.limits import Limits
+from rarl.scans.part import Part
+from rarl.scans.windowing import Values
+from rarl.scans.worker import LENGTH, TIMED_OUT
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 2
+_GRACE_SECONDS = 10.0
+_ROOT = Path(__file__).resolve().parents[2]
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from rarl.scans.worker import main; main()"
+_CRASHED = (
+    "The file is damaged in a way that stopped the decoder; send it again, or export it "
+    "uncompressed or as PNG."
+)
+# All that a reply may be made of, whatever a decoder did to the worker.
+_KNOWN = {
+    ("rarl.scans.part", "Part"),
+    ("rarl.scans.part", "Frame"),
+    ("rarl.scans.part", "Lut"),
+    ("rarl.scans.windowing", "Window"),
+    ("builtins", "frozenset"),
+}
+
+
+def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], int]:
+    """What a file holds, read by a worker; any thread may call it. See `rarl.scans.reading.read`.
+
+    Raises:
+        ScanError: the file is refused, takes longer than `limits` allow, or crashes its decoder.
+    """
+    pool = _pool(os.getpid())
+    with pool.free:
+        worker = pool.take()
+        try:
+            answer = worker.ask(data, limits, secret)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+            raise worker.failure(limits) from None
+        except BaseException:
+            worker.end()  # interrupted between request and reply
+            raise
+        pool.give_back(worker)
+    if isinstance(answer, str):
+        raise ScanError(answer)
+    return answer
+
+
+class _Pool:
+    """The idle workers of one process."""
+
+    def __init__(self) -> None:
+        self.free = threading.BoundedSemaphore(_AT_ONCE)
+        self._idle: list[_Worker] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> _Worker:
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.alive():
+                    return worker
+        return _Worker()
+
+    def give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            self._idle.append(worker)
+
+
+@cache
+def _pool(process: int) -> _Pool:
+    """The pool of a process; a forked child has its parent's id no longer, and starts anew."""
+    return _Pool()
+
+
+class _Worker:
+    """One child process."""
+
+    def __init__(self) -> None:
+        path = [str(_ROOT), *(entry for entry in sys.path if entry)]
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            # Enough to run Python; no token or address of a database.
+            if name.upper() in _ENVIRONMENT or name.upper().startswith(("LC_", "PYTHON"))
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM.format(path=path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=1 << 20,
+            env={**environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._to: IO[bytes] = self._process.stdin
+        self._from: IO[bytes] = self._process.stdout
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], int] | str:
+        # The worker ends itself in time; this is for one that cannot any more.
+        watch = threading.Timer(limits.open_seconds + _GRACE_SECONDS, self._process.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            for message in (pickle.dumps((limits, secret)), data):
+                self._to.write(LENGTH.pack(len(message)))
+                self._to.write(message)
+            self._to.flush()
+            (size,) = LENGTH.unpack(self._exactly(LENGTH.size))
+            reply: Any = _Careful(io.BytesIO(self._exactly(size))).load()
+            if isinstance(reply, str):
+                return reply
+            bare, shapes, refused = reply
+            return [
+                replace(part, pixels=tuple(self._array(*known) for known in arrays))
+                for part, arrays in zip(bare, shapes, strict=True)
+            ], int(refused)
+        finally:
+            watch.cancel()
+
+    def failure(self, limits: Limits) -> ScanError:
+        """End it, and say why it ended where it did so by itself."""
+        timed_out = self.end() == TIMED_OUT
+        log.warning("decoder %s", "stopped: too slow" if timed_out else "ended unexpectedly")
+        if timed_out:
+            return ScanError(
+                f"Decoding the file took longer than {limits.decode_seconds:g} seconds and was "
+                "stopped; export it uncompressed, or fewer frames of it."
+            )
+        return ScanError(_CRASHED)
+
+    def end(self) -> int:
+        """End it; the exit status."""
+        self._from.close()
+        try:
+            status = self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        with suppress(OSError):  # what was still to be written has nobody to read it
+            self._to.close()
+        return status
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._from.read(size)
+        if len(data) < size:
+            raise EOFError
+        return data
+
+    def _array(self, dtype: str, shape: tuple[int, ...]) -> Values:
+        array = np.empty(shape, dtype)
+        view = array.data.cast("B")
+        if self._from.readinto(view) < len(view):  # type: ignore[attr-defined]
+            raise EOFError
+        array.flags.writeable = False
+        return array
+
+
+_ENVIRONMENT = frozenset(
+    "PATH HOME LANG TMPDIR TEMP TMP SYSTEMROOT LD_LIBRARY_PATH DYLD_LIBRARY_PATH "
+    "VIRTUAL_ENV".split()
+)
+
+
+class _Careful(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _KNOWN:
+            raise pickle.UnpicklingError(name)
+        return super().find_class(module, name)

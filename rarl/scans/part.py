@@ -1,0 +1,97 @@
+"""What one file gives: its frames at full depth and what may be known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rarl.scans.windowing import Values, Window
+
+VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Lut:
+    """A VOI LUT (DICOM PS3.3 C.11.2.1.1), its entries already brought to 8 bits.
+
+    Attributes:
+        first: the value (after the modality LUT) that the first entry stands for.
+        levels: one grey level a byte; values beyond either end take the end's level.
+    """
+
+    first: int
+    levels: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is known of one frame; lengths in mm, directions and positions in DICOM's patient
+    coordinates (PS3.3 C.7.6.2.1.1: x to the left, y to the back, z to the head).
+
+    Attributes:
+        slope: value = stored * slope + intercept (PS3.3 C.11.1); 1 where a LUT was applied.
+        intercept: see `slope`.
+        windows: VOI windows of the file, in values after the modality LUT.
+        padding: lowest and highest stored value that only pads (PS3.3 C.7.5.1.1.2).
+        position: centre of the first pixel.
+        right: direction in which the columns advance; None where unknown.
+        down: direction in which the rows advance; None where unknown.
+        toward: letters of the right and the lower edge, known for projections too.
+        spacing: distance between rows and between columns.
+        time: index of the time point, where the file states it.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    windows: tuple[Window, ...] = ()
+    padding: tuple[float, float] | None = None
+    position: Vector | None = None
+    right: Vector | None = None
+    down: Vector | None = None
+    toward: tuple[str, str] | None = None
+    spacing: tuple[float, float] | None = None
+    time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file's share of a stack, free of identity; it may cross a process boundary.
+
+    Attributes:
+        pixels: one array a frame, (rows, columns) in the stored type, or uint8
+            (rows, columns, 3). All of a file's frames are grey or all are colour.
+        frames: as many as `pixels`.
+        format: "dicom", "nifti", "png", "jpeg", "tiff", "webp" or "bmp".
+        modality: DICOM Modality.
+        attributes: DICOM keyword to text, an allow-list (see `kept_attributes`).
+        warnings: sentences for the reader.
+        unit: of the values after the modality LUT: "HU", "Bq/ml", ... or "" for raw values.
+        function: how a window maps values (PS3.3 C.11.2.1.2 and C.11.2.1.3).
+        lut: the file's VOI LUT.
+        inverted: whether the lowest value is shown white (MONOCHROME1).
+        window_unusable: whether the file gives a window that cannot be applied.
+        text_likely: whether text is burned into the pixels, or often is in this kind.
+        study: keyed hash of the Study Instance UID; see `rarl.scans.identity`.
+        series: keyed hash of the Series Instance UID.
+        number: place within the series where positions do not tell.
+        identifiers: keyed hashes of the words in the header that identify someone.
+    """
+
+    pixels: tuple[Values, ...]
+    frames: tuple[Frame, ...]
+    format: str
+    modality: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    unit: str = ""
+    function: VoiFunction = "LINEAR_EXACT"
+    lut: Lut | None = None
+    inverted: bool = False
+    window_unusable: bool = False
+    text_likely: bool = False
+    study: str | None = None
+    series: str | None = None
+    number: int = 0
+    identifiers: frozenset[bytes] = frozenset()

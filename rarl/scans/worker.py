@@ -1,0 +1,108 @@
+"""The process in which files are decoded: it may hang, crash or be ended without harm.
+
+Started by `rarl.scans.decoding` with this module as its program. It speaks in messages over its
+standard input and output, loads no torch, writes nothing anywhere and ends with its parent.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import struct
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import BinaryIO
+
+import numpy as np
+
+from rarl.errors import ScanError
+from rarl.scans.limits import Limits
+from rarl.scans.part import Part
+from rarl.scans.reading import read
+
+LENGTH = struct.Struct("<Q")
+"""Every message is this length in bytes, then as many bytes."""
+
+TIMED_OUT = 1
+"""Exit status where a step took longer than it may (`faulthandler` ends the process with it)."""
+
+
+def serve(requests: BinaryIO, replies: BinaryIO, nothing: BinaryIO) -> None:
+    """Answer requests until the input ends.
+
+    A request is a pickled (limits, secret) and then the file; a reply is a pickled `ScanError`
+    sentence, or the parts with their arrays taken out, followed by each array's bytes.
+    """
+    while True:
+        head = _receive(requests)
+        if head is None:
+            return
+        limits, secret = pickle.loads(head)
+        data = _receive(requests) or b""
+        try:
+            parts, refused = read(data, limits, secret, _clock(limits, nothing))
+        except ScanError as error:
+            _send(replies, pickle.dumps(str(error)))
+        except BaseException:  # a Rust panic is no `Exception`, and the parent waits for a reply
+            _send(replies, pickle.dumps("The file is damaged or not complete; send it again."))
+        else:
+            _reply(replies, parts, refused)
+            del parts
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        del data
+        replies.flush()
+
+
+def _clock(limits: Limits, nothing: BinaryIO) -> Callable[[], None]:
+    """A function that gives the next step its time; a step that takes longer ends the process.
+
+    `faulthandler` watches from a thread that needs no interpreter, so that a decoder stuck in C
+    is ended as well, and so is one whose parent has gone.
+    """
+    end = time.monotonic() + limits.open_seconds
+
+    def tick() -> None:
+        left = max(0.001, min(limits.decode_seconds, end - time.monotonic()))
+        faulthandler.dump_traceback_later(left, exit=True, file=nothing)
+
+    return tick
+
+
+def _reply(replies: BinaryIO, parts: list[Part], refused: int) -> None:
+    shapes = [[(array.dtype.str, array.shape) for array in part.pixels] for part in parts]
+    bare = [replace(part, pixels=()) for part in parts]
+    _send(replies, pickle.dumps((bare, shapes, refused)))
+    for part in parts:
+        for array in part.pixels:
+            replies.write(np.ascontiguousarray(array).data.cast("B"))
+
+
+def _receive(stream: BinaryIO) -> bytes | None:
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    (size,) = LENGTH.unpack(head)
+    return stream.read(size)
+
+
+def _send(stream: BinaryIO, message: bytes) -> None:
+    stream.write(LENGTH.pack(len(message)))
+    stream.write(message)
+
+
+def main() -> None:
+    """Serve on standard input and output; whatever decoders print goes nowhere."""
+    warnings.simplefilter("ignore")
+    replies = os.fdopen(os.dup(1), "wb")
+    nothing = open(os.devnull, "wb")  # noqa: SIM115 - open as long as the process lives
+    os.dup2(nothing.fileno(), 1)
+    serve(sys.stdin.buffer, replies, nothing)
+
+
+if __name__ == "__main__":
+    main()
