@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from rarl.errors import ScanError
-from rarl.scans.opening import open_scan_file
-from rarl.scans.scan import Scan
+from rarl.scans.banner import proposed_masks
+from rarl.scans.limits import Limits
+from rarl.scans.opening import open_stack_file
+from rarl.scans.stack import Stack
 
-HELP = "Open scans (DICOM, PNG, JPEG) and show what is kept of them."
+HELP = (
+    "Open scans (DICOM, NIfTI, PNG, JPEG, TIFF, WebP, BMP; a folder or zip of one series) and show "
+    "what is kept of them."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a scan")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a scan, or the folder of a series"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON list, one object per file")
 
 
@@ -30,10 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
         ScanError: a file cannot be opened; with several files, the sentence says which.
     """
     files: list[Path] = arguments.files
+    limits = Limits.from_environment()
     found: list[dict[str, Any]] = []
     for number, path in enumerate(files, 1):
         try:
-            found.append({"file": number, **_described(open_scan_file(path))})
+            found.append({"file": number, **_described(open_stack_file([path], limits))})
         except ScanError as error:
             where = f"File {number} of {len(files)}: " if len(files) > 1 else ""
             raise ScanError(f"{where}{error}") from None
@@ -41,10 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(found))
         return 0
     for entry in found:
-        print(
-            f"{entry['file']}: {entry['format']} {entry['modality'] or '-'} "
-            f"{entry['width']} x {entry['height']} pixels"
-        )
+        print(_line(entry))
         for keyword, text in entry["attributes"].items():
             print(f"   {keyword}: {text}")
         for sentence in entry["warnings"]:
@@ -52,12 +57,40 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _described(scan: Scan) -> dict[str, Any]:
+def _described(stack: Stack) -> dict[str, Any]:
+    """What is known of a stack; sizes in pixels, spacing in mm (rows, columns) as displayed."""
+    height, width = stack.values().shape[:2]
+    letters = stack.letters()
+    shown = None if stack.color else stack.own_window()
     return {
-        "format": scan.format,
-        "modality": scan.modality,
-        "width": scan.image.width,
-        "height": scan.image.height,
-        "attributes": dict(scan.attributes),
-        "warnings": list(scan.warnings),
+        "format": stack.format,
+        "modality": stack.modality,
+        "frames": stack.frames(),
+        "times": stack.times,
+        "width": width,
+        "height": height,
+        "size": [width, height],
+        "planes": {plane: stack.frames(plane) for plane in stack.planes},
+        "spacing": stack.spacing(),
+        "orientation": "".join(letters) if letters else None,
+        "unit": stack.unit,
+        "window": {"center": shown[0].center, "width": shown[0].width} if shown else None,
+        "windows": [
+            {"center": window.center, "width": window.width, "name": window.name}
+            for window in stack.windows
+        ],
+        "proposed_masks": [
+            [box.left, box.top, box.right, box.bottom] for box in proposed_masks(stack)
+        ],
+        "attributes": dict(stack.attributes),
+        "warnings": list(stack.warnings),
     }
+
+
+def _line(entry: dict[str, Any]) -> str:
+    frames = f", {entry['frames']} frames" if entry["frames"] > 1 else ""
+    times = f", {entry['times']} time points" if entry["times"] > 1 else ""
+    return (
+        f"{entry['file']}: {entry['format']} {entry['modality'] or '-'} "
+        f"{entry['width']} x {entry['height']} pixels{frames}{times}"
+    )
