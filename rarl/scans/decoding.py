@@ -139,6 +139,10 @@ class _Worker:
             reply: Any = _Careful(io.BytesIO(self._exactly(size))).load()
             if isinstance(reply, str):
                 return reply
+            if len(reply) == 1:
+                # Not foreseen by the reader: a fault of ours. The type's name tells no more.
+                log.warning("decoder raised %.40s", reply[0])
+                return _CRASHED
             bare, shapes, refused = reply
             return [
                 replace(part, pixels=tuple(self._array(*known) for known in arrays))

@@ -38,6 +38,7 @@ from rarl.scans.presentation import (
     modality_lut,
     narrowed,
     palette_levels,
+    scaling,
     voi_lut,
 )
 from rarl.scans.windowing import Values, Window
@@ -328,8 +329,11 @@ def _frame(dataset: Dataset, index: int, grey: bool, function: VoiFunction | Non
     windows: tuple[Window, ...] = ()
     if grey:
         if optional(dataset, "ModalityLUTSequence") is None:
-            slope = (values("PixelValueTransformationSequence", "RescaleSlope") or [1.0])[0] or 1.0
-            intercept = (values("PixelValueTransformationSequence", "RescaleIntercept") or [0.0])[0]
+            transformation = "PixelValueTransformationSequence"
+            slope, intercept = scaling(
+                (values(transformation, "RescaleSlope") or [1.0])[0],
+                (values(transformation, "RescaleIntercept") or [0.0])[0],
+            )
         windows = _windows(dataset, index, function)
     right, down = _directions(values("PlaneOrientationSequence", "ImageOrientationPatient"))
     position = values("PlanePositionSequence", "ImagePositionPatient")

@@ -12,7 +12,7 @@ import numpy as np
 from rarl.errors import ScanError
 from rarl.scans.limits import Limits, refused_as
 from rarl.scans.part import Frame, Part
-from rarl.scans.presentation import narrowed
+from rarl.scans.presentation import narrowed, scaling
 
 _DAMAGED = "The NIfTI volume is damaged or not complete; export it again and upload the new copy."
 _UNORIENTED = (
@@ -100,7 +100,7 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
     sides = [1.0, 1.0, 1.0]
     for axis, (target, _) in enumerate(nib.orientations.ornt_transform(turn, wanted)):
         sides[int(target)] = steps[axis] if known else 1.0
-    slope, intercept = _scaling(header)
+    slope, intercept = scaling(float(header["scl_slope"]), float(header["scl_inter"]))
     pixels, frames = [], []
     for time in range(moved.shape[3]):
         tick()
@@ -121,11 +121,3 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
             )
     warnings = () if oriented else (_UNORIENTED,)
     return Part(tuple(pixels), tuple(frames), "nifti", warnings=warnings)
-
-
-def _scaling(header: Any) -> tuple[float, float]:
-    """The slope and intercept; 1 and 0 where the header asks for none (a slope of 0 or NaN)."""
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if not isfinite(slope) or slope == 0 or not isfinite(intercept):
-        return 1.0, 0.0
-    return slope, intercept

@@ -12,6 +12,9 @@ from rarl.scans.part import Lut
 from rarl.scans.windowing import Values, distinct, to_eight_bit
 
 _INT32 = np.iinfo(np.int32)
+# Stored values and intercepts up to the first, times the second, stay within float32.
+_LARGEST = 1e29
+_STEEPEST = 1e8
 
 
 def narrowed(stored: Values) -> Values:
@@ -23,13 +26,21 @@ def narrowed(stored: Values) -> Values:
     if native.dtype.kind == "b":
         return native.astype(np.uint8)
     if native.dtype.kind == "f":
-        limit = float(np.finfo(np.float32).max)
         finite = np.nan_to_num(native, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.ascontiguousarray(np.clip(finite, -limit, limit).astype(np.float32))
+        return np.ascontiguousarray(np.clip(finite, -_LARGEST, _LARGEST).astype(np.float32))
     if native.itemsize > 2 and native.dtype != np.int32:
         fits = native.min() >= _INT32.min and native.max() <= _INT32.max
         return native.astype(np.int32 if fits else np.float32)
     return np.array(native, order="C")
+
+
+def scaling(slope: float, intercept: float) -> tuple[float, float]:
+    """Slope and intercept of value = stored * slope + intercept; 1 and 0 where unusable.
+
+    Unusable are a slope of 0, what is not finite, and what would leave the range of float32.
+    """
+    usable = 0 < abs(slope) <= _STEEPEST and abs(intercept) <= _LARGEST
+    return (slope, intercept) if usable else (1.0, 0.0)
 
 
 def modality_lut(stored: Values, dataset: Dataset) -> Values:

@@ -35,7 +35,8 @@ def serve(requests: BinaryIO, replies: BinaryIO, nothing: BinaryIO) -> None:
     """Answer requests until the input ends.
 
     A request is a pickled (limits, secret) and then the file; a reply is a pickled `ScanError`
-    sentence, or the parts with their arrays taken out, followed by each array's bytes.
+    sentence; the name of any other exception's type, alone in a tuple; or the parts with their
+    arrays taken out, followed by each array's bytes.
     """
     while True:
         head = _receive(requests)
@@ -47,8 +48,8 @@ def serve(requests: BinaryIO, replies: BinaryIO, nothing: BinaryIO) -> None:
             parts, refused = read(data, limits, secret, _clock(limits, nothing))
         except ScanError as error:
             _send(replies, pickle.dumps(str(error)))
-        except BaseException:  # a Rust panic is no `Exception`, and the parent waits for a reply
-            _send(replies, pickle.dumps("The file is damaged or not complete; send it again."))
+        except BaseException as error:  # a Rust panic is no `Exception`; the parent waits
+            _send(replies, pickle.dumps((type(error).__name__,)))
         else:
             _reply(replies, parts, refused)
             del parts
