@@ -1,15 +1,26 @@
-"""`python -m rarl evaluate --model M --data NAME[:SPLIT] ... --out DIR [--blank] [--json]`."""
+"""`python -m rarl evaluate --model M --data NAME[:SPLIT] ... --out DIR [--reliance] [--json]`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from rarl.data.example import Example
 from rarl.errors import QuestionError
-from rarl.evaluation.run import evaluate, select, summarise
+from rarl.evaluation.conditions import ALTERED, Condition
+from rarl.evaluation.leaks import EXCLUSIONS, Leak, find_leaks, training_rows, without_leaks
+from rarl.evaluation.output import write_run
+from rarl.evaluation.rows import Row
+from rarl.evaluation.run import TEMPERATURE, Selection, evaluate, select, summarise
 from rarl.evaluation.tables import as_text
+from rarl.inference.engine import Engine
 from rarl.response import MODES, Mode
 
 HELP = "Ask arms of a model held-out questions and report what they get right."
@@ -17,7 +28,9 @@ HELP = "Ask arms of a model held-out questions and report what they get right."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--model", required=True, help="a model's folder or name")
+    parser.add_argument(
+        "--model", required=True, help="a model's folder or name; with --endpoint, the server's"
+    )
     parser.add_argument("--arms", help="say base,sft,rl,rarl; without it, all on offer")
     parser.add_argument("--modes", default="reason", help=f"of {','.join(MODES)}")
     parser.add_argument(
@@ -29,8 +42,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; it resumes")
     parser.add_argument(
+        "--reliance",
+        action="store_true",
+        help="ask again with the image blanked, mirrored and swapped for another",
+    )
+    parser.add_argument(
         "--blank", action="store_true", help="ask again about a grey picture of the same size"
     )
+    parser.add_argument(
+        "--samples",
+        type=_whole,
+        default=0,
+        help="answers sampled besides the greedy one, for self-consistency (default: 0)",
+    )
+    parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of these samples")
+    parser.add_argument(
+        "--trained-on",
+        nargs="+",
+        metavar="NAME",
+        help="sets that trained the model, to look for shared images; without it, those of --data"
+        " and those that its adapters name",
+    )
+    parser.add_argument(
+        "--exclude-leaks",
+        choices=EXCLUSIONS,
+        default="none",
+        help="leave out questions about images that training has, or has something alike to",
+    )
+    parser.add_argument("--endpoint", metavar="URL", help="ask an OpenAI-compatible server instead")
+    parser.add_argument(
+        "--concurrency", type=_positive, default=8, help="requests at once, with --endpoint"
+    )
+    parser.add_argument(
+        "--judge", metavar="URL", help="have answers judged by a model of an OpenAI-compatible API"
+    )
+    parser.add_argument("--judge-model", metavar="NAME", help="the judge, pinned by name")
+    parser.add_argument("--judge-calls", type=_positive, help="most requests to the judge")
+    parser.add_argument("--judge-tokens", type=_positive, help="most tokens of the judge")
     parser.add_argument("--limit", type=_positive, help="questions per set, drawn with the seed")
     parser.add_argument("--batch", type=_positive, default=16, help="questions asked at once")
     parser.add_argument("--seed", type=int, default=0)
@@ -39,51 +87,157 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate, write `summary.json` beside the rows, and print.
+    """Evaluate, write the run's files (see `rarl.evaluation.output`), and print.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        RarlError: a set, split, arm, mode or model that is not there, or a folder of another run.
+        RarlError: a set, split, arm, mode, model or server that is not there, or a folder of
+            another run.
     """
     modes = [_mode(name) for name in dict.fromkeys(arguments.modes.split(","))]
+    if arguments.samples and not arguments.temperature > 0:
+        raise QuestionError("Answers can be sampled only with --temperature above 0.")
+    if bool(arguments.judge) != bool(arguments.judge_model):
+        raise QuestionError("Give --judge and --judge-model together, so that the judge is pinned.")
     selections = [
         select(name, arguments.limit, arguments.seed) for name in dict.fromkeys(arguments.data)
     ]
-    for selection in selections:
-        # Which split was taken is never left to guessing.
-        print(
-            f"{selection.source}: {len(selection.examples)} questions of split {selection.split}",
-            file=sys.stderr,
-        )
-    # Here, since it loads torch, which bad input should not have to wait for.
-    from rarl.inference import load_engine
-
-    engine = load_engine(arguments.model)
+    examples, leaks = _checked(arguments, selections)
+    engine = _engine(arguments)
     offered = [arm.name for arm in engine.arms]
+    conditions: tuple[Condition, ...] = ("blank",) if arguments.blank else ()
+    if arguments.reliance:
+        conditions = ALTERED
     rows = evaluate(
         engine,
-        [example for selection in selections for example in selection.examples],
+        examples,
         arms=list(dict.fromkeys(arguments.arms.split(","))) if arguments.arms else offered,
         modes=modes,
         out=arguments.out,
-        blank=lambda example: arguments.blank,
+        altered=lambda example: conditions,
+        pool=[example for selection in selections for example in selection.pool],
+        draws=arguments.samples,
+        temperature=arguments.temperature,
         batch=arguments.batch,
         max_new_tokens=arguments.max_new_tokens,
         seed=arguments.seed,
     )
-    summary = summarise(engine, rows)
-    written = json.dumps(summary, indent=1)
-    (arguments.out / "summary.json").write_text(written + "\n", encoding="utf-8")
+    summary = summarise(engine, rows, leaks)
+    judged = None
+    if arguments.judge:
+        judged, summary["judge"] = _judged(arguments, rows, examples, leaks)
+    write_run(arguments.out, summary, rows, leaks, judged=judged)
     print(json.dumps(summary) if arguments.json else as_text(summary))
     return 0
+
+
+def _checked(
+    arguments: argparse.Namespace, selections: list[Selection]
+) -> tuple[list[Example], list[Leak]]:
+    """The questions that are left, and what their sets share with training."""
+    names = [selection.source for selection in selections]
+    names += arguments.trained_on or _noted(arguments.model if not arguments.endpoint else None)
+    training, missing = training_rows(names)
+    asked = [example for selection in selections for example in selection.examples]
+    leaks = find_leaks(training, asked)
+    examples = without_leaks(asked, leaks, arguments.exclude_leaks)
+    labels = {(leak.source, leak.split): leak for leak in leaks}
+    for selection in selections:
+        kept = sum(
+            (example.source, example.split) == (selection.source, selection.split)
+            for example in examples
+        )
+        leak = labels.get((selection.source, selection.split))
+        seen = len(leak.keys(near=False)) if leak else 0
+        # Which split was taken, and what training has of it, is never left to guessing.
+        print(
+            f"{selection.source}: {kept} questions of split {selection.split}"
+            + (f"; training has {seen} of its {leak.images} images" if leak and seen else ""),
+            file=sys.stderr,
+        )
+    if missing:
+        print(
+            f"Not at hand, so not searched for shared images: {', '.join(missing)}",
+            file=sys.stderr,
+        )
+    return examples, leaks
+
+
+def _noted(model: str | None) -> list[str]:
+    """The sets that a model's adapters say they were trained on."""
+    if model is None:
+        return []
+    # Here, since it loads torch, which bad input should not have to wait for.
+    from rarl.models.loading import resolve_model
+
+    names: list[str] = []
+    for folder in resolve_model(model).adapters.values():
+        note = folder / "rarl.json"
+        if note.is_file():
+            try:
+                names += json.loads(note.read_text("utf-8")).get("data", {}).get("sets", [])
+            except (ValueError, AttributeError):
+                continue  # loading the model says what is wrong with it
+    return names
+
+
+def _engine(arguments: argparse.Namespace) -> Engine:
+    if arguments.endpoint:
+        from rarl.evaluation.endpoint import EndpointEngine
+
+        return EndpointEngine(
+            arguments.endpoint,
+            arguments.model,
+            key=os.environ.get("OPENAI_API_KEY"),
+            concurrency=arguments.concurrency,
+        )
+    from rarl.inference import load_engine
+
+    return load_engine(arguments.model)
+
+
+def _judged(
+    arguments: argparse.Namespace,
+    rows: Sequence[Row],
+    examples: Sequence[Example],
+    leaks: Sequence[Leak],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The judge's columns and figures; judgements are kept in the run's folder."""
+    # Here, since most runs have no judge and need neither the client nor the store.
+    from rarl.evaluation.judging import human_scores, judge_rows, judge_summary
+    from rarl.judge import Judge
+    from rarl.review import open_store
+
+    judge = Judge(
+        arguments.judge,
+        arguments.judge_model,
+        cache=arguments.out / "judgements",
+        calls=arguments.judge_calls,
+        tokens=arguments.judge_tokens,
+    )
+    judged = judge_rows(judge, rows, {example.id: example for example in examples})
+    store = open_store()
+    try:
+        humans = human_scores(store)
+    finally:
+        store.close()
+    labels = {(leak.source, leak.split): leak.label for leak in leaks}
+    return judged, judge_summary(judge, rows, judged, humans, labels)
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not a positive number")
+    return number
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is below 0")
     return number
 
 

@@ -1,20 +1,31 @@
 """What is counted over which rows: figures for every arm, differences between arms.
 
 Closed and open questions are never mixed without also being told apart, and every figure holds
-its n. Shares run from 0 to 1.
+its n. Shares run from 0 to 1. Greedy answers count everywhere; sampled ones only as a confidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rarl.data.example import Split
-from rarl.evaluation.rows import Condition, Row
-from rarl.evaluation.statistics import clustered_mean, mcnemar, paired_difference
+from rarl.evaluation.calibration import (
+    Bin,
+    Point,
+    expected_calibration_error,
+    reliability,
+    selective_accuracy,
+    self_consistency,
+)
+from rarl.evaluation.conditions import ALTERED, Condition, flip_sides, sides
+from rarl.evaluation.rows import Row, to_frame
+from rarl.evaluation.statistics import clustered_means, holm, mcnemar
 from rarl.response import Mode
 from rarl.rewards.text import normalise
 
@@ -24,7 +35,13 @@ TASKS = ("label", "presence", "count", "view")
 BASICS = ("modality", "organ")
 BASICS_GROUP = "modality and organ"
 ALL_GROUP = "all questions"
-METRICS = ("exact", "f1", "well_formed")
+# Of the reasoning, over the rows whose reasoning could be held against annotated facts.
+REASONING = ("covered", "contradicted", "agrees")
+METRICS = ("exact", "f1", "bleu1", "well_formed", "hedged", *REASONING)
+STRATA = ("modality", "organ", "category")
+
+# (source, split) to what the split is called: see `rarl.evaluation.leaks`.
+Labels = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +53,7 @@ class Figure:
         arm: who answered.
         mode: inference mode.
         condition: "scan" or "blank".
-        metric: "exact", "f1" or "well_formed".
+        metric: one of `METRICS`.
         value: mean over the rows, 0 to 1.
         low: lower end of its 95 % interval, or None with fewer than two images.
         high: upper end, or None likewise.
@@ -79,6 +96,9 @@ class Difference:
         only_first: rows that only the first has right.
         only_second: rows that only the second has right.
         p: exact McNemar p-value, rows taken as independent.
+        p_holm: the same, corrected over all differences between arms of this mode, or over all
+            between scan and blank; the group of all questions, which mixes tasks, is left out and
+            keeps its p.
         changed: share of rows whose normalised answers differ, right or wrong.
         seed: of the run and of the interval.
         model_revision: hash of the base's weights.
@@ -97,150 +117,431 @@ class Difference:
     only_first: int
     only_second: int
     p: float
+    p_holm: float
     changed: float
     seed: int
     model_revision: str
     revisions: tuple[str, str]
 
 
-def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """The rows as a table, with `well_formed` and the answer's normal form `normal` added."""
-    frame = pd.DataFrame([asdict(row) for row in rows])
-    frame["well_formed"] = [not row.problems for row in rows]
-    frame["normal"] = [normalise(row.answer) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Reliance:
+    """What becomes of an arm's answers when the image is another, over the rows asked both ways.
+
+    Attributes:
+        group: which rows.
+        arm: who answered.
+        mode: inference mode.
+        condition: what stood in for the scan.
+        n: rows.
+        images: images among them.
+        scan: share right about the scan.
+        altered: share right about what stood in for it; sides flip in mirrored references.
+        value: scan minus altered.
+        low: lower end of its paired 95 % interval, or None with fewer than two images.
+        high: upper end, or None likewise.
+        changed: share of answers that are no longer the same.
+        changed_low: lower end of its 95 % interval, or None likewise.
+        changed_high: upper end, or None likewise.
+        sided: of mirrored scans, rows whose answer about the scan names one side; else 0.
+        flipped: share of those whose answer names the other side about the mirrored scan, as it
+            must; None where there are none.
+    """
+
+    group: str
+    arm: str
+    mode: Mode
+    condition: Condition
+    n: int
+    images: int
+    scan: float
+    altered: float
+    value: float
+    low: float | None
+    high: float | None
+    changed: float
+    changed_low: float | None
+    changed_high: float | None
+    sided: int
+    flipped: float | None
+
+    @property
+    def needs_the_image(self) -> bool:
+        """Whether the scan is surely better than what stood in for it."""
+        return self.low is not None and self.low > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How well self-consistency tells an arm's right answers from its wrong ones.
+
+    Attributes:
+        group: which rows.
+        arm: who answered.
+        mode: inference mode.
+        draws: sampled answers per question.
+        temperature: of them.
+        n: questions.
+        accuracy: share of greedy answers that is right.
+        confidence: mean confidence.
+        error: expected calibration error, 0 to 1.
+        bins: of the reliability diagram.
+        points: selective accuracy, most confident first.
+    """
+
+    group: str
+    arm: str
+    mode: Mode
+    draws: int
+    temperature: float
+    n: int
+    accuracy: float
+    confidence: float
+    error: float
+    bins: tuple[Bin, ...]
+    points: tuple[Point, ...]
+
+
+def measured_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows as a table, with what figures are taken of.
+
+    Added are `well_formed`; `normal`, the answer's normal form; `covered` and `contradicted`, as
+    shares of the annotated facts, NaN where nothing is annotated or no reasoning was checked.
+    """
+    frame = to_frame(rows)
+    frame["well_formed"] = [not problems for problems in frame["problems"]]
+    frame["normal"] = [normalise(answer) for answer in frame["answer"]]
+    annotated = frame["facts"].astype("Float64").replace(0, pd.NA)
+    for share in ("covered", "contradicted"):
+        told = (frame[f"facts_{share}"] / annotated).astype("Float64")
+        frame[share] = told.clip(upper=1).to_numpy(dtype=float, na_value=np.nan)
     return frame
 
 
-def groups(frame: pd.DataFrame) -> dict[str, pd.Series]:
+def groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Series]:
     """The groups that are reported, each as a mask over the table's rows.
 
     A set that asks every image the same questions is reported by task (`TASKS`); any other as
     closed, open and overall, and again without the test rows that a training row rewords.
     Questions for modality and organ (`BASICS`) are one group over all held-out rows. The last
     group is everything.
+
+    Args:
+        frame: rows as a table.
+        labels: what to call a split instead, say where "unseen" would be wrong.
     """
     found: dict[str, pd.Series] = {}
-    for (source, split), part in frame.groupby(["source", "split"], sort=False):
-        here = (frame["source"] == source) & (frame["split"] == split)
+    for name, here, part in _sets(frame, labels or {}):
         tasks = [task for task in TASKS if (part["category"] == task).any()]
         if tasks:
-            found |= {
-                f"{source} {split} {task}": here & (frame["category"] == task) for task in tasks
-            }
+            found |= {f"{name} {task}": here & (frame["category"] == task) for task in tasks}
         elif not part["category"].isin(BASICS).all():
             for kind in ("closed", "open"):
-                found[f"{source} {split} {kind}"] = here & (frame["kind"] == kind)
-            found[f"{source} {split} overall"] = here
+                found[f"{name} {kind}"] = here & (frame["kind"] == kind)
+            found[f"{name} overall"] = here
             if part["reworded"].any():
                 for kind in ("closed", "open"):
                     new = here & (frame["kind"] == kind) & ~frame["reworded"]
-                    found[f"{source} {split} {kind}, not reworded in training"] = new
+                    found[f"{name} {kind}, not reworded in training"] = new
     found[BASICS_GROUP] = frame["category"].isin(BASICS) & frame["split"].isin(HELD_OUT)
     found[ALL_GROUP] = pd.Series(True, index=frame.index)
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
-def figures(rows: Sequence[Row]) -> list[Figure]:
-    """Every metric of every group, arm, mode and condition.
+def strata_groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Series]:
+    """Closed and open questions of each set by modality, organ and question type.
 
-    Exact match and token F1 are left out of the group of all questions, which mixes tasks; the
-    rate of well-formed answers is given for that group alone. Blank pictures are reported for a
-    group only where all its rows were asked about one, so that both rates are over the same rows.
+    A set of one task per question type is told apart by `groups` already; it appears here only
+    where its images are of several modalities or organs. Rows without the annotation are not
+    told apart.
     """
-    frame = to_frame(rows)
-    found = []
-    for group, mask in groups(frame).items():
-        metrics = ("well_formed",) if group == ALL_GROUP else ("exact", "f1")
-        for (mode, condition, arm), part in frame[mask].groupby(
-            ["mode", "condition", "arm"], sort=False
-        ):
-            if condition == "blank" and not _all_blank(frame[mask & (frame["mode"] == mode)]):
-                continue
-            for metric in metrics:
-                one = part.iloc[0]
-                interval = clustered_mean(
-                    part[metric].astype(float).tolist(), part["image"].tolist(), seed=one["seed"]
-                )
-                found.append(
-                    Figure(
-                        group=group,
-                        arm=arm,
-                        mode=mode,
-                        condition=condition,
-                        metric=metric,
-                        value=interval.value,
-                        low=interval.low,
-                        high=interval.high,
-                        n=interval.n,
-                        images=interval.clusters,
-                        seed=int(one["seed"]),
-                        model_revision=one["model_revision"],
-                        revision=one["revision"],
-                    )
-                )
+    found: dict[str, pd.Series] = {}
+    for name, here, part in _sets(frame, labels or {}):
+        for kind in ("closed", "open"):
+            of_kind = here & (frame["kind"] == kind)
+            for field in STRATA:
+                values = sorted(part.loc[part["kind"] == kind, field].dropna().unique())
+                fixed = set(values) <= {*TASKS, *BASICS}
+                if len(values) < 2 or (field == "category" and fixed):
+                    continue
+                for value in values:
+                    found[f"{name} {kind}, {field} {value}"] = of_kind & (frame[field] == value)
     return found
 
 
-def differences(rows: Sequence[Row]) -> list[Difference]:
+def figures(rows: Sequence[Row], labels: Labels | None = None) -> list[Figure]:
+    """Every metric of every group, arm and mode, about the scan and about a blank picture.
+
+    Exact match, token F1 and BLEU-1 are left out of the group of all questions, which mixes
+    tasks, and BLEU-1 of closed questions; the rate of well-formed answers is given for that group
+    alone. Blank pictures are reported for a group only where all its rows were asked about one, so
+    that both rates are over the same rows.
+    """
+    frame = _greedy(measured_frame(rows))
+    found = []
+    for group, mask in groups(frame, labels).items():
+        for mode, part in frame[mask].groupby("mode", sort=False):
+            metrics: tuple[str, ...] = ("exact", "f1", "bleu1", "hedged", *REASONING)
+            if group == ALL_GROUP:
+                metrics = ("well_formed", "hedged", *REASONING)
+            elif (part["kind"] == "closed").all():
+                metrics = ("exact", "f1", "hedged", *REASONING)
+            columns = [("scan", metric) for metric in metrics]
+            if group != ALL_GROUP and _all_blank(part):
+                columns += [("blank", metric) for metric in ("exact", "f1")]
+            found += _figures(group, mode, part, columns)
+    return found
+
+
+def strata(rows: Sequence[Row], labels: Labels | None = None) -> list[Figure]:
+    """Exact match by modality, organ and question type, about the scan."""
+    frame = _greedy(measured_frame(rows))
+    found = []
+    for group, mask in strata_groups(frame, labels).items():
+        for mode, part in frame[mask].groupby("mode", sort=False):
+            found += _figures(group, mode, part, [("scan", "exact")])
+    return found
+
+
+def differences(rows: Sequence[Row], labels: Labels | None = None) -> list[Difference]:
     """Exact match: each later arm minus each earlier one, and each arm's scan minus blank.
 
     For the group of all questions the arms are compared too: there `changed` tells how often
     two arms say different things at all.
     """
-    frame = to_frame(rows)
-    found = []
-    for group, mask in groups(frame).items():
+    frame = _greedy(measured_frame(rows))
+    found: list[Difference] = []
+    for group, mask in groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
-            of = {
-                (arm, condition): answers.set_index("id").sort_index()
-                for (arm, condition), answers in part.groupby(["arm", "condition"], sort=False)
-            }
+            of = _by_answerer(part)
             arms = list(dict.fromkeys(arm for arm, _ in of))
             pairs = [
                 ((later, "scan"), (earlier, "scan")) for earlier, later in combinations(arms, 2)
             ]
             if group != ALL_GROUP and _all_blank(part):
                 pairs += [((arm, "scan"), (arm, "blank")) for arm in arms]
-            found += [
-                _difference(group, mode, first, second, of[first], of[second])
-                for first, second in pairs
-            ]
+            if pairs:
+                found += _differences(group, mode, of, pairs)
+    return _corrected(found)
+
+
+def reliance(rows: Sequence[Row], labels: Labels | None = None) -> list[Reliance]:
+    """Each arm's answers about the scan against those about what stood in for it.
+
+    The group of all questions, which mixes tasks, is left out.
+    """
+    frame = _greedy(measured_frame(rows))
+    found = []
+    for group, mask in groups(frame, labels).items():
+        if group == ALL_GROUP:
+            continue
+        for mode, part in frame[mask].groupby("mode", sort=False):
+            of = _by_answerer(part)
+            for condition in ALTERED:
+                for arm in dict.fromkeys(arm for arm, _ in of):
+                    if (arm, condition) in of:
+                        two = of[arm, "scan"], of[arm, condition]
+                        found.append(_reliance(group, arm, mode, condition, *two))
     return found
+
+
+def calibration(rows: Sequence[Row], labels: Labels | None = None) -> list[Calibration]:
+    """Self-consistency of each arm, where answers were sampled; all questions are left out."""
+    frame = measured_frame(rows)
+    frame = frame[frame["condition"] == "scan"]
+    found: list[Calibration] = []
+    if not (frame["draw"] > 0).any():
+        return found
+    for group, mask in groups(frame, labels).items():
+        if group == ALL_GROUP:
+            continue
+        for (mode, arm), part in frame[mask].groupby(["mode", "arm"], sort=False):
+            greedy = part[part["draw"] == 0].set_index("id")
+            sampled = part[part["draw"] > 0]
+            if sampled.empty:
+                continue
+            drawn = sampled.groupby("id")["normal"].agg(list)
+            greedy = greedy.loc[greedy.index.intersection(drawn.index)]
+            confident = [
+                self_consistency(answer, drawn[name]) for name, answer in greedy["normal"].items()
+            ]
+            right = greedy["exact"].tolist()
+            bins = reliability(confident, right)
+            found.append(
+                Calibration(
+                    group=group,
+                    arm=str(arm),
+                    mode=mode,
+                    draws=int(sampled["draw"].max()),
+                    temperature=float(sampled["temperature"].iloc[0]),
+                    n=len(right),
+                    accuracy=float(np.mean(right)),
+                    confidence=float(np.mean(confident)),
+                    error=expected_calibration_error(bins),
+                    bins=tuple(bins),
+                    points=tuple(selective_accuracy(confident, right)),
+                )
+            )
+    return found
+
+
+def _sets(frame: pd.DataFrame, labels: Labels) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
+    """Each set and split: its name, a mask over all rows, and its rows."""
+    for (source, split), part in frame.groupby(["source", "split"], sort=False):
+        here = (frame["source"] == source) & (frame["split"] == split)
+        yield f"{source} {labels.get((source, split), split)}", here, part
+
+
+def _greedy(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["draw"] == 0]
 
 
 def _all_blank(part: pd.DataFrame) -> bool:
     """Whether every row of a group in one mode was asked about a blank picture too."""
-    blank = part["condition"] == "blank"
-    return bool(blank.sum() * 2 == len(part))
+    counts = part["condition"].value_counts()
+    return bool(counts.get("blank", 0) == counts.get("scan", 0))
 
 
-def _difference(
+def _by_answerer(part: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """Rows of one mode by arm and condition, each ordered by id."""
+    return {
+        (arm, condition): answers.set_index("id").sort_index()
+        for (arm, condition), answers in part.groupby(["arm", "condition"], sort=False)
+    }
+
+
+def _numbers(answers: pd.DataFrame, metric: str) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = answers[metric].to_numpy(dtype=float, na_value=np.nan)
+    return numbers
+
+
+def _figures(
+    group: str, mode: Mode, part: pd.DataFrame, columns: Sequence[tuple[str, str]]
+) -> list[Figure]:
+    """Figures of one group and mode; `columns` are conditions with metrics."""
+    of = _by_answerer(part)
+    arms = list(dict.fromkeys(arm for arm, _ in of))
+    wanted = [
+        (arm, condition, metric, _numbers(of[arm, condition], metric))
+        for metric, condition in dict.fromkeys((m, c) for c, m in columns)
+        for arm in arms
+    ]
+    wanted = [one for one in wanted if not np.isnan(one[3]).all()]
+    first = of[arms[0], "scan"]
+    seed = int(first["seed"].iloc[0])
+    intervals = clustered_means(
+        np.column_stack([one[3] for one in wanted]), first["image"].tolist(), seed=seed
+    )
+    return [
+        Figure(
+            group=group,
+            arm=arm,
+            mode=mode,
+            condition=condition,  # type: ignore[arg-type]  # from a column of conditions
+            metric=metric,
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+            n=interval.n,
+            images=interval.clusters,
+            seed=seed,
+            model_revision=of[arm, condition]["model_revision"].iloc[0],
+            revision=of[arm, condition]["revision"].iloc[0],
+        )
+        for (arm, condition, metric, _), interval in zip(wanted, intervals, strict=True)
+    ]
+
+
+def _differences(
     group: str,
     mode: Mode,
-    first: tuple[str, str],
-    second: tuple[str, str],
-    one: pd.DataFrame,
-    other: pd.DataFrame,
-) -> Difference:
-    right, other_right = one["exact"].tolist(), other["exact"].tolist()
+    of: dict[tuple[str, str], pd.DataFrame],
+    pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]],
+) -> list[Difference]:
+    one = next(iter(of.values()))
     seed = int(one["seed"].iloc[0])
-    interval = paired_difference(right, other_right, one["image"].tolist(), seed=seed)
-    test = mcnemar(right, other_right)
-    return Difference(
+    gaps = [_numbers(of[first], "exact") - _numbers(of[second], "exact") for first, second in pairs]
+    intervals = clustered_means(np.column_stack(gaps), one["image"].tolist(), seed=seed)
+    found = []
+    for (first, second), interval in zip(pairs, intervals, strict=True):
+        here, there = of[first], of[second]
+        test = mcnemar(here["exact"].tolist(), there["exact"].tolist())
+        found.append(
+            Difference(
+                group=group,
+                mode=mode,
+                first=" ".join(first),
+                second=" ".join(second),
+                value=interval.value,
+                low=interval.low,
+                high=interval.high,
+                n=interval.n,
+                images=interval.clusters,
+                only_first=test.only_first,
+                only_second=test.only_second,
+                p=test.p,
+                p_holm=test.p,
+                changed=float((here["normal"] != there["normal"]).mean()),
+                seed=seed,
+                model_revision=here["model_revision"].iloc[0],
+                revisions=(here["revision"].iloc[0], there["revision"].iloc[0]),
+            )
+        )
+    return found
+
+
+def _corrected(found: list[Difference]) -> list[Difference]:
+    """Fill in the corrected p-values, a table at a time."""
+    tables: dict[tuple[str, bool], list[int]] = {}
+    for index, one in enumerate(found):
+        if one.group != ALL_GROUP:
+            of_arms = one.second.endswith(" scan")
+            tables.setdefault((one.mode, of_arms), []).append(index)
+    for places in tables.values():
+        corrected = holm([found[index].p for index in places])
+        for index, p in zip(places, corrected, strict=True):
+            found[index] = replace(found[index], p_holm=p)
+    return found
+
+
+def _reliance(
+    group: str,
+    arm: str,
+    mode: Mode,
+    condition: Condition,
+    scan: pd.DataFrame,
+    altered: pd.DataFrame,
+) -> Reliance:
+    scan = scan.loc[altered.index]
+    before, after = _numbers(scan, "exact"), _numbers(altered, "exact")
+    differs = (scan["normal"] != altered["normal"]).to_numpy(dtype=float)
+    gap, changed = clustered_means(
+        np.column_stack([before - after, differs]),
+        scan["image"].tolist(),
+        seed=int(scan["seed"].iloc[0]),
+    )
+    flips = []
+    if condition == "mirrored":
+        flips = [
+            normalise(flip_sides(said)) == mirrored
+            for said, mirrored in zip(scan["answer"], altered["normal"], strict=True)
+            if len(sides(said)) == 1
+        ]
+    return Reliance(
         group=group,
+        arm=arm,
         mode=mode,
-        first=" ".join(first),
-        second=" ".join(second),
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=interval.n,
-        images=interval.clusters,
-        only_first=test.only_first,
-        only_second=test.only_second,
-        p=test.p,
-        changed=float((one["normal"] != other["normal"]).mean()),
-        seed=seed,
-        model_revision=one["model_revision"].iloc[0],
-        revisions=(one["revision"].iloc[0], other["revision"].iloc[0]),
+        condition=condition,
+        n=gap.n,
+        images=gap.clusters,
+        scan=float(before.mean()),
+        altered=float(after.mean()),
+        value=gap.value,
+        low=gap.low,
+        high=gap.high,
+        changed=changed.value,
+        changed_low=changed.low,
+        changed_high=changed.high,
+        sided=len(flips),
+        flipped=float(np.mean(flips)) if flips else None,
     )

@@ -1,21 +1,22 @@
-"""The answers of a run, one JSON line each, kept as they come."""
+"""The answers of a run, one JSON line each as they come, and as one Parquet file at the end."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import pandas as pd
 
 from rarl.data.example import Kind, Split
 from rarl.errors import DataError
-from rarl.response import Mode, parse_response
-from rarl.rewards.text import exact_match, token_f1
+from rarl.evaluation.conditions import Condition
+from rarl.response import Mode
 
-Condition = Literal["scan", "blank"]
-Key = tuple[str, str, Mode, Condition]
+Key = tuple[str, str, Mode, Condition, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +32,35 @@ class Row:
         reworded: whether a training row asks nearly the same about the same image.
         modality: as annotated, or None.
         organ: as annotated, or None.
-        image: key of the image; rows that share it are one cluster.
-        condition: "scan", or "blank" where a grey picture of the same size stood in for it.
+        image: key of the question's own image; rows that share it are one cluster.
+        condition: "scan", or what stood in for it (see `rarl.evaluation.conditions`).
+        shown: name of the picture that was shown.
         arm: who answered.
         mode: inference mode.
+        draw: 0 for the greedy answer; of sampled ones, which.
         question: as asked, without instructions.
-        reference: the reference answer.
         text: the raw text.
+        reference: the right answer under this condition.
         reasoning: text of the think block.
         answer: text of the answer block.
         problems: what is wrong with the form; empty when well formed.
         exact: whether answer and reference have the same normal form.
         f1: token F1 of answer and reference, 0 to 1.
+        bleu1: BLEU-1 of answer and reference, 0 to 1.
+        credit: what the accuracy reward gives, 0 to 1.
+        hedged: whether the answer leaves itself a way out.
+        facts: annotated facts of the image, None where no reasoning was held against them.
+        facts_covered: those that the reasoning states, or None likewise.
+        facts_contradicted: statements that annotations give otherwise, or None likewise.
+        agrees: whether the reasoning does not deny the answer, or None likewise.
         tokens: completion tokens.
         seconds: from handing the batch over until this answer had ended.
+        temperature: 0 is greedy.
         model: name the base was resolved from.
-        model_revision: hash of the base's weights, "" where the engine does not offer the base.
-        revision: hash of the arm's weights.
+        model_revision: hash of the base's weights, its name where the base is not on offer.
+        revision: hash of the arm's weights, "" where an endpoint does not tell.
         prompt: hash of the mode's wording.
-        seed: the run's.
+        seed: that the text was drawn with; of a greedy row, the run's.
     """
 
     id: str
@@ -62,18 +73,28 @@ class Row:
     organ: str | None
     image: str
     condition: Condition
+    shown: str
     arm: str
     mode: Mode
+    draw: int
     question: str
-    reference: str
     text: str
+    reference: str
     reasoning: str
     answer: str
     problems: tuple[str, ...]
     exact: bool
     f1: float
+    bleu1: float
+    credit: float
+    hedged: bool
+    facts: int | None
+    facts_covered: int | None
+    facts_contradicted: int | None
+    agrees: bool | None
     tokens: int
     seconds: float
+    temperature: float
     model: str
     model_revision: str
     revision: str
@@ -83,7 +104,7 @@ class Row:
     @property
     def key(self) -> Key:
         """What no two rows of a run share."""
-        return (self.id, self.arm, self.mode, self.condition)
+        return (self.id, self.arm, self.mode, self.condition, self.draw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +116,7 @@ class Settings:
         revisions: hash of each arm's weights.
         prompts: hash of each mode's wording.
         max_new_tokens: completion limit, in tokens.
+        temperature: of sampled answers.
         seed: the run's.
     """
 
@@ -102,6 +124,7 @@ class Settings:
     revisions: dict[str, str]
     prompts: dict[str, str]
     max_new_tokens: int
+    temperature: float
     seed: int
 
 
@@ -110,7 +133,6 @@ class RowFile:
 
     A run that was killed leaves at most half a line, which is cut off on opening. The rows are
     usable by any later run with the same settings, whatever it asks: it adds what is missing.
-    Kept texts are judged anew on opening, so that a corrected rule also holds for them.
 
     Args:
         folder: the run's folder, made if need be.
@@ -132,7 +154,6 @@ class RowFile:
             raise DataError(f"{folder} cannot be written: {error.strerror}.") from error
         names = {field.name for field in fields(Row)}
         self._rows: dict[Key, Row] = {}
-        outdated = False
         with self._path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
@@ -144,14 +165,8 @@ class RowFile:
                         f"{self._path}, line {number}: not a row of this version; "
                         "remove the folder or choose another --out."
                     )
-                kept = Row(**(values | {"problems": tuple(values["problems"])}))
-                row = replace(kept, **judge(kept.text, kept.mode, kept.reference))
-                outdated |= row != kept
+                row = Row(**(values | {"problems": tuple(values["problems"])}))
                 self._rows[row.key] = row
-        if outdated:
-            unfinished = self._path.with_suffix(".jsonl.part")
-            unfinished.write_text(_lines(self._rows.values()), encoding="utf-8")
-            unfinished.replace(self._path)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._rows
@@ -168,17 +183,37 @@ class RowFile:
             os.fsync(file.fileno())
         self._rows |= {row.key: row for row in new}
 
+    def replace(self, rows: Mapping[Key, Row]) -> None:
+        """Put rows in the place of kept ones, on the disk as well."""
+        self._rows |= rows
+        unfinished = self._path.with_suffix(".jsonl.part")
+        unfinished.write_text(_lines(self._rows.values()), encoding="utf-8")
+        unfinished.replace(self._path)
 
-def judge(text: str, mode: Mode, reference: str) -> dict[str, Any]:
-    """The fields of a row that follow from its text: the parts, their form and their scores."""
-    response = parse_response(text, mode)
-    return {
-        "reasoning": response.reasoning,
-        "answer": response.answer,
-        "problems": response.problems,
-        "exact": exact_match(response.answer, reference),
-        "f1": token_f1(response.answer, reference),
-    }
+
+def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows as a table, a column for each field."""
+    frame = pd.DataFrame([asdict(row) for row in rows], columns=[f.name for f in fields(Row)])
+    # Counts that may be missing stay whole numbers, and truths stay truths.
+    for name in ("facts", "facts_covered", "facts_contradicted"):
+        frame[name] = frame[name].astype("Int64")
+    frame["agrees"] = frame["agrees"].astype("boolean")
+    return frame
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as a whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(unfinished, index=False, compression="zstd")
+        unfinished.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _lines(rows: Iterable[Row]) -> str:

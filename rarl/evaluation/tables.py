@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
-_METRIC_NAMES = {
+from rarl.evaluation.metrics import Figure
+
+_COLUMNS = [field.name for field in fields(Figure)]
+
+METRIC_NAMES = {
     "exact": "Exact match after normalisation",
     "f1": "Token F1",
+    "bleu1": "BLEU-1",
     "well_formed": "Well-formed answers",
+    "hedged": "Answers that hedge",
+    "covered": "Annotated facts that the reasoning states",
+    "contradicted": "Annotated facts that the reasoning contradicts",
+    "agrees": "Reasoning that does not deny its answer",
 }
 
 
-def figure_table(summary: dict[str, Any], mode: str, metric: str) -> pd.DataFrame:
+def figure_table(
+    summary: Mapping[str, Any], mode: str, metric: str, part: str = "figures"
+) -> pd.DataFrame:
     """One metric in one mode, in per cent with 95 % intervals.
 
     Args:
         summary: as `rarl.evaluation.run.summarise` returns it.
         mode: inference mode.
-        metric: "exact", "f1" or "well_formed".
+        metric: one of `METRIC_NAMES`.
+        part: "figures", or "strata" for modality, organ and question type.
 
     Returns:
         A row per group and condition, a column per arm after `questions`, `n` and `images`;
         empty where nothing was measured.
     """
-    frame = pd.DataFrame(summary["figures"])
+    frame = pd.DataFrame(summary.get(part, []), columns=_COLUMNS)
     frame = frame[(frame["mode"] == mode) & (frame["metric"] == metric)]
     if frame.empty:
         return pd.DataFrame()
@@ -41,10 +55,10 @@ def figure_table(summary: dict[str, Any], mode: str, metric: str) -> pd.DataFram
         columns=list(frame["arm"].drop_duplicates()),
     )
     table.columns.name = None
-    return table.reset_index()
+    return table.reset_index().fillna("")
 
 
-def difference_table(summary: dict[str, Any], mode: str) -> pd.DataFrame:
+def difference_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """All paired differences of exact match in one mode, in points with 95 % intervals."""
     rows = [row for row in summary["differences"] if row["mode"] == mode]
     return pd.DataFrame(
@@ -54,10 +68,56 @@ def difference_table(summary: dict[str, Any], mode: str) -> pd.DataFrame:
             "difference": f"{row['first']} - {row['second']}",
             "points": percent(row["value"], row["low"], row["high"], signed=True),
             "McNemar p": f"{row['p']:.3g}",
+            "p after Holm": f"{row['p_holm']:.3g}",
             "other answer": f"{100 * row['changed']:.1f}",
         }
         for row in rows
     )
+
+
+def reliance_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Accuracy on the scan and on what stood in for it, per arm, in per cent and points."""
+    rows = [row for row in summary.get("reliance", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "instead of the scan": row["condition"],
+            "n": row["n"],
+            "scan": f"{100 * row['scan']:.1f}",
+            "instead": f"{100 * row['altered']:.1f}",
+            "points": percent(row["value"], row["low"], row["high"], signed=True),
+            "answers changed": percent(row["changed"], row["changed_low"], row["changed_high"]),
+            "side flips": ""
+            if row["flipped"] is None
+            else f"{100 * row['flipped']:.0f} % of {row['sided']}",
+        }
+        for row in rows
+    )
+
+
+def calibration_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Accuracy, confidence and calibration error per arm, in per cent."""
+    rows = [row for row in summary.get("calibration", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "n": row["n"],
+            "accuracy": f"{100 * row['accuracy']:.1f}",
+            "self-consistency": f"{100 * row['confidence']:.1f}",
+            "calibration error": f"{100 * row['error']:.1f}",
+            "surest half right": _surest(row["points"]),
+            "sampled": f"{row['draws']} at temperature {row['temperature']:g}",
+        }
+        for row in rows
+    )
+
+
+def _surest(points: Sequence[Mapping[str, float]]) -> str:
+    """Accuracy where at least half the questions are answered, the fewest of such."""
+    point = next(one for one in points if one["answered"] >= 0.5)
+    return f"{100 * point['accuracy']:.1f} (of {100 * point['answered']:.0f} %)"
 
 
 def percent(value: float, low: float | None, high: float | None, signed: bool = False) -> str:
@@ -73,21 +133,27 @@ def percent(value: float, low: float | None, high: float | None, signed: bool = 
     return f"{middle} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
-def as_text(summary: dict[str, Any]) -> str:
+def as_text(summary: Mapping[str, Any]) -> str:
     """Everything, for a terminal."""
     parts = []
     for mode in dict.fromkeys(figure["mode"] for figure in summary["figures"]):
-        for metric, name in _METRIC_NAMES.items():
+        for metric, name in METRIC_NAMES.items():
             table = figure_table(summary, mode, metric)
             if not table.empty:
                 parts += [f"{name}, mode {mode}, % [95 % interval]", _aligned(table)]
         table = difference_table(summary, mode)
         if not table.empty:
             parts += [f"Differences in exact match, mode {mode}, points", _aligned(table)]
+        table = reliance_table(summary, mode)
+        if not table.empty:
+            parts += [f"How much the answers need the image, mode {mode}, %", _aligned(table)]
+        table = calibration_table(summary, mode)
+        if not table.empty:
+            parts += [f"Self-consistency as a confidence, mode {mode}, %", _aligned(table)]
     return "\n\n".join(parts)
 
 
-def as_markdown(summary: dict[str, Any]) -> str:
+def as_markdown(summary: Mapping[str, Any]) -> str:
     """Exact match and form of every mode, for the README."""
     parts = []
     for mode in dict.fromkeys(figure["mode"] for figure in summary["figures"]):
@@ -97,7 +163,7 @@ def as_markdown(summary: dict[str, Any]) -> str:
         lines = [list(table.columns), ["---"] * len(table.columns), *table.values.tolist()]
         parts.append("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
         parts.append(
-            f"{_METRIC_NAMES['exact']}, mode `{mode}`, in % with 95 % intervals (whole images "
+            f"{METRIC_NAMES['exact']}, mode `{mode}`, in % with 95 % intervals (whole images "
             f"resampled); model `{summary['model']}`, revisions "
             + ", ".join(f"{arm['name']} `{arm['revision']}`" for arm in summary["arms"])
             + "."

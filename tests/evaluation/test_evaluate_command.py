@@ -41,7 +41,7 @@ def test_a_run_resumes_after_a_kill(
     again = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
     def said(row: dict[str, object]) -> tuple[str, ...]:
-        return tuple(str(row[name]) for name in ("id", "arm", "condition", "text", "exact"))
+        return tuple(str(row[name]) for name in ("id", "arm", "condition", "text", "exact", "f1"))
 
     assert sorted(map(said, again)) == sorted(map(said, rows))
     assert (tmp_path / "run/summary.json").read_text("utf-8") == summary

@@ -4,12 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from rarl.data.example import Example
 from rarl.errors import DataError, QuestionError
+from rarl.evaluation.conditions import Condition
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import evaluate, select, summarise
 from tests.evaluation.scripted_engine import ScriptedEngine
 
 ARMS = ("base", "sft", "rl", "rarl")
+
+
+def label_blank(example: Example) -> tuple[Condition, ...]:
+    return ("blank",) if example.category == "label" else ()
 
 
 def ask(out: Path, engine: ScriptedEngine | None = None, **changes: object) -> list[Row]:
@@ -19,7 +25,7 @@ def ask(out: Path, engine: ScriptedEngine | None = None, **changes: object) -> l
 
 
 def test_every_example_arm_and_condition_has_one_row(data: Path, tmp_path: Path) -> None:
-    rows = ask(tmp_path / "run", blank=lambda example: example.category == "label")
+    rows = ask(tmp_path / "run", altered=label_blank)
     assert len(rows) == 8 * 4 * 4 + 8 * 4
     assert len({row.key for row in rows}) == len(rows)
     assert [row.arm for row in rows[:8]] == [*ARMS, *ARMS]
@@ -42,23 +48,23 @@ def test_every_example_arm_and_condition_has_one_row(data: Path, tmp_path: Path)
 
 def test_pictures_stay_together_and_blanks_are_asked_once(data: Path, tmp_path: Path) -> None:
     engine = ScriptedEngine()
-    ask(tmp_path / "run", engine, blank=lambda example: True)
+    ask(tmp_path / "run", engine, altered=lambda example: ("blank",))
     # 8 pictures of 4 questions, two at a time; blank pictures have 2 sizes.
     assert sorted(engine.batches) == [8] * 5
 
 
 def test_a_killed_run_goes_on_to_the_same_result(data: Path, tmp_path: Path) -> None:
-    whole = ask(tmp_path / "whole", blank=lambda example: True)
+    whole = ask(tmp_path / "whole", altered=lambda example: ("blank",))
     with pytest.raises(KeyboardInterrupt):
-        ask(tmp_path / "killed", ScriptedEngine(fail_after=3), blank=lambda example: True)
+        ask(tmp_path / "killed", ScriptedEngine(fail_after=3), altered=lambda example: ("blank",))
     path = tmp_path / "killed/rows.jsonl"
     content = path.read_bytes()
     path.write_bytes(content[:-100])
     engine = ScriptedEngine()
-    assert ask(tmp_path / "killed", engine, blank=lambda example: True) == whole
+    assert ask(tmp_path / "killed", engine, altered=lambda example: ("blank",)) == whole
     assert len(engine.batches) == 3  # two that were never asked, one that lost half a line
     engine = ScriptedEngine()
-    assert ask(tmp_path / "killed", engine, blank=lambda example: True) == whole
+    assert ask(tmp_path / "killed", engine, altered=lambda example: ("blank",)) == whole
     assert engine.batches == []
 
 
@@ -69,7 +75,7 @@ def test_more_arms_and_questions_add_to_a_run(data: Path, tmp_path: Path) -> Non
     assert [row for row in both if row.arm == "sft" and row.mode == "reason"] == first
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"max_new_tokens": 8}])
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"max_new_tokens": 8}, {"temperature": 0.1}])
 def test_other_settings_do_not_mix(data: Path, tmp_path: Path, changes: dict[str, object]) -> None:
     ask(tmp_path / "run")
     with pytest.raises(DataError, match=f"its {next(iter(changes))} differ"):
@@ -88,7 +94,7 @@ def test_damage_is_named(data: Path, tmp_path: Path) -> None:
     ask(tmp_path / "run")
     path = tmp_path / "run/rows.jsonl"
     path.write_text("{}\n" + path.read_text("utf-8"), "utf-8")
-    with pytest.raises(DataError, match="line 1: not a row"):
+    with pytest.raises(DataError, match="line 1: not a row of this version"):
         ask(tmp_path / "run")
     (tmp_path / "run/settings.json").unlink()
     with pytest.raises(DataError, match="rows without settings"):
@@ -140,7 +146,7 @@ def test_a_selection_says_its_split(data: Path) -> None:
 
 
 def test_the_summary_holds_what_a_figure_needs(data: Path, tmp_path: Path) -> None:
-    rows = ask(tmp_path / "run", blank=lambda example: example.category == "label", seed=7)
+    rows = ask(tmp_path / "run", altered=label_blank, seed=7)
     summary = json.loads(json.dumps(summarise(ScriptedEngine(), rows)))
     found = {
         (one["group"], one["arm"], one["condition"], one["metric"]): one

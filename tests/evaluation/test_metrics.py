@@ -5,16 +5,24 @@ from typing import Any
 
 import pytest
 
-from rarl.evaluation.metrics import ALL_GROUP, BASICS_GROUP, differences, figures, groups, to_frame
-from rarl.evaluation.rows import Row
+from rarl.evaluation.metrics import (
+    ALL_GROUP,
+    BASICS_GROUP,
+    differences,
+    figures,
+    groups,
+    strata,
+)
+from rarl.evaluation.rows import Row, to_frame
 from rarl.evaluation.tables import as_text, figure_table, percent
 
 ROW = Row(
     id="vqa_rad/1", source="vqa_rad", split="test", category="PRES", kind="closed", reworded=False,
-    modality="ct", organ="chest", image="a", condition="scan", arm="sft", mode="reason",
-    question="?", reference="no", text="", reasoning="", answer="no", problems=(), exact=True,
-    f1=1.0, tokens=3, seconds=0.1, model="m", model_revision="b" * 12, revision="s" * 12,
-    prompt="p" * 12, seed=0,
+    modality="ct", organ="chest", image="a", condition="scan", shown="a", arm="sft", mode="reason",
+    draw=0, question="?", text="", reference="no", reasoning="", answer="no", problems=(),
+    exact=True, f1=1.0, bleu1=1.0, credit=1.0, hedged=False, facts=None, facts_covered=None,
+    facts_contradicted=None, agrees=None, tokens=3, seconds=0.1, temperature=0.0, model="m",
+    model_revision="b" * 12, revision="s" * 12, prompt="p" * 12, seed=0,
 )  # fmt: skip
 
 
@@ -83,6 +91,60 @@ def test_differences_pair_the_same_rows() -> None:
     assert ("vqa_rad test overall", "sft scan", "sft blank") not in found
     blanks = {one.group for one in figures(rows() + blank) if one.condition == "blank"}
     assert blanks == {"vqa_rad test closed"}
+
+
+def test_strata_tell_modality_and_question_type_apart() -> None:
+    asked = [
+        ROW,
+        replace(ROW, id="vqa_rad/2", modality="mri", category="SIZE", exact=False),
+        replace(ROW, id="vqa_rad/3", modality="mri", exact=False),
+        replace(ROW, id="vqa_rad/4", modality=None, image="b"),
+        replace(ROW, id="vqa_rad/5", kind="open", modality="mri"),
+    ]
+    found = {one.group: (one.value, one.n) for one in strata(asked)}
+    assert found == {
+        "vqa_rad test closed, modality ct": (1.0, 1),
+        "vqa_rad test closed, modality mri": (0.0, 2),
+        "vqa_rad test closed, category PRES": (pytest.approx(2 / 3), 3),
+        "vqa_rad test closed, category SIZE": (0.0, 1),
+    }
+
+
+def test_reasoning_is_counted_over_the_rows_that_have_facts() -> None:
+    asked = [
+        replace(ROW, facts=4, facts_covered=2, facts_contradicted=1, agrees=True),
+        replace(ROW, id="vqa_rad/2", facts=2, facts_covered=2, facts_contradicted=5, agrees=False),
+        replace(ROW, id="vqa_rad/3", facts=0, facts_covered=0, facts_contradicted=0, agrees=True),
+        replace(ROW, id="vqa_rad/4"),
+    ]
+    found = {one.metric: one for one in figures(asked) if one.group == "vqa_rad test closed"}
+    assert (found["covered"].value, found["covered"].n) == (0.75, 2)
+    # Statements that contradict may outnumber the facts; the share ends at one.
+    assert (found["contradicted"].value, found["contradicted"].n) == (0.625, 2)
+    assert (found["agrees"].value, found["agrees"].n) == (pytest.approx(2 / 3), 3)
+    assert "bleu1" not in found and found["exact"].n == 4
+
+
+def test_holm_is_over_the_arms_of_a_table() -> None:
+    right = [replace(ROW, id=f"vqa_rad/{i}", image=str(i)) for i in range(12)]
+    wrong = [replace(row, arm="rarl", exact=False, answer="yes") for row in right]
+    same = [replace(row, arm="rl") for row in right]
+    blank = [replace(row, condition="blank") for row in (*right, *wrong, *same)]
+    found = differences([*right, *wrong, *same, *blank])  # type: ignore[list-item]
+    closed = [one for one in found if one.group == "vqa_rad test closed"]
+    arms = {(one.first, one.second): one for one in closed if one.second.endswith("scan")}
+    assert arms["rarl scan", "sft scan"].p == pytest.approx(2 / 2**12)
+    # Closed and overall, three pairs each: the smallest p counts six times.
+    assert arms["rarl scan", "sft scan"].p_holm == pytest.approx(6 * 2 / 2**12)
+    assert arms["rl scan", "sft scan"].p_holm == 1
+    every = next(one for one in found if one.group == ALL_GROUP)
+    assert every.p_holm == every.p
+
+
+def test_a_split_is_called_what_it_is() -> None:
+    unseen = [replace(ROW, split="unseen"), replace(ROW, split="unseen", id="vqa_rad/2")]
+    named = {one.group for one in figures(unseen, {("vqa_rad", "unseen"): "images seen"})}
+    assert named == {"vqa_rad images seen closed", "vqa_rad images seen overall", ALL_GROUP}
 
 
 def test_tables() -> None:

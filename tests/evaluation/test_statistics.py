@@ -1,12 +1,19 @@
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, bootstrap, norm
+from statsmodels.stats.contingency_tables import mcnemar as theirs_of
+from statsmodels.stats.multitest import multipletests
 
-from rarl.evaluation.statistics import clustered_mean, mcnemar, paired_difference
+from rarl.evaluation.statistics import (
+    clustered_mean,
+    clustered_means,
+    holm,
+    mcnemar,
+    paired_difference,
+)
 
 
 def test_an_interval_over_single_rows_is_that_of_a_binomial_share() -> None:
@@ -102,12 +109,54 @@ def test_mcnemar_wants_pairs() -> None:
         mcnemar([True], [])
 
 
-def test_ten_thousand_resamples_of_a_thousand_images_are_quick() -> None:
-    started = time.process_time()
-    clustered_mean(
-        [float(i % 3 == 0) for i in range(4000)], [str(i // 4) for i in range(4000)], seed=0
+def test_the_bootstrap_is_scipys() -> None:
+    rng = np.random.default_rng(8)
+    of = rng.integers(0, 40, 150)
+    values = rng.random(150)
+    names, of_row = np.unique([f"{i:02d}" for i in of], return_inverse=True)
+    sums = np.bincount(of_row, weights=values)
+    sizes = np.bincount(of_row).astype(float)
+
+    def mean(totals: np.ndarray, rows: np.ndarray, axis: int) -> np.ndarray:
+        return totals.sum(axis=axis) / rows.sum(axis=axis)
+
+    theirs = bootstrap(
+        (sums, sizes), mean, paired=True, vectorized=True, n_resamples=2000, batch=500,
+        method="percentile", rng=np.random.default_rng(5),
+    ).confidence_interval  # fmt: skip
+    ours = clustered_mean(values.tolist(), [f"{i:02d}" for i in of], seed=5, resamples=2000)
+    assert (ours.low, ours.high) == (pytest.approx(theirs.low), pytest.approx(theirs.high))
+    assert ours.clusters == len(names)
+
+
+def test_columns_share_their_resamples_and_skip_what_is_not_told() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.random((60, 2))
+    values[::3, 1] = np.nan
+    clusters = [str(i // 2) for i in range(60)]
+    both = clustered_means(values, clusters, seed=3)
+    assert both[0] == clustered_mean(values[:, 0].tolist(), clusters, seed=3)
+    assert (both[1].n, both[1].clusters) == (40, 30)
+    assert both[1].value == pytest.approx(np.nanmean(values[:, 1]))
+    with pytest.raises(ValueError, match="a column has no row"):
+        clustered_means(np.full((3, 1), np.nan), ["a", "b", "c"], seed=0)
+
+
+@pytest.mark.parametrize("p", [[0.01, 0.04, 0.03, 0.005], [0.2], [0.5, 0.5, 1.0, 1e-9]])
+def test_holm_against_statsmodels(p: list[float]) -> None:
+    _, theirs, *_ = multipletests(p, method="holm")
+    assert holm(p) == pytest.approx(theirs.tolist())
+
+
+@pytest.mark.parametrize("table", [[[59, 6], [16, 80]], [[794, 86], [150, 570]], [[5, 0], [3, 2]]])
+def test_mcnemar_against_statsmodels(table: list[list[int]]) -> None:
+    (both, first), (second, neither) = table
+    ours = mcnemar(
+        [True] * (both + first) + [False] * (second + neither),
+        [True] * both + [False] * first + [True] * second + [False] * neither,
     )
-    assert time.process_time() - started < 5
+    assert (ours.only_first, ours.only_second) == (first, second)
+    assert ours.p == pytest.approx(theirs_of(table, exact=True).pvalue)
 
 
 def test_statistics_load_no_torch() -> None:

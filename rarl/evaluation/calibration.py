@@ -1,0 +1,114 @@
+"""How far an arm's own doubt tells its right answers from its wrong ones.
+
+The confidence of an answer is self-consistency: the share of answers sampled for the same question
+that say the same (Wang et al., ICLR 2023). Calibration error is taken over bins of equal width
+(Guo et al., ICML 2017); selective accuracy is the accuracy over the most confident share of the
+questions (El-Yaniv and Wiener, JMLR 2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers of about the same confidence.
+
+    Attributes:
+        low: least confidence of the bin; the last bin holds 1 too.
+        high: where the next one begins.
+        confidence: mean confidence of its answers.
+        accuracy: share of them that is right.
+        n: answers.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Accuracy where only the most confident answers are given.
+
+    Attributes:
+        answered: share of the questions that are answered.
+        accuracy: share of those answers that is right.
+    """
+
+    answered: float
+    accuracy: float
+
+
+def self_consistency(answer: str, drawn: Sequence[str]) -> float:
+    """Share of sampled answers that equal an answer; all of them in their normal form.
+
+    Raises:
+        ValueError: nothing was sampled.
+
+    >>> self_consistency("yes", ["yes", "no", "yes", "yes"])
+    0.75
+    """
+    if not drawn:
+        raise ValueError("there is no sampled answer to compare with")
+    return sum(other == answer for other in drawn) / len(drawn)
+
+
+def reliability(
+    confidences: Sequence[float], rights: Sequence[bool], bins: int = BINS
+) -> list[Bin]:
+    """The bins of a reliability diagram that hold an answer.
+
+    >>> reliability([0.2, 0.3, 1.0], [False, True, True], bins=2)[0]
+    Bin(low=0.0, high=0.5, confidence=0.25, accuracy=0.5, n=2)
+    """
+    confidence, right = np.asarray(confidences, dtype=float), np.asarray(rights, dtype=float)
+    if len(confidence) != len(right):
+        raise ValueError(f"{len(confidence)} confidences but {len(right)} answers")
+    # Rounded first: k/10 times 10 may fall a hair below k.
+    place = np.minimum(np.round(confidence * bins, 9).astype(int), bins - 1)
+    return [
+        Bin(
+            low=index / bins,
+            high=(index + 1) / bins,
+            confidence=float(confidence[place == index].mean()),
+            accuracy=float(right[place == index].mean()),
+            n=int((place == index).sum()),
+        )
+        for index in range(bins)
+        if (place == index).any()
+    ]
+
+
+def expected_calibration_error(bins: Sequence[Bin]) -> float:
+    """Mean distance of confidence and accuracy over the bins, each weighed by its answers.
+
+    >>> expected_calibration_error([Bin(0, 0.5, 0.25, 0.5, 2), Bin(0.5, 1, 1.0, 1.0, 2)])
+    0.125
+    """
+    answers = sum(one.n for one in bins)
+    return sum(one.n * abs(one.confidence - one.accuracy) for one in bins) / answers
+
+
+def selective_accuracy(confidences: Sequence[float], rights: Sequence[bool]) -> list[Point]:
+    """Accuracy against the share answered, most confident first.
+
+    Answers of equal confidence are given together, since nothing tells them apart.
+
+    >>> selective_accuracy([0.9, 0.5, 0.5], [True, True, False])[0].accuracy
+    1.0
+    """
+    confidence, right = np.asarray(confidences, dtype=float), np.asarray(rights, dtype=float)
+    points = []
+    for least in np.unique(confidence)[::-1]:
+        given = confidence >= least
+        points.append(Point(float(given.mean()), float(right[given].mean())))
+    return points

@@ -1,0 +1,94 @@
+"""What is measured on one answer: the fields of a row that follow from its text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import asdict
+from math import exp
+from typing import Any
+
+from rarl.data.example import Example
+from rarl.evaluation.conditions import Condition, reference_under
+from rarl.response import Mode, parse_response
+from rarl.rewards.accuracy import score_answer
+from rarl.rewards.reasoning import check_facts
+from rarl.rewards.text import exact_match, token_f1, tokens
+
+_HEDGE = re.compile(
+    r"\b(?:or|versus|vs|either|maybe|perhaps|possibly|probably|may|might|could|unclear|uncertain|"
+    r"unsure|not sure|cannot (?:be )?(?:determine|tell|say|assess)\w*|difficult to|unable to|"
+    r"indeterminate|alternatively)\b",
+    re.IGNORECASE,
+)
+
+
+def score(text: str, mode: Mode, example: Example, condition: Condition = "scan") -> dict[str, Any]:
+    """The parts of a text, their form, and every score that needs no other answer.
+
+    Args:
+        text: raw text of the answer.
+        mode: inference mode it was asked in.
+        example: the question with its reference and annotated facts.
+        condition: what it was asked about; facts are checked for the scan alone.
+
+    Returns:
+        The fields of `rarl.evaluation.rows.Row` from `reference` to `agrees` but for `text`.
+    """
+    response = parse_response(text, mode)
+    reference = reference_under(example, condition)
+    answer = response.answer
+    known = reference or ""
+    reasoned = condition == "scan" and mode != "answer" and bool(response.reasoning)
+    check = None
+    if reasoned:
+        facts = json.dumps([asdict(fact) for fact in example.facts])
+        check = check_facts(response.reasoning, answer, example.question, facts)
+    return {
+        "reference": known,
+        "reasoning": response.reasoning,
+        "answer": answer,
+        "problems": response.problems,
+        "exact": exact_match(answer, known),
+        "f1": token_f1(answer, known),
+        "bleu1": bleu_1(answer, known),
+        "credit": score_answer(answer, known, example.kind),
+        "hedged": hedges(answer, known),
+        "facts": check.annotated if check else None,
+        "facts_covered": check.covered if check else None,
+        "facts_contradicted": check.contradicted if check else None,
+        "agrees": not check.disagrees if check and answer else None,
+    }
+
+
+def bleu_1(answer: str, reference: str) -> float:
+    """BLEU of single words for one sentence, over the words of both normal forms.
+
+    Clipped precision times brevity penalty (Papineni et al., ACL 2002), without smoothing; papers
+    on medical question answering report its mean over open questions.
+
+    >>> round(bleu_1("left pleural effusion", "pleural effusion"), 3)
+    0.667
+    >>> round(bleu_1("effusion", "pleural effusion"), 3)
+    0.368
+    """
+    said, wanted = tokens(answer), tokens(reference)
+    if not said or not wanted:
+        return 0.0
+    clipped = (Counter(said) & Counter(wanted)).total()
+    brevity = min(1.0, exp(1 - len(wanted) / len(said)))
+    return brevity * clipped / len(said)
+
+
+def hedges(answer: str, reference: str = "") -> bool:
+    """Whether an answer leaves itself a way out that the reference does not.
+
+    >>> hedges("pneumonia or edema"), hedges("yes and no"), hedges("no, the lungs are clear")
+    (True, True, False)
+    >>> hedges("T2 or FLAIR", "t2 or flair")
+    False
+    """
+    words = {found.lower() for found in _HEDGE.findall(answer)}
+    both = {"yes", "no"} <= set(tokens(answer)) and not {"yes", "no"} <= set(tokens(reference))
+    return both or bool(words - {found.lower() for found in _HEDGE.findall(reference)})

@@ -1,0 +1,64 @@
+"""What a run leaves in its folder: the summary, the rows, the shared images and the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rarl.errors import DataError
+from rarl.evaluation.leaks import Leak
+from rarl.evaluation.report import report_html
+from rarl.evaluation.rows import Row, to_frame, write_parquet
+
+SUMMARY, ROWS, LEAKAGE, REPORT = "summary.json", "rows.parquet", "leakage.json", "report.html"
+# What a set's owner wrote; a published run may leave it to whoever has the set.
+WORDS = ("question", "reference")
+
+
+def write_run(
+    folder: Path,
+    summary: Mapping[str, Any],
+    rows: Sequence[Row],
+    leaks: Sequence[Leak] | None = None,
+    *,
+    judged: pd.DataFrame | None = None,
+    words: bool = True,
+) -> None:
+    """Write everything a reader of the run needs; each file as a whole or not at all.
+
+    Args:
+        folder: made if need be.
+        summary: as `rarl.evaluation.run.summarise` returns it.
+        rows: every answered row.
+        leaks: what the sets share with training, where that was looked at.
+        judged: a judge's columns, one row for each of `rows` in their order.
+        words: whether questions and references are written out; without them, the rows name the
+            examples by id alone.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    frame = to_frame(rows)
+    if judged is not None:
+        frame = pd.concat([frame, judged.reset_index(drop=True)], axis=1)
+    if not words:
+        frame = frame.assign(**dict.fromkeys(WORDS))
+    write_parquet(frame, folder / ROWS)
+    _write(folder / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    if leaks is not None:
+        _write(folder / LEAKAGE, json.dumps([asdict(leak) for leak in leaks], indent=1) + "\n")
+    _write(folder / REPORT, report_html(summary))
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}.") from error

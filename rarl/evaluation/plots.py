@@ -1,0 +1,176 @@
+"""The figures of a report, drawn so that they can be read when printed in grey.
+
+Arms differ in marker, line and hatch, never in colour alone. Nothing here touches pyplot, whose
+state is global: the figures are drawn from a server's threads.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_LINES = ("-", "--", "-.", ":", (0, (1, 1)), (0, (5, 1)))
+_GREYS = ("#111111", "#4d4d4d", "#767676", "#2b2b2b", "#5c5c5c", "#8a8a8a")
+_FILLS = ("#f2f2f2", "#d0d0d0", "#a6a6a6", "#7d7d7d")
+_HATCHES = ("", "////", "....", "xxxx")
+_CONDITIONS = ("scan", "blank", "mirrored", "swapped")
+
+
+def forest(differences: Sequence[dict[str, Any]]) -> Figure:
+    """Differences between arms in points, each with its interval; filled where it excludes zero.
+
+    Args:
+        differences: as `rarl.evaluation.metrics.Difference` gives them, of one mode.
+    """
+    figure = Figure(figsize=(8, 0.9 + 0.24 * max(len(differences), 1)), layout="constrained")
+    axes = figure.subplots()
+    for row, one in enumerate(reversed(differences)):
+        value = 100 * one["value"]
+        low, high = one["low"], one["high"]
+        sure = low is not None and (low > 0 or high < 0)
+        if low is not None:
+            axes.plot([100 * low, 100 * high], [row, row], color="black", linewidth=1.1)
+        axes.plot(value, row, marker="o", color="black", markersize=5, markerfacecolor=_face(sure))
+    axes.axvline(0, color="#555555", linewidth=0.8, linestyle="--")
+    names = [
+        f"{one['group']}: {one['first'].removesuffix(' scan')} − "
+        f"{one['second'].removesuffix(' scan')} (n {one['n']})"
+        for one in reversed(differences)
+    ]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("difference in exact match, points, 95 % interval")
+    _plain(axes)
+    return figure
+
+
+def reliability_diagram(calibration: Sequence[dict[str, Any]]) -> Figure:
+    """Accuracy against self-consistency, and selective accuracy beside it; one line per arm.
+
+    Args:
+        calibration: as `rarl.evaluation.metrics.Calibration` gives them, of one group and mode.
+    """
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
+    for index, one in enumerate(calibration):
+        look: dict[str, Any] = {
+            "marker": _MARKERS[index % len(_MARKERS)],
+            "linestyle": _LINES[index % len(_LINES)],
+            "color": _GREYS[index % len(_GREYS)],
+            "markersize": 5,
+            "markerfacecolor": "white",
+            "linewidth": 1.2,
+        }
+        bins, points = one["bins"], one["points"]
+        label = f"{one['arm']} (error {100 * one['error']:.1f} points)"
+        left.plot(
+            [each["confidence"] for each in bins],
+            [each["accuracy"] for each in bins],
+            label=label,
+            **look,
+        )
+        right.plot(
+            [each["answered"] for each in points],
+            [each["accuracy"] for each in points],
+            label=one["arm"],
+            **look,
+        )
+    left.set(xlabel="self-consistency", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    right.set(xlabel="share answered", ylabel="accuracy of these", xlim=(0, 1.02), ylim=(0, 1.02))
+    for axes in (left, right):
+        _plain(axes)
+    left.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
+    """Accuracy on the scan and on what stood in for it, with the share of changed answers.
+
+    Args:
+        reliance: as `rarl.evaluation.metrics.Reliance` gives them, of one group and mode.
+    """
+    arms = list(dict.fromkeys(one["arm"] for one in reliance))
+    conditions = [name for name in _CONDITIONS if any(r["condition"] == name for r in reliance)]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    shown = ["scan", *conditions]
+    width = 0.8 / len(shown)
+    for place, condition in enumerate(shown):
+        heights = []
+        for arm in arms:
+            of = [one for one in reliance if one["arm"] == arm]
+            if condition == "scan":
+                # Each condition has its own rows; the widest of them stand for the scan.
+                heights.append(100 * max(of, key=lambda one: int(one["n"]))["scan"])
+            else:
+                found = [one["altered"] for one in of if one["condition"] == condition]
+                heights.append(100 * found[0] if found else 0.0)
+        style = _CONDITIONS.index(condition)
+        left.bar(
+            [index + (place - (len(shown) - 1) / 2) * width for index in range(len(arms))],
+            heights,
+            width,
+            label=condition,
+            facecolor=_FILLS[style],
+            edgecolor="black",
+            hatch=_HATCHES[style],
+            linewidth=0.7,
+        )
+    width = 0.8 / max(len(conditions), 1)
+    for place, condition in enumerate(conditions):
+        style = _CONDITIONS.index(condition)
+        for index, arm in enumerate(arms):
+            for one in reliance:
+                if one["arm"] != arm or one["condition"] != condition:
+                    continue
+                low, high = one["changed_low"], one["changed_high"]
+                at = index + (place - (len(conditions) - 1) / 2) * width
+                right.bar(
+                    at,
+                    100 * one["changed"],
+                    width,
+                    facecolor=_FILLS[style],
+                    edgecolor="black",
+                    hatch=_HATCHES[style],
+                    linewidth=0.7,
+                )
+                if low is not None:
+                    right.plot([at, at], [100 * low, 100 * high], color="black", linewidth=1)
+    for axes, name in ((left, "exact match, %"), (right, "answers changed, %")):
+        axes.set_xticks(range(len(arms)), arms)
+        axes.set_ylabel(name)
+        axes.set_ylim(0, 100)
+        _plain(axes)
+    left.legend(frameon=False, fontsize=8, ncols=2)
+    return figure
+
+
+def svg(figure: Figure, title: str) -> str:
+    """The figure as an SVG element whose text stays text.
+
+    Args:
+        figure: as drawn here.
+        title: what a screen reader says.
+    """
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "rarl"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
+    text = buffer.getvalue()
+    # Without the declaration, the drawing can stand inside a page.
+    return text[text.index("<svg") :]
+
+
+def _face(sure: bool) -> str:
+    return "black" if sure else "white"
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#e3e3e3", linewidth=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,259 @@
+"""A run as one HTML file: no network, no script, readable when printed in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from rarl.evaluation.metrics import ALL_GROUP, METRICS
+from rarl.evaluation.plots import forest, reliability_diagram, reliance_bars, svg
+from rarl.evaluation.tables import (
+    METRIC_NAMES,
+    calibration_table,
+    difference_table,
+    figure_table,
+    percent,
+    reliance_table,
+)
+
+_CSS = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, "Segoe UI", Arial, sans-serif; color: #111; background: #fff;
+  max-width: 62rem; margin: 2rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+p.quiet { color: #555; margin: .2rem 0; } ul { padding-left: 1.2rem; }
+.warning { border: 2px solid #111; padding: .6rem 1rem; margin: 1rem 0; }
+.warning p { margin: .2rem 0; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: left; vertical-align: top;
+  border-bottom: 1px solid #ddd; }
+th { border-bottom: 2px solid #111; white-space: nowrap; }
+svg { max-width: 100%; height: auto; }
+@media print { body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; }
+  figure { break-inside: avoid; } }
+figure { margin: .8rem 0; } figcaption { color: #444; font-size: .85rem; }
+"""
+
+
+def report_html(summary: Mapping[str, Any]) -> str:
+    """The whole report.
+
+    Args:
+        summary: as `rarl.evaluation.run.summarise` returns it.
+    """
+    parts = [*_first_page(summary)]
+    for mode in modes(summary):
+        parts += _of_mode(summary, mode)
+    parts += _judge(summary)
+    parts += _leakage(summary)
+    parts += _how(summary)
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>RARL evaluation of {escape(str(summary['model']))}</title>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_CSS}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def modes(summary: Mapping[str, Any]) -> list[str]:
+    """Inference modes in the order in which they were asked."""
+    return list(dict.fromkeys(figure["mode"] for figure in summary["figures"]))
+
+
+def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """What must be said of how much the answers need the image.
+
+    Where blank pictures were asked about, they decide; else those swapped in.
+
+    Returns:
+        Warnings, one for each arm and group whose accuracy is not surely better with the image;
+        then the same for those that do need it.
+    """
+    warnings, fine = [], []
+    measured = summary.get("reliance", [])
+    for one in measured:
+        asked = {
+            other["condition"]
+            for other in measured
+            if (other["group"], other["arm"], other["mode"])
+            == (one["group"], one["arm"], one["mode"])
+        }
+        deciding = "blank" if "blank" in asked else "swapped"
+        if one["condition"] != deciding:
+            continue
+        stand_in = "a blank picture" if deciding == "blank" else "another image"
+        gap = percent(one["value"], one["low"], one["high"], signed=True)
+        figures = (
+            f"{100 * one['scan']:.1f} % right with the scan, {100 * one['altered']:.1f} % with "
+            f"{stand_in} (difference {gap} points, n {one['n']}); "
+            f"{100 * one['changed']:.1f} % of the answers change"
+        )
+        where = f"{one['arm']} on {one['group']}, mode {one['mode']}"
+        if one["low"] is not None and one["low"] > 0:
+            fine.append(f"{where}: {figures}.")
+        else:
+            warnings.append(f"{where}: the answers do not need the image. {figures}.")
+    return warnings, fine
+
+
+def _first_page(summary: Mapping[str, Any]) -> Iterator[str]:
+    arms = ", ".join(f"{arm['name']} {arm['revision'] or '(not told)'}" for arm in summary["arms"])
+    yield f"<h1>Evaluation of {escape(str(summary['model']))}</h1>"
+    yield f'<p class="quiet">Arms and the weights that answered: {escape(arms)}</p>'
+    yield '<p class="quiet">For research. Not a medical device, not for diagnosis.</p>'
+    warnings, fine = image_sentences(summary)
+    if warnings:
+        told = "".join(f"<p>{escape(sentence)}</p>" for sentence in warnings)
+        yield f'<div class="warning"><p><b>Answers that do not need the image</b></p>{told}</div>'
+    if fine:
+        told = "".join(f"<li>{escape(sentence)}</li>" for sentence in fine)
+        yield f"<h3>Answers that need the image</h3><ul>{told}</ul>"
+    if not warnings and not fine:
+        yield (
+            '<div class="warning"><p>Whether the answers need the image was not measured; '
+            "evaluate again with --reliance.</p></div>"
+        )
+
+
+def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
+    yield f"<h2>Mode {escape(mode)}</h2>"
+    for metric in METRICS:
+        table = figure_table(summary, mode, metric)
+        if not table.empty:
+            yield f"<h3>{escape(METRIC_NAMES[metric])}, % [95 % interval]</h3>{_table(table)}"
+    compared = [
+        one
+        for one in summary["differences"]
+        if one["mode"] == mode and one["group"] != ALL_GROUP and one["second"].endswith(" scan")
+    ]
+    table = difference_table(summary, mode)
+    if not table.empty:
+        yield f"<h3>Differences in exact match, points [95 % interval]</h3>{_table(table)}"
+    if compared:
+        yield _figure(
+            svg(forest(compared), "Differences between arms"),
+            "Filled where the paired interval, images resampled, excludes zero.",
+        )
+    table = reliance_table(summary, mode)
+    if not table.empty:
+        yield f"<h3>How much the answers need the image</h3>{_table(table)}"
+        for group, of in _by_group(summary["reliance"], mode):
+            yield _figure(svg(reliance_bars(of), f"Reliance on the image: {group}"), group)
+    table = calibration_table(summary, mode)
+    if not table.empty:
+        yield f"<h3>Self-consistency as a confidence</h3>{_table(table)}"
+        for group, of in _by_group(summary["calibration"], mode):
+            yield _figure(svg(reliability_diagram(of), f"Reliability diagram: {group}"), group)
+    table = figure_table(summary, mode, "exact", "strata")
+    if not table.empty:
+        yield (
+            "<h3>Exact match by modality, organ and question type, % [95 % interval]</h3>"
+            f"{_table(table)}"
+        )
+
+
+def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
+    judged = summary.get("judge")
+    if not judged:
+        return
+    yield "<h2>Judge</h2>"
+    yield (
+        f'<p class="quiet">Model {escape(str(judged["model"]))}, prompt '
+        f"{escape(str(judged['prompt']))}, temperature {judged['temperature']}. Scores from 0 to 3."
+        f" {judged['judged']} answers judged; {judged['missing']} judgements are missing or "
+        "malformed and count for nothing.</p>"
+    )
+    if judged["figures"]:
+        yield _table(
+            pd.DataFrame(
+                {
+                    "questions": one["group"],
+                    "arm": one["arm"],
+                    "mode": one["mode"],
+                    "score": one["score"],
+                    "mean [95 %]": _plain_interval(one),
+                    "n": one["n"],
+                    "missing": one["missing"],
+                }
+                for one in judged["figures"]
+            )
+        )
+    for one in judged["agreement"]:
+        if one["kappa"] is not None:
+            yield (
+                f"<p>Against readers, {escape(one['score'])}: weighted kappa {one['kappa']:.2f}"
+                f"{_bounds(one)}, the same score in {100 * one['exact']:.0f} % of {one['n']}.</p>"
+            )
+        else:
+            yield (
+                f"<p>Against readers, {escape(one['score'])}: "
+                f"{one['n']} answers judged by both, too few for an agreement.</p>"
+            )
+
+
+def _leakage(summary: Mapping[str, Any]) -> Iterator[str]:
+    yield "<h2>What the sets share with training</h2>"
+    if summary.get("leakage") is None:
+        yield "<p>This was not looked at.</p>"
+        return
+    yield _table(
+        pd.DataFrame(
+            {
+                "set": one["source"],
+                "split": one["split"],
+                "called": one["label"],
+                "images": one["images"],
+                "in training too": one["same"],
+                "identical to one": one["identical"],
+                "alike to one": one["near"],
+            }
+            for one in summary["leakage"]
+        )
+    )
+    yield (
+        '<p class="quiet">Identical: another file with the same pixels. Alike: difference hashes '
+        "at most 4 of 64 bits apart, often another patient's same view. The pairs are in "
+        "leakage.json.</p>"
+    )
+
+
+def _how(summary: Mapping[str, Any]) -> Iterator[str]:
+    interval = summary["interval"]
+    yield "<h2>How it was measured</h2>"
+    yield (
+        f"<p>Intervals: {escape(str(interval['method']))}, {interval['resamples']} resamples, "
+        f"{100 * interval['level']:.0f} %. Differences are paired; p is exact McNemar, corrected "
+        "after Holm over the table. Closed, open and overall stand apart, each with its n. A row "
+        "for each answer, with its raw text and every score, is in rows.parquet.</p>"
+    )
+
+
+def _by_group(
+    entries: Sequence[dict[str, Any]], mode: str
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    of_mode = [one for one in entries if one["mode"] == mode]
+    for group in dict.fromkeys(one["group"] for one in of_mode):
+        yield group, [one for one in of_mode if one["group"] == group]
+
+
+def _table(table: pd.DataFrame) -> str:
+    html = table.to_html(index=False, border=0, na_rep="", escape=True)
+    return f'<div class="table">{html}</div>'
+
+
+def _figure(drawing: str, caption: str) -> str:
+    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _plain_interval(one: Mapping[str, Any]) -> str:
+    return f"{one['value']:.2f}{_bounds(one)}"
+
+
+def _bounds(one: Mapping[str, Any]) -> str:
+    return "" if one["low"] is None else f" [{one['low']:.2f}, {one['high']:.2f}]"
