@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 from rarl.response import Mode, parse_response
@@ -177,12 +177,14 @@ class FactCheck:
         annotated: facts that annotations give.
         covered: those of them that the reasoning states.
         contradicted: things it states that annotations give otherwise.
+        neutral: its statements that no annotation speaks of.
         disagrees: whether it denies the answer that goes with it.
     """
 
     annotated: int
     covered: int
     contradicted: int
+    neutral: int
     disagrees: bool
 
 
@@ -191,7 +193,7 @@ def check_facts(reasoning: str, answer: str, question: str, facts: str) -> FactC
 
     >>> chest = dict(kind="organ", value="chest", present=True, statement="It shows the chest.")
     >>> check_facts("This is the chest.", "chest", "Which organ?", json.dumps([chest]))
-    FactCheck(annotated=1, covered=1, contradicted=0, disagrees=False)
+    FactCheck(annotated=1, covered=1, contradicted=0, neutral=0, disagrees=False)
     """
     statements = read_statements(reasoning)
     known = _known(facts, "")
@@ -200,6 +202,7 @@ def check_facts(reasoning: str, answer: str, question: str, facts: str) -> FactC
         annotated=sum(not fact.derived for fact in known.facts),
         covered=len(stated),
         contradicted=len(against),
+        neutral=sum(not any(_compare([one], known.facts)) for one in statements),
         disagrees=bool(statements) and _disagrees(statements, question, answer),
     )
 
@@ -211,11 +214,14 @@ def reasoning_reward(
     explanation: Sequence[str],
     facts: Sequence[str],
     mode: Sequence[Mode],
+    log_metric: Callable[[str, float], None] | None = None,
     **columns: object,
 ) -> list[float | None]:
     """`reasoning_score` of each completion; 0 where reasoning is missing, empty or cut off.
 
-    None, which TRL leaves out of the sum, for the mode that asks for no reasoning.
+    None, which TRL leaves out of the sum, for the mode that asks for no reasoning. TRL also hands
+    over `log_metric`, which is told how many facts were covered, contradicted, and how many
+    statements no annotation speaks of, per reasoning.
 
     >>> fact = '[{"kind":"organ","value":"brain","present":true,"statement":"It shows the brain."}]'
     >>> known = dict(question=["?"], explanation=["It shows the brain."], facts=[fact])
@@ -228,6 +234,7 @@ def reasoning_reward(
     [None]
     """
     rewards: list[float | None] = []
+    checks: list[FactCheck] = []
     for completion, asked, explained, stated, how in zip(
         completions, question, explanation, facts, mode, strict=True
     ):
@@ -241,6 +248,12 @@ def reasoning_reward(
             continue
         answer = "" if "no-answer" in response.problems else response.answer
         rewards.append(reasoning_score(response.reasoning, answer, asked, stated, explained))
+        if log_metric is not None:
+            checks.append(check_facts(response.reasoning, answer, asked, stated))
+    if log_metric is not None and checks:
+        for name in ("covered", "contradicted", "neutral", "disagrees"):
+            total = sum(int(asdict(check)[name]) for check in checks)
+            log_metric(f"reasoning/{name}", total / len(checks))
     return rewards
 
 

@@ -73,6 +73,12 @@ TRICKS = {
     " effusion. The effusion is on the left side.</think><answer>left</answer>",
     "two thousand words": f"<think>{CHATTER}</think><answer>left</answer>",
     "two thousand words more": HONEST.replace("</think>", f" {CHATTER}.</think>"),
+    "nested tags": f"<think><think>{QUESTION}</think> The effusion is on the left side.</think>"
+    "<answer>left</answer>",
+    "another language": "<think>Dies ist ein Röntgenbild des Brustkorbs. Der Erguss liegt links."
+    "</think><answer>links</answer>",
+    "both sides": "<think>This is a chest X-ray. There is a pleural effusion. The effusion is on"
+    " the left side. The effusion is on the right side.</think><answer>left</answer>",
     "nothing": "",
 }
 
@@ -238,3 +244,12 @@ def test_sides_never_merge_and_synonyms_do() -> None:
     assert normalise("Left") != normalise("right")
     assert exact_match("Computed tomography", "CT scan") and not exact_match("", "")
     assert token_f1("no", "yes") == 0.0
+
+
+def test_statements_are_counted_for_the_log() -> None:
+    logged: dict[str, float] = {}
+    text = HONEST.replace("</think>", " The ribs are intact. There is a pneumothorax.</think>")
+    columns = {"question": [QUESTION], "explanation": [EXPLANATION], "facts": [json.dumps(FACTS)]}
+    reasoning_reward([""], [text], mode=["reason"], log_metric=logged.__setitem__, **columns)
+    assert logged["reasoning/contradicted"] == 1 and logged["reasoning/neutral"] == 1
+    assert logged["reasoning/covered"] >= 3 and logged["reasoning/disagrees"] == 0
