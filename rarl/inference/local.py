@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Thread, main_thread
 from time import perf_counter
 
 import torch
+from peft import PeftModel
 from PIL import Image
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -18,6 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Arm, Question, Seen
 from rarl.inference.line import Line
+from rarl.inference.mixed import MixedAdapters
 from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
 from rarl.models.loading import LoadedModel
 from rarl.models.processor import pixels_seen
@@ -65,6 +68,11 @@ class LocalEngine:
         self._batch_rows = batch_rows
         self._cached_images = cached_images
         self._line = Line()
+        self._mixed = (
+            MixedAdapters(loaded.model, list(loaded.adapters))
+            if isinstance(loaded.model, PeftModel)
+            else None
+        )
         # Pixels' hash to features, most recently used last; only touched during a turn.
         self._cache: OrderedDict[str, _Encoded] = OrderedDict()
         revisions = {BASE: loaded.revision, **loaded.adapters}
@@ -222,26 +230,28 @@ class LocalEngine:
                 pad_token_id=loaded.pad_id,
             )
             sampled = any(decoding.temperature > 0 for decoding in decodings)
-            adapters = (
-                {"adapter_names": [_peft_name(row.arm) for row in rows]} if loaded.adapters else {}
-            )
-            # Its declared types know neither a bare base nor features in a list.
-            generate: Callable[..., object] = loaded.model.generate  # type: ignore[misc]
-            generate(
-                **inputs,
-                **adapters,
-                mm_encoder_outputs={
-                    "image": BaseModelOutputWithPooling(
-                        pooler_output=[image.features for image in images]  # type: ignore[arg-type]
-                    )
-                },
-                generation_config=config,
-                logits_processor=LogitsProcessorList([Sampler(decodings)] if sampled else []),
-                stopping_criteria=StoppingCriteriaList(
-                    [RowEnds(limits, inputs["input_ids"].shape[1], over)]
-                ),
-                streamer=Tap(put),
-            )
+            # Its declared types know no features in a list.
+            generate: Callable[..., object] = loaded.base.generate  # type: ignore[misc]
+            with self._adapters_of(rows):
+                generate(
+                    **inputs,
+                    mm_encoder_outputs={
+                        "image": BaseModelOutputWithPooling(
+                            pooler_output=[image.features for image in images]  # type: ignore[arg-type]
+                        )
+                    },
+                    generation_config=config,
+                    logits_processor=LogitsProcessorList([Sampler(decodings)] if sampled else []),
+                    stopping_criteria=StoppingCriteriaList(
+                        [RowEnds(limits, inputs["input_ids"].shape[1], over)]
+                    ),
+                    streamer=Tap(put),
+                )
+
+    def _adapters_of(self, rows: Sequence[Row]) -> AbstractContextManager[None]:
+        if self._mixed is None:
+            return nullcontext()
+        return self._mixed.rows([None if row.arm == BASE else row.arm for row in rows])
 
     def _inputs(self, rows: Sequence[Row], images: Sequence[_Encoded]) -> dict[str, torch.Tensor]:
         """What the processor would make of the rows, from images that are encoded already.
@@ -317,10 +327,6 @@ def _check_size(image: Image.Image) -> None:
         raise QuestionError(
             f"The picture is {image.width} x {image.height} pixels, too narrow to be read; crop it."
         )
-
-
-def _peft_name(arm: str) -> str:
-    return "__base__" if arm == BASE else arm
 
 
 def _waiting_items(news: SimpleQueue[_News]) -> Iterator[_News]:

@@ -1,0 +1,95 @@
+"""Stacked adapters compute what PEFT computes arm by arm, and leave the model as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from holding import picture
+from peft.tuners.lora import Linear as LoraLinear
+
+from rarl.inference.mixed import MixedAdapters
+from rarl.models.loading import LoadedModel, load_model
+from rarl.prompts import messages
+
+ROWS = ("wide", None, "sft", "narrow", "sft", None)
+
+
+@pytest.fixture(scope="module")
+def uneven(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, make_adapter: Callable[..., None]
+) -> LoadedModel:
+    """Adapters of several ranks and scales, one of which leaves most layers alone."""
+    folder = tmp_path_factory.mktemp("uneven")
+    make_adapter(tiny_model, folder / "wide", 7, r=6, lora_alpha=5, use_rslora=True)
+    make_adapter(
+        tiny_model, folder / "narrow", 8, r=2, target_modules=r".*layers\.1\..*(q_proj|up_proj)"
+    )
+    adapters = {"sft": tiny_model / "adapters" / "sft"}
+    adapters |= {name: folder / name for name in ("wide", "narrow")}
+    return load_model(str(tiny_model), adapters, device="cpu")
+
+
+def log_probabilities(loaded: LoadedModel, rows: tuple[str | None, ...]) -> torch.Tensor:
+    """Of every token of one prompt, for each row: rows x tokens x vocabulary."""
+    processor = loaded.processor
+    prompt = processor.apply_chat_template(
+        messages("Is there a fracture? <think>The lungs are clear.</think>"), tokenize=False
+    )
+    pictures = [picture().convert("RGB")] * len(rows)
+    inputs = processor(text=[prompt] * len(rows), images=pictures, return_tensors="pt")
+    with torch.inference_mode():
+        logits: torch.Tensor = loaded.base(**inputs).logits
+    return logits.float().log_softmax(-1)
+
+
+def one_by_one(loaded: LoadedModel) -> torch.Tensor:
+    """The same from PEFT's own layers, one arm at a time."""
+    parts = {}
+    for arm in set(ROWS):
+        if arm is None:
+            with loaded.model.disable_adapter():
+                parts[arm] = log_probabilities(loaded, (arm,))
+        else:
+            loaded.model.set_adapter(arm)
+            parts[arm] = log_probabilities(loaded, (arm,))
+    return torch.cat([parts[arm] for arm in ROWS])
+
+
+@pytest.mark.parametrize(
+    # Teacher-forced log-probabilities over rows, tokens and vocabulary. These adapters are far
+    # stronger than trained ones: in bf16 PEFT's own are 0.38 (largest) and 0.009 (mean) off fp32.
+    ("dtype", "largest", "mean"),
+    [(torch.float32, 1e-4, 1e-5), (torch.bfloat16, 0.4, 0.01)],
+)
+def test_rows_are_what_each_arm_is_alone(
+    uneven: LoadedModel, dtype: torch.dtype, largest: float, mean: float
+) -> None:
+    uneven.model.to(dtype)
+    try:
+        expected = one_by_one(uneven)
+        mixed = MixedAdapters(uneven.model, list(uneven.adapters))
+        with mixed.rows(ROWS):
+            got = log_probabilities(uneven, ROWS)
+        with mixed.rows([None, None]):
+            bare = log_probabilities(uneven, (None, None))
+    finally:
+        uneven.model.to(torch.float32)
+    assert (got - expected).abs().max() < largest
+    assert (got - expected).abs().mean((1, 2)).max() < mean
+    assert (bare - expected[[1, 5]]).abs().max() < largest
+    # The arms differ by far more than that, or this would show nothing.
+    apart = [(expected[row] - expected[1]).abs().mean() for row in (0, 2, 3)]
+    assert min(apart) > 10 * mean
+
+
+def test_the_model_is_left_as_it_was(uneven: LoadedModel) -> None:
+    before = [type(module) for module in uneven.model.modules()]
+    assert LoraLinear in before
+    mixed = MixedAdapters(uneven.model, list(uneven.adapters))
+    with pytest.raises(MemoryError), mixed.rows(["sft"]):
+        assert LoraLinear not in [type(module) for module in uneven.base.modules()]
+        raise MemoryError
+    assert [type(module) for module in uneven.model.modules()] == before
