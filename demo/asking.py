@@ -12,8 +12,9 @@ from time import monotonic
 
 from demo.loading import EngineLoader
 from demo.session import Asked, Session
+from demo.viewer import take_report
 from rarl.errors import QuestionError, RarlError
-from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question
+from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question, Seen
 from rarl.prompts import user_text
 from rarl.response import Mode
 
@@ -184,18 +185,28 @@ def log_fault(where: str, error: BaseException) -> None:
 
 
 def ask(
-    loader: EngineLoader, session: Session, text: str, mode: Mode, choice: str
+    loader: EngineLoader, session: Session, text: str, mode: Mode, choice: str, report: object
 ) -> Iterator[Progress]:
     """Ask, and yield the page's right-hand side as the answers grow.
 
     Errors become sentences in the last item; nothing is raised.
+
+    Args:
+        loader: the engine, or on its way.
+        session: whose scans are asked about.
+        text: the question as it was typed.
+        mode: inference mode.
+        choice: of the arm selector.
+        report: how the page shows the scans, see `demo.viewer.take_report`.
     """
     arms = chosen_arms(choice)
     stop = session.stop = Event()
     try:
-        if session.scan is None:
+        if not session.scans:
             raise QuestionError("Open a scan first, or pick an example.")
         user_text(text, mode)  # says at once what is wrong with the question
+        take_report(session, report)
+        _check_covers(session)
         while (engine := loader.wait(0)) is None:
             yield Progress(arms, sentence="The model is loading; yours is next.", running=True)
             if stop.wait(0.2):
@@ -212,6 +223,36 @@ def ask(
         session.stop = None
 
 
+def seen(loader: EngineLoader, session: Session) -> tuple[tuple[str, Seen], ...]:
+    """What the model gets of each picture, with the picture's name.
+
+    Raises:
+        QuestionError: no scan is open, the model is still loading, or a picture is too narrow.
+        ModelError: loading the model failed.
+    """
+    if not session.scans:
+        raise QuestionError("Open a scan first, or pick an example.")
+    engine = loader.wait(0)
+    if engine is None:
+        raise QuestionError("The model is still loading; look again in a moment.")
+    return tuple((picture.name, engine.seen(picture.image)) for picture in session.pictures())
+
+
+def _check_covers(session: Session) -> None:
+    """What is asked about may be kept: burned-in names are dealt with before.
+
+    Raises:
+        QuestionError: a scan that may have text burned in has not been looked through.
+    """
+    for scan in session.scans:
+        if not scan.decided:
+            which = f" of the {scan.role} scan" if len(session.scans) > 1 else ""
+            raise QuestionError(
+                f"Text may be burned into the picture{which}: cover what names the patient, or "
+                "say that it names nobody, and ask again."
+            )
+
+
 def _stream(
     engine: Engine,
     session: Session,
@@ -220,14 +261,16 @@ def _stream(
     arms: tuple[str, ...],
     stop: Event,
 ) -> Iterator[Progress]:
-    scan = session.scan
-    assert scan is not None
-    question = Question((NamedImage(scan.image),), text.strip(), arms, mode, DECODING)
+    scans = session.scans
+    assert session.active is not None
+    scan = session.active.shown()
+    words = f"{text.strip()} {session.region_words()}".strip()
+    question = Question(session.pictures(), words, arms, mode, DECODING)
     answering = tuple(arm for arm in engine.arms if arm.name in arms)
     session.asked = None
     last = 0.0
     for answers in engine.stream(question, stop):
-        if session.scan is not scan:  # another scan is on the page: these would mislead
+        if session.scans is not scans:  # other scans are on the page: these would mislead
             yield Progress(arms)
             return
         # Kept at every step, so that a flag or a failure half-way has all that came.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Lock
 
+from PIL import Image
 from pydicom.data import get_testdata_file
 
-from demo.phantoms import chest_radiograph
+from demo.phantoms import CHEST_FILE, ct_picture, ct_series
 from rarl.data import load_set
 from rarl.data.sets import at_hand
 from rarl.errors import RarlError
-from rarl.scans import open_scan, open_scan_file
-from rarl.scans.scan import Scan
+from rarl.scans import Stack, open_stack, open_stack_file
 
 log = logging.getLogger(__name__)
 
@@ -31,37 +33,70 @@ class ExampleScan:
         source: where it comes from, in words.
         reference: the reference answer of a test row, hidden until asked for.
         modality: where the file itself does not say.
+        preview: draws the thumbnail of a scan that takes long to make; such a scan is made when
+            it is first asked for.
     """
 
     key: str
     title: str
     question: str
-    open: Callable[[], Scan]
+    open: Callable[[], Stack]
     source: str
     reference: str | None = None
     modality: str | None = None
+    preview: Callable[[], Image.Image] | None = None
+
+
+@dataclass
+class OpenedExample:
+    """An example that can be put on the page.
+
+    Attributes:
+        example: what it is.
+        thumbnail: any size.
+    """
+
+    example: ExampleScan
+    thumbnail: Image.Image
+    _stack: Stack | None = None
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def stack(self) -> Stack:
+        """The scan; shared by all pages, which only read it."""
+        with self._lock:
+            if self._stack is None:
+                self._stack = self.example.open()
+            return self._stack
 
 
 def _pydicom(key: str, title: str, question: str, name: str) -> ExampleScan:
-    def open_it() -> Scan:
+    def open_it() -> Stack:
         # download=False: an example that is not in the installed wheel is left out.
         path = get_testdata_file(name, download=False)
         if not path:
             raise FileNotFoundError(name)
-        return open_scan_file(Path(str(path)))
+        return open_stack_file([Path(str(path))])
 
     return ExampleScan(key, title, question, open_it, "pydicom's sample files")
 
 
-# All but the phantom are in pydicom's wheel.
+# All but the phantoms are in pydicom's wheel.
 BUILT_IN: tuple[ExampleScan, ...] = (
     ExampleScan(
         "phantom-chest",
         "Chest, drawn",
         "Is there a nodule in the lung?",
-        chest_radiograph,
-        "drawn by this project",
+        lambda: open_stack_file([CHEST_FILE]),
+        "a drawing, not a patient",
         modality="x-ray",
+    ),
+    ExampleScan(
+        "phantom-ct",
+        "CT volume, drawn",
+        "Is there a mass in the liver?",
+        lambda: open_stack(ct_series()),
+        "a drawing, not a patient",
+        preview=ct_picture,
     ),
     _pydicom("ct-head", "CT, head", "Is the midline shifted?", "J2K_pixelrep_mismatch.dcm"),
     _pydicom("mr-abdomen", "MR, abdomen", "Is there a mass in the liver?", "examples_overlay.dcm"),
@@ -93,7 +128,7 @@ def vqa_rad_rows(limit: int = 3) -> list[ExampleScan]:
             f"vqa-rad-{len(found)}",
             f"VQA-RAD, {row.organ or kind}",
             row.question,
-            lambda read=row.image.read: open_scan(read()),  # type: ignore[misc]
+            partial(_of_row, row.image.read),
             f"VQA-RAD {row.id.removeprefix('vqa_rad/')}, an image no variant was trained on",
             row.answer,
             row.modality,
@@ -103,14 +138,20 @@ def vqa_rad_rows(limit: int = 3) -> list[ExampleScan]:
     return list(found.values())
 
 
-def open_examples(
-    wanted: tuple[ExampleScan, ...] = BUILT_IN,
-) -> dict[str, tuple[ExampleScan, Scan]]:
+def _of_row(read: Callable[[], bytes]) -> Stack:
+    return open_stack([read()])
+
+
+def open_examples(wanted: tuple[ExampleScan, ...] = BUILT_IN) -> dict[str, OpenedExample]:
     """Open what can be opened, in order; what cannot is left out and logged."""
-    opened: dict[str, tuple[ExampleScan, Scan]] = {}
+    opened: dict[str, OpenedExample] = {}
     for example in wanted:
         try:
-            opened[example.key] = (example, example.open())
+            if example.preview is not None:
+                opened[example.key] = OpenedExample(example, example.preview())
+            else:
+                stack = example.open()
+                opened[example.key] = OpenedExample(example, stack.scan().image, stack)
         except (RarlError, OSError) as error:
             log.warning("example %s left out: %s", example.key, type(error).__name__)
     return opened

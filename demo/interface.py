@@ -6,7 +6,8 @@ Handlers return `{widget: update}`; a widget that is left out stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +22,33 @@ from demo.asking import (
     ask,
     chosen_arms,
     log_fault,
+    seen,
     suggestions,
 )
 from demo.asking import arm_choices as choices_for
 from demo.components import panel
-from demo.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
+from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
 from demo.flagging import EVERY, Desk, chosen_filter, export_path
+from demo.identity import doubts
 from demo.loading import EngineLoader
-from demo.session import Session
+from demo.session import ROLES, Session
 from demo.theme import STYLE_SHEET, head, reading_room
-from demo.uploads import MAX_UPLOAD_BYTES, private_cache, take_upload
-from rarl.errors import RarlError
+from demo.uploads import MAX_UPLOAD_BYTES, private_cache, take_uploads
+from demo.viewer import REPORT, FrameServer, open_scan, page_spec, take_report, viewer_panel
+from rarl.errors import QuestionError, RarlError
 from rarl.inference.engine import Arm
 from rarl.response import Mode
 from rarl.review import CATEGORIES, COMMENT_LIMIT, SEVERITIES
-from rarl.scans.scan import Scan
 
 Update = dict[Any, Any]
-Examples = dict[str, tuple[ExampleScan, Scan]]
+Examples = dict[str, OpenedExample]
 
 # Until the engine says what it offers.
 _USUAL_ARMS = tuple(Arm(name, render.label_of(name), "") for name in ("base", "sft", "rl", "rarl"))
 # Events of a page are nobody's programming interface.
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _NOW: dict[str, Any] = {**_QUIET, "queue": False}
+_FOCUS = "() => document.querySelector('%s')?.focus()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,14 @@ class Parts:
         desk: the review store.
         examples: scans on offer, by key.
         cache: the private folder that Gradio may serve.
+        frames: lets each page read the frames of its own scans.
     """
 
     loader: EngineLoader
     desk: Desk
     examples: Examples
     cache: Path
+    frames: FrameServer = field(default_factory=FrameServer)
 
     def arms(self) -> tuple[Arm, ...]:
         """The arms on offer, or the usual ones while the engine is loading."""
@@ -131,6 +137,7 @@ def launch(app: gr.Blocks, parts: Parts, **options: Any) -> None:
     """
     app.queue(default_concurrency_limit=4)
     app.launch(
+        app_kwargs={"routes": [parts.frames.route()]},
         theme=reading_room(),
         css_paths=STYLE_SHEET,
         head=head(),
@@ -155,10 +162,8 @@ def _ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
     """Scan on the left, question and answers on the right. Returns the arm selector."""
     with gr.Row(elem_id="ask-page"):
         with gr.Column(elem_id="scan-side"):
-            viewer = panel(render.viewer(None), elem_id="viewer")
-            with gr.Row(elem_id="scan-actions"):
-                facts = panel(elem_id="scan-facts")
-                upload = gr.UploadButton("Open a scan", elem_id="open-scan", type="filepath")
+            viewer = viewer_panel(MAX_UPLOAD_BYTES)
+            facts = panel(elem_id="scan-facts")
             strip = panel(
                 render.example_strip(parts.examples.values()), elem_id="examples", events=("pick",)
             )
@@ -202,48 +207,96 @@ def _ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
                         scale=0,
                         min_width=270,
                     )
-            note = panel(elem_id="note")
+            note = panel(elem_id="note", events=("keep", "retype"))
             board = panel(
                 render.board(render.default_progress(), Session(), parts.labels()),
                 elem_id="board",
                 events=("flagged",),
             )
             behind = panel(elem_id="behind")
+    inside = panel(elem_id="seen", events=("close",))
+    serials = count(1)
+
+    def spec(held: Session) -> dict[str, Any]:
+        return page_spec(held.scans, held.active, next(serials))
 
     def shown(held: Session, choice: str) -> Update:
         # Answers to the last scan must never stand beside this one.
         return {
-            viewer: render.viewer(held.scan),
+            viewer: spec(held),
             facts: render.facts(held),
-            chips: render.chips(suggestions(held.modality)),
+            chips: render.chips(suggestions(held.active.modality if held.active else None)),
             board: render.board(Progress(chosen_arms(choice)), held, parts.labels()),
             behind: "",
             note: "",
         }
 
-    def uploaded(path: str | None, held: Session, choice: str) -> Update:
-        if path is None:
-            return {}
+    def opened(event: gr.EventData, held: Session, choice: str) -> Update:
+        paths = [str(path) for path in getattr(event, "paths", ())]
+        beside = bool(getattr(event, "add", False)) and bool(held.scans)
         try:
-            held.show(take_upload(path), "Your scan")
+            stacks = take_uploads(paths, parts.cache)
+            if beside and not held.has_room(len(stacks)):
+                raise QuestionError(
+                    f"A question takes {len(ROLES)} scans at most; remove one before you add."
+                )
+            for stack in stacks:
+                held.show(open_scan(stack, parts.frames, "Your scan"), beside)
+                beside = True
         except RarlError as error:
-            return {facts: render.facts(held, str(error))}
+            return {viewer: spec(held), facts: render.facts(held, str(error))}
         except Exception as error:
             log_fault("upload", error)
-            return {facts: render.facts(held, "The scan could not be opened on our side.")}
+            sentence = "The scan could not be opened on our side."
+            return {viewer: spec(held), facts: render.facts(held, sentence)}
         return shown(held, choice)
 
     def picked(event: gr.EventData, held: Session, choice: str) -> Update:
         found = parts.examples.get(str(getattr(event, "key", "")))
         if found is None:
             return {facts: render.facts(held, "This example is no longer there; reload the page.")}
-        example, scan = found
-        held.show(scan, f"Example: {example.source}", example.reference, example.modality)
+        example = found.example
+        held.show(
+            open_scan(
+                found.stack(),
+                parts.frames,
+                f"Example: {example.source}",
+                modality=example.modality,
+                reference=example.reference,
+                checked=True,  # ours: nobody's name is in it
+            )
+        )
         return {**shown(held, choice), question: example.question}
 
-    def asked(text: str, form: Mode, choice: str, held: Session) -> Iterator[Update]:
+    def removed(event: gr.EventData, held: Session, choice: str) -> Update:
+        token = getattr(event, "token", None)
+        held.change(*(scan for scan in held.scans if scan.token != token))
+        return shown(held, choice)
+
+    def activated(event: gr.EventData, held: Session) -> Update:
+        token = getattr(event, "token", None)
+        held.active = next((scan for scan in held.scans if scan.token == token), held.active)
+        modality = held.active.modality if held.active else None
+        return {facts: render.facts(held), chips: render.chips(suggestions(modality))}
+
+    def looked(event: gr.EventData, held: Session) -> Update:
+        try:
+            take_report(held, getattr(event, "report", None))
+            return {inside: render.inside(seen(parts.loader, held))}
+        except RarlError as error:
+            return {inside: render.inside((), str(error))}
+        except Exception as error:
+            log_fault("seen", error)
+            return {inside: render.inside((), OUR_FAULT.split(".")[0] + ".")}
+
+    def asked(text: str, form: Mode, choice: str, report: Any, held: Session) -> Iterator[Update]:
+        found = () if text in held.kept else doubts(text, held)
+        if found:
+            held.doubted = text
+            yield {note: render.doubt(found, "the question"), behind: ""}
+            return
         first = True
-        for progress in ask(parts.loader, held, text, form, choice):
+        for progress in ask(parts.loader, held, text, form, choice, report):
             update: Update = {board: render.board(progress, held, parts.labels())}
             if first:
                 update |= {note: "", behind: ""}
@@ -251,6 +304,11 @@ def _ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
             if not progress.running:
                 update[behind] = render.prompt_line(held)
             yield update
+
+    def kept(text: str, form: Mode, choice: str, report: Any, held: Session) -> Iterator[Update]:
+        # Only the words that were shown: what was typed since is looked at again.
+        held.kept.add(held.doubted)
+        yield from asked(text, form, choice, report, held)
 
     def stopped(held: Session) -> None:
         if held.stop is not None:
@@ -262,17 +320,23 @@ def _ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
         return {board: render.board(Progress(chosen_arms(choice)), held, parts.labels())}
 
     page = [viewer, facts, chips, board, behind, note]
-    upload.upload(uploaded, [upload, session, arms], page, **_QUIET)
-    strip.pick(picked, [session, arms], [*page, question], **_NOW)
+    viewer.opened(opened, [session, arms], page, **_QUIET)
+    viewer.removed(removed, [session, arms], page, **_NOW)
+    viewer.activated(activated, session, [facts, chips], **_NOW)
+    viewer.see(looked, session, [inside], **_QUIET)
+    inside.close(lambda: "", None, inside, **_NOW)
+    strip.pick(picked, [session, arms], [*page, question], **_QUIET)
     chips.suggest(_suggested, None, question, **_NOW)
-    gr.on(
-        [go.click, question.submit],
-        asked,
-        [question, mode, arms, session],
-        [board, note, behind],
-        trigger_mode="once",
+    asking: dict[str, Any] = {
+        "inputs": [question, mode, arms, viewer, session],
+        "outputs": [board, note, behind],
+        # What is on the stage at this moment is what is asked about.
+        "js": f"(text, form, arms, viewer, held) => [text, form, arms, {REPORT}, held]",
         **_QUIET,
-    )
+    }
+    gr.on([go.click, question.submit], asked, trigger_mode="once", **asking)
+    note.keep(kept, **asking)
+    note.retype(None, None, None, js=_FOCUS % "#question textarea", **_NOW)
     halt.click(stopped, session, None, **_NOW)
     arms.input(columns_for, [arms, session], [board], **_NOW)
     _flag_panel(parts, session, board, note)
@@ -300,7 +364,7 @@ def _flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) 
             max_length=COMMENT_LIMIT,
             elem_id="flag-comment",
         )
-        trouble = panel(elem_id="flag-trouble")
+        trouble = panel(elem_id="flag-trouble", events=("keep", "retype"))
         with gr.Row(elem_id="flag-actions"):
             cancel = gr.Button("Cancel", elem_id="flag-cancel")
             save = gr.Button("Save flag", variant="primary", elem_id="flag-save")
@@ -320,6 +384,10 @@ def _flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) 
         }
 
     def saved(kind: str | None, weight: str | None, words: str, held: Session) -> Update:
+        found = () if words in held.kept else doubts(words, held)
+        if found:
+            held.doubted = words
+            return {trouble: render.doubt(found, "the comment")}
         try:
             flag = parts.desk.flag(held, kind, weight, words)
         except RarlError as error:
@@ -331,6 +399,10 @@ def _flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) 
         held.flagging = None
         return {drawer: gr.Column(visible=False), note: render.flag_saved(flag)}
 
+    def kept(kind: str | None, weight: str | None, words: str, held: Session) -> Update:
+        held.kept.add(held.doubted)
+        return saved(kind, weight, words, held)
+
     def closed(held: Session) -> Update:
         held.flagging = None
         return {drawer: gr.Column(visible=False)}
@@ -341,7 +413,10 @@ def _flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) 
         [drawer, heading, category, severity, comment, trouble, note],
         **_NOW,
     )
-    save.click(saved, [category, severity, comment, session], [drawer, trouble, note], **_QUIET)
+    told = [category, severity, comment, session]
+    save.click(saved, told, [drawer, trouble, note], **_QUIET)
+    trouble.keep(kept, told, [drawer, trouble, note], **_QUIET)
+    trouble.retype(None, None, None, js=_FOCUS % "#flag-comment textarea", **_NOW)
     cancel.click(closed, session, [drawer], **_NOW)
 
 

@@ -19,15 +19,22 @@
     if (label && label.textContent !== word) label.textContent = word;
   }
 
-  // --- Files: whatever way one arrives, it goes through Gradio's own upload input.
-  function hand(files) {
-    const input = document.querySelector("#open-scan input[type=file], input#open-scan")
-      || document.querySelector("#scan-actions input[type=file]");
-    if (!input || !files.length) return;
-    const carrier = new DataTransfer();
-    carrier.items.add(files[0]);
-    input.files = carrier.files;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
+  // --- Files: whatever way they arrive, the viewer sends them on.
+  async function filesOf(transfer) {
+    const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
+    const found = [];
+    const read = (reader) => new Promise((done, fail) => reader.readEntries(done, fail));
+    while (entries.length) {
+      const entry = entries.shift();
+      if (entry.isFile) found.push(await new Promise((done, fail) => entry.file(done, fail)));
+      else {
+        const reader = entry.createReader();
+        // It hands out a hundred at a time.
+        for (let some = await read(reader); some.length; some = await read(reader)) entries.push(...some);
+      }
+    }
+    return found;
   }
   const hasFiles = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
   function glow(on) { document.body.classList.toggle("dropping", on); }
@@ -40,15 +47,16 @@
     if (!hasFiles(event)) return;
     event.preventDefault();
     glow(false);
-    hand(event.dataTransfer.files);
+    const beside = Boolean(event.target.closest?.(".viewer-tray"));
+    filesOf(event.dataTransfer).then((files) => RarlViewer.open(files, beside));
   }, true);
   document.addEventListener("paste", (event) => {
     const files = event.clipboardData?.files || [];
-    if (files.length) { event.preventDefault(); hand(files); }
+    if (files.length) { event.preventDefault(); RarlViewer.open(files); }
   });
 
-  // --- The viewer: zoom, pan, brightness and contrast. For the eye only; the model sees the scan
-  // as it was opened. The state lives on the picture, so a new scan starts afresh.
+  // --- The picture of a stored case: zoom, pan, brightness and contrast, for the eye only. The
+  // state lives on the picture, so another case starts afresh.
   const fresh = () => ({ scale: 1, x: 0, y: 0, light: 1, contrast: 1 });
   function state(image) {
     if (!image.view || image.viewOf !== image.src) { image.view = fresh(); image.viewOf = image.src; }
@@ -116,10 +124,10 @@
         event.preventDefault();
       }
     }
-    // The flag panel behaves as a dialog: Escape closes it, Tab stays inside.
+    // The panels behave as dialogs: Escape closes them, Tab stays inside.
     const panel = openPanel();
     if (!panel) return;
-    if (event.key === "Escape") panel.querySelector("#flag-cancel")?.click();
+    if (event.key === "Escape") panel.querySelector("#flag-cancel, [data-page=close]")?.click();
     if (event.key === "Tab") {
       const stops = [...panel.querySelectorAll("button, input, textarea")]
         .filter((one) => !one.disabled && one.offsetParent);
@@ -130,28 +138,32 @@
   });
 
   function openPanel() {
+    const inside = document.querySelector("#seen .drawer");
+    if (inside) return inside;
     const panel = document.getElementById("flag-panel");
-    return panel && panel.offsetParent !== null ? panel : null;
+    return panel && panel.getClientRects().length ? panel : null;
   }
   let panelWasOpen = false;
   let opener = null;
   function tendPanel() {
     const panel = openPanel();
     if (panel && !panelWasOpen) {
-      panel.setAttribute("role", "dialog");
-      panel.setAttribute("aria-modal", "true");
-      panel.setAttribute("aria-labelledby", "flag-title");
-      panel.querySelector("input")?.focus({ preventScroll: true });
+      if (panel.id === "flag-panel") {
+        panel.setAttribute("role", "dialog");
+        panel.setAttribute("aria-modal", "true");
+        panel.setAttribute("aria-labelledby", "flag-title");
+      }
+      panel.querySelector("input, button")?.focus({ preventScroll: true });
     } else if (!panel && panelWasOpen && opener) {
-      document.querySelector(`.flag[data-arm="${opener}"]`)?.focus({ preventScroll: true });
+      document.querySelector(opener)?.focus({ preventScroll: true });
     }
     panelWasOpen = Boolean(panel);
   }
 
   document.addEventListener("click", (event) => {
     const flag = event.target.closest(".flag[data-arm]");
-    if (flag) opener = flag.dataset.arm;
-    if (event.target.closest("#viewer .stage.empty")) document.getElementById("open-scan")?.click();
+    if (flag) opener = `.flag[data-arm="${flag.dataset.arm}"]`;
+    if (event.target.closest('[data-do="see"]')) opener = '[data-do="see"]';
     const button = event.target.closest("[data-page]");
     if (button?.dataset.page === "theme") {
       const next = modes[(modes.indexOf(stored()) + 1) % modes.length];

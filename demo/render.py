@@ -17,14 +17,14 @@ from pathlib import Path
 from PIL import Image
 
 from demo.asking import ARM_MEANINGS, COMPARED, MODE_LABELS, Progress, agreement, steps
-from demo.examples import ExampleScan
+from demo.examples import OpenedExample
 from demo.flagging import CATEGORY_LABELS, SEVERITY_LABELS
 from demo.loading import EngineLoader
-from demo.session import Session
+from demo.session import OpenScan, Session
+from rarl.inference.engine import Seen
 from rarl.prompts import user_text
 from rarl.response import PROBLEM_SENTENCES, Problem
 from rarl.review import ArmAnswer, CaseSnapshot, Flag
-from rarl.scans.scan import Scan
 
 LOGO = """<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">
 <rect x="1" y="1" width="30" height="30" rx="8" class="logo-plate"/>
@@ -136,27 +136,6 @@ def _short_name(model_name: str) -> str:
 # --- Scan ----------------------------------------------------------------------------------------
 
 
-def viewer(scan: Scan | None) -> str:
-    """The scan on black, or what to do when there is none."""
-    if scan is None:
-        return (
-            '<div class="stage empty"><div class="invite">'
-            '<svg viewBox="0 0 64 64" aria-hidden="true"><rect x="8" y="8" width="48" height="48" '
-            'rx="6"/><path d="M32 42V22m-9 9 9-9 9 9"/></svg>'
-            "<h2>Open a scan</h2>"
-            "<p>Drop a file here, paste a picture, or choose one.<br>"
-            "PNG, JPEG or DICOM, up to 200 MB.</p></div></div>"
-        )
-    kind = f"{scan.modality} scan" if scan.modality else "Scan"
-    return (
-        '<div class="stage" data-page="stage" tabindex="0" '
-        'aria-label="Scan viewer. Plus and minus zoom, arrows move, 0 resets.">'
-        f'<img src="{picture_url(scan.image)}" alt="{escape(kind)}" draggable="false">'
-        '<div class="stage-help" aria-hidden="true">Wheel to zoom · drag to move · '
-        "right-drag for brightness and contrast · double-click to reset</div></div>"
-    )
-
-
 _FACT_WORDS = {
     "BodyPartExamined": "{}",
     "ViewPosition": "{} view",
@@ -167,9 +146,9 @@ _FACT_WORDS = {
 }
 
 
-def _first(scan: Scan, keyword: str) -> str:
+def _first(scan: OpenScan, keyword: str) -> str:
     """The first of an attribute's values, or ""."""
-    return scan.attributes.get(keyword, "").split(",")[0]
+    return scan.stack.attributes.get(keyword, "").split(",")[0]
 
 
 def facts(session: Session, sentence: str = "") -> str:
@@ -177,41 +156,78 @@ def facts(session: Session, sentence: str = "") -> str:
     parts: list[str] = []
     if sentence:
         parts.append(f'<p class="trouble" role="alert">{escape(sentence)}</p>')
-    scan = session.scan
+    scan = session.active
     if scan is not None:
-        words = [session.source, scan.modality or scan.format.upper()]
+        stack = scan.stack
+        words = [scan.source, stack.modality or stack.format.upper()]
         words += [
             form.format(_first(scan, key) if "{} " in form else _first(scan, key).capitalize())
             for key, form in _FACT_WORDS.items()
-            if scan.attributes.get(key)
+            if stack.attributes.get(key)
         ]
-        centre, width = (_first(scan, name) for name in ("WindowCenter", "WindowWidth"))
-        if centre and width:
-            words.append(f"window {centre} / {width}")
-        words.append(f"{scan.image.width} × {scan.image.height}")
+        rows, columns = stack.values(stack.planes[0], 0, 0).shape[:2]
+        words.append(f"{columns} × {rows}")
         listed = "".join(f"<span>{escape(word)}</span>" for word in words if word)
         parts.append(f'<p class="facts">{listed}</p>')
-        parts += [f'<p class="caution">{escape(warning)}</p>' for warning in scan.warnings]
-        if session.reference:
+        parts += [f'<p class="caution">{escape(warning)}</p>' for warning in stack.warnings]
+        if scan.reference:
             parts.append(
                 "<details><summary>Show the reference answer</summary>"
-                f"<p>{escape(session.reference)}</p></details>"
+                f"<p>{escape(scan.reference)}</p></details>"
             )
     return "".join(parts)
 
 
-def example_strip(examples: Iterable[tuple[ExampleScan, Scan]]) -> str:
+def example_strip(examples: Iterable[OpenedExample]) -> str:
     """Thumbnails that put a scan and a question on the page."""
     cards = []
-    for example, scan in examples:
-        picture = scan.image.copy()
+    for opened in examples:
+        example = opened.example
+        picture = opened.thumbnail.copy()
         picture.thumbnail((144, 144))
         cards.append(
             f'<button type="button" class="card" data-event="pick" data-key="{escape(example.key)}"'
             f' title="{escape(example.source)}"><img src="{picture_url(picture)}" alt="">'
             f"<span>{escape(example.title)}</span></button>"
         )
-    return f'<h3 class="eyebrow">Or try an example</h3><div class="strip">{"".join(cards)}</div>'
+    return f'<h3 class="eyebrow">Examples</h3><div class="strip">{"".join(cards)}</div>'
+
+
+def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
+    """What the model gets: every picture at its own pixels, and the number of its tokens."""
+    shown = []
+    for name, seen in pictures:
+        width, height = seen.image.size
+        title = f"{escape(name.capitalize())}: " if len(pictures) > 1 else ""
+        shown.append(
+            f'<figure><img src="{picture_url(seen.image)}" width="{width}" height="{height}" '
+            f'alt="What the model gets of the {escape(name)}"><figcaption>{title}'
+            f"{width} × {height} pixels, {seen.tokens} image tokens</figcaption></figure>"
+        )
+    return (
+        '<div class="drawer" role="dialog" aria-modal="true" aria-labelledby="seen-title">'
+        '<header><h2 id="seen-title">What the model sees</h2>'
+        '<button type="button" class="ghost" data-event="close" data-page="close">Close</button>'
+        "</header><p>Window, slice, covers and region as on the stage, "
+        f"after the model’s own resizing.</p>{sentence(trouble)}{''.join(shown)}</div>"
+    )
+
+
+def doubt(sentences: Sequence[str], where: str) -> str:
+    """Ask whether words that look like somebody's identity shall stay.
+
+    Args:
+        sentences: what was found.
+        where: "the question" or "the comment".
+    """
+    listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return (
+        f'<div class="doubt" role="alert"><p>Look at {where} again before it is kept:</p>'
+        f"<ul>{listed}</ul><div>"
+        '<button type="button" class="ghost" data-event="retype">Change it</button>'
+        '<button type="button" class="ghost" data-event="keep">Keep it as it is</button>'
+        "</div></div>"
+    )
 
 
 def chips(questions: Sequence[str]) -> str:

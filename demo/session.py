@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from threading import Event
 
-from rarl.inference.engine import Answer, Arm, Question
-from rarl.scans.scan import Scan
+from rarl.inference.engine import Answer, Arm, NamedImage, Question
+from rarl.scans import Box, Scan, Stack, View
+
+ROLES = ("current", "prior", "frontal", "lateral")
+"""What scans of one question can be called, in the order in which they are given out."""
+
+_FRONTAL, _LATERAL = frozenset(["PA", "AP"]), frozenset(["LL", "RL", "LAT", "LATERAL"])
+# A region smaller than this holds nothing that a model could see.
+_SMALLEST_REGION = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +21,7 @@ class Asked:
     """One exchange as it stands on the page, ready to be frozen into a case by a flag.
 
     Attributes:
-        scan: the scan that was asked about.
+        scan: the scan that was asked about; of several, the one on the stage.
         question: as it was handed to the engine.
         answers: one per arm, in the order of the columns.
         arms: the arms that answer, with their revisions.
@@ -28,43 +35,147 @@ class Asked:
     model_name: str
 
 
+@dataclass(eq=False)
+class OpenScan:
+    """One scan on the page, and how the reader looks at it.
+
+    Attributes:
+        stack: the pixels at full depth.
+        token: by which the page may read its frames.
+        source: where it came from in words ("Your scan", "Example: brain MR"); no file names.
+        role: one of `ROLES`, its own among the scans of a question.
+        modality: for the suggested questions, also where the file does not say it.
+        reference: a test row's reference answer, shown only when asked for.
+        proposed: covers for burned-in text that were found in the pixels.
+        decided: whether burned-in text, where likely, has been covered or ruled out.
+        view: what is on the stage.
+        masks: covers on that plane.
+        region: what the question is about, in pixels of that plane, or None for all of it.
+    """
+
+    stack: Stack
+    token: str = field(repr=False)
+    source: str
+    role: str = ROLES[0]
+    modality: str | None = None
+    reference: str | None = None
+    proposed: tuple[Box, ...] = ()
+    decided: bool = True
+    view: View = field(default_factory=View)
+    masks: tuple[Box, ...] = ()
+    region: Box | None = None
+
+    def shown(self) -> Scan:
+        """The picture on the stage, covers included."""
+        return self.stack.scan(self.view, self.masks)
+
+
 @dataclass
 class Session:
     """The state behind one open page. Handlers change it in place.
 
     Attributes:
-        scan: the scan on the left, or None.
-        source: where it came from in words ("Your scan", "Example: brain MR"); no file names.
-        modality: of the scan, for the suggested questions.
-        reference: a test row's reference answer, shown only when asked for.
+        scans: the scans of the question, in the order of the tray.
+        active: the one on the stage, or None.
         asked: the exchange on the right, once there is one.
         case_id: its case in the review store, once something was flagged.
         flagging: the arm whose flag panel is open.
+        kept: texts in which the person has kept what looked like identity.
+        doubted: the text that the person is being asked about.
         stop: set to end the running answers.
     """
 
-    scan: Scan | None = None
-    source: str = ""
-    modality: str | None = None
-    reference: str | None = None
+    scans: tuple[OpenScan, ...] = ()
+    active: OpenScan | None = None
     asked: Asked | None = None
     case_id: str | None = None
     flagging: str | None = None
+    kept: set[str] = field(default_factory=set)
+    doubted: str = ""
     stop: Event | None = field(default=None, repr=False)
 
-    def show(
-        self, scan: Scan, source: str, reference: str | None = None, modality: str | None = None
-    ) -> None:
-        """Put another scan on the page. What was said of the last one goes with it.
+    def show(self, scan: OpenScan, beside: bool = False) -> None:
+        """Put a scan on the page. What was said of the last one goes with it.
 
         Args:
-            scan: the scan.
-            source: see the attribute.
-            reference: see the attribute.
-            modality: for files that do not say it themselves.
+            scan: the scan; its role is changed to one that no other has.
+            beside: add it to those that are open (the caller sees to `has_room`).
         """
+        others = self.scans if beside else ()
+        self.change(*others, scan)
+        self.active = scan
+        projection = _projection(scan.stack)
+        if len(others) == 1 and projection and _projection(others[0].stack) not in ("", projection):
+            # Two projections of one chest are no prior of each other.
+            others[0].role, scan.role = _projection(others[0].stack), projection
+            return
+        taken = {other.role for other in others}
+        scan.role = next(role for role in ROLES if role not in taken)
+
+    def change(self, *scans: OpenScan) -> None:
+        """Let the page hold these scans; answers to others must never stand beside them."""
         if self.stop is not None:
             self.stop.set()
-        self.scan, self.source, self.reference = scan, source, reference
-        self.modality = scan.modality or modality
+        self.scans = scans
+        if self.active not in scans:
+            self.active = scans[0] if scans else None
         self.asked = self.case_id = self.flagging = None
+
+    def has_room(self, more: int) -> bool:
+        """Whether so many more scans may be added."""
+        return len(self.scans) + more <= len(ROLES)
+
+    def pictures(self) -> tuple[NamedImage, ...]:
+        """What the model is given: every scan as it stands, each followed by its region.
+
+        A region is a picture of its own beside the whole, not instead of it: the crop has the
+        detail, and the whole says where it lies and which side is which.
+        """
+        found: list[NamedImage] = []
+        several = len(self.scans) > 1
+        for scan in self.scans:
+            shown = scan.shown()
+            found.append(NamedImage(shown.image, scan.role if several else "scan"))
+            if scan.region is not None:
+                crop = shown.image.crop(_grown(scan.region, *shown.image.size))
+                found.append(NamedImage(crop, f"region of {scan.role}" if several else "region"))
+        return tuple(found)
+
+    def region_words(self) -> str:
+        """One sentence per region that says where it lies, or "".
+
+        In thousandths of width and height from the upper left corner, the grid in which
+        Qwen2-VL was taught to give boxes (arXiv 2409.12191, section 2.2).
+        """
+        said = []
+        several = len(self.scans) > 1
+        for scan in self.scans:
+            if scan.region is None:
+                continue
+            width, height = scan.shown().image.size
+            left, right = (round(1000 * x / width) for x in (scan.region.left, scan.region.right))
+            top, bottom = (round(1000 * y / height) for y in (scan.region.top, scan.region.bottom))
+            where = f" of {scan.role}" if several else ""
+            said.append(f"The region{where} spans ({left},{top}) to ({right},{bottom}).")
+        return " ".join(said)
+
+
+def _projection(stack: Stack) -> str:
+    """The role that the header's view position speaks for, or ""."""
+    position = stack.attributes.get("ViewPosition", "").upper()
+    if position in _FRONTAL:
+        return "frontal"
+    return "lateral" if position in _LATERAL else ""
+
+
+def _grown(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """The region as (left, top, right, bottom), widened where it is too small to be seen."""
+
+    def grown(start: int, end: int, most: int) -> tuple[int, int]:
+        missing = max(0, min(_SMALLEST_REGION, most) - (end - start))
+        first = min(max(0, start - missing // 2), most - (end - start) - missing)
+        return first, first + (end - start) + missing
+
+    left, right = grown(box.left, box.right, width)
+    top, bottom = grown(box.top, box.bottom, height)
+    return left, top, right, bottom

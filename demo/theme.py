@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from demo.render import FAVICON
+from demo.viewer import SCRIPTS
 
 _HERE = Path(__file__).parent
 STYLE_SHEET = _HERE.parent / "assets" / "style.css"
@@ -90,10 +91,13 @@ def reading_room() -> gr.themes.Base:
 
 
 def head() -> str:
-    """The icon and the page's own script; the background comes before any style sheet."""
+    """The icon and the page's own scripts; the background comes before any style sheet."""
+    scripts = "".join(
+        f"<script>{path.read_text(encoding='utf-8')}</script>" for path in (*SCRIPTS, PAGE_SCRIPT)
+    )
     return (
         f'<link rel="icon" href="data:image/svg+xml,{FAVICON}">'
         '<meta name="color-scheme" content="dark light">'
         "<style>html,body{background:#0c1114}</style>"
-        f"<script>{PAGE_SCRIPT.read_text(encoding='utf-8')}</script>"
+        f"{scripts}"
     )

@@ -4,138 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from app_process import SAMPLES, missing, served
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parents[2]
-CI = os.environ.get("CI", "").lower() in {"1", "true"}
-DATA = Path(os.environ.get("RARL_DATA") or ROOT.parent / "shared" / "data")
-CHEST = DATA / "dicom_nifti_samples" / "RG1_J2KI.dcm"
-CHROMIUM = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
+CHEST = SAMPLES / "RG1_J2KI.dcm"
+SHOWN = "#viewer .viewer-stage[data-frame]:not([data-frame=''])"
 QUESTION = "Is there a pneumothorax?"
 COMMENT = 'The left apex is cut off; "no" is too sure. <script>alert(1)</script>'
-
-
-def missing(what: str) -> None:
-    """Skip with a reason; where CI is set, nothing may be missing."""
-    if CI:
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-@contextmanager
-def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
-    """`python app.py` in a process of its own; yields its address and its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "RARL_HOME": str(home),
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_SERVER_NAME": "127.0.0.1",
-        "HF_HUB_OFFLINE": "1",
-        "TMPDIR": str(home.parent / "tmp"),
-    }
-    environment.pop("RARL_DATABASE_URL", None)
-    environment.pop("RARL_MODEL", None)
-    if model:
-        environment["RARL_MODEL"] = model
-    (home.parent / "tmp").mkdir(exist_ok=True)
-    log = home.parent / "app.log"
-    address = f"http://127.0.0.1:{port}"
-    with log.open("a") as output:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    urllib.request.urlopen(address, timeout=1).close()
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        pytest.fail(f"the app did not come up:\n{log.read_text()[-2000:]}")
-                    time.sleep(0.1)
-            yield address, log
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-@pytest.fixture(scope="module")
-def model(request: pytest.FixtureRequest) -> str | None:
-    """The shipped model; a tiny random one where it has not been built."""
-    if (ROOT / "assets" / "pocket" / "config.json").exists():
-        return None
-    return str(request.getfixturevalue("tiny_model"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if CHROMIUM is None:
-        missing("Chromium is not installed.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,type-arg]
-    """Open a page that fails the test on script errors and on requests to other hosts."""
-    opened = []
-
-    def open_it(address: str):  # type: ignore[no-untyped-def]
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
-        page = context.new_page()
-        page.set_default_timeout(150_000)
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(f"script: {error}"))
-        page.on(
-            "request",
-            lambda request: (
-                troubles.append(f"request: {request.url}")
-                if not request.url.startswith((address, "data:", "blob:"))
-                else None
-            ),
-        )
-        page.goto(address)
-        page.wait_for_selector("#viewer .stage")
-        opened.append((context, troubles))
-        return page
-
-    yield open_it
-    for context, troubles in opened:
-        context.close()
-        assert not troubles
 
 
 def answered(page) -> None:  # type: ignore[no-untyped-def]
@@ -156,8 +37,8 @@ def test_journey(tmp_path: Path, model: str | None, open_page: Callable) -> None
         page.click("#notice button")
         page.wait_for_selector("#notice", state="hidden")
 
-        page.set_input_files("#scan-actions input[type=file]", str(CHEST))
-        page.wait_for_selector("#viewer img")
+        page.set_input_files("#viewer .viewer-files", str(CHEST))
+        page.wait_for_selector(SHOWN)
         assert "CR" in page.inner_text("#scan-facts") and "Chest" in page.inner_text("#scan-facts")
         page.fill("#question textarea", QUESTION)
         page.press("#question textarea", "Enter")
@@ -166,7 +47,7 @@ def test_journey(tmp_path: Path, model: str | None, open_page: Callable) -> None
             "SFT", "RL", "RARL",
         ]  # fmt: skip
         # Everything that matters stands on one screen, without scrolling.
-        for selector in ("#viewer img", "#ask", "#board .arm-rarl .flag", "#footer"):
+        for selector in ("#viewer canvas", "#ask", "#board .arm-rarl .flag", "#footer"):
             box = page.locator(selector).bounding_box()
             assert box and box["y"] >= 0 and box["y"] + box["height"] <= 900, selector
 
@@ -225,12 +106,12 @@ def test_wrong_inputs_say_so_and_the_page_goes_on(
         page.wait_for_selector("#board .trouble")
         assert "Open a scan" in page.inner_text("#board .trouble")
 
-        page.set_input_files("#scan-actions input[type=file]", str(text))
+        page.set_input_files("#viewer .viewer-files", str(text))
         page.wait_for_selector("#scan-facts .trouble")
         assert "text file" in page.inner_text("#scan-facts")
 
         page.click("[data-key=phantom-chest]")
-        page.wait_for_selector("#viewer img")
+        page.wait_for_selector(SHOWN)
         page.fill("#question textarea", "")
         page.click("#ask")
         page.wait_for_selector("#board .trouble:has-text('Type a question')")
@@ -252,7 +133,7 @@ def test_wrong_inputs_say_so_and_the_page_goes_on(
         page.click("[data-page=theme]")
         page.wait_for_function("!document.body.classList.contains('dark')")
         page.reload()
-        page.wait_for_selector("#viewer .stage")
+        page.wait_for_selector("#viewer .viewer-stage")
         page.wait_for_function("!document.body.classList.contains('dark')")
 
         # On a phone nothing sticks out to the side.
@@ -269,7 +150,7 @@ def test_stop_keeps_what_came(
     with served(tmp_path / "home", model) as (address, _):
         page = open_page(address)
         page.click("[data-key=phantom-chest]")
-        page.wait_for_selector("#viewer img")
+        page.wait_for_selector(SHOWN)
         page.click("#ask")
         page.click("#stop")
         page.wait_for_function("!document.querySelector('.columns[data-running]')")

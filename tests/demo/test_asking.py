@@ -3,10 +3,12 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
 import pytest
+from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import ScriptedEngine
 
@@ -24,18 +26,20 @@ from demo.asking import (
 )
 from demo.loading import EngineLoader
 from demo.session import Session
-from demo.uploads import take_upload
+from demo.uploads import take_uploads
 from rarl.errors import ModelError, ScanError
 from rarl.inference.engine import Answer, Arm
 from rarl.response import parse_response
-from rarl.scans.scan import Scan
 
 
 @pytest.fixture
 def session() -> Session:
-    held = Session()
-    held.show(Scan(Image.new("L", (64, 64), 90), "png"), "Your scan")
-    return held
+    return session_with(scan_of())
+
+
+def asking(loader: EngineLoader, session: Session, text: str, choice: str) -> Iterator[Progress]:
+    """Ask about the page as it opened."""
+    return ask(loader, session, text, "reason", choice, report_of(session))
 
 
 def ready(engine: ScriptedEngine | None = None) -> EngineLoader:
@@ -45,7 +49,7 @@ def ready(engine: ScriptedEngine | None = None) -> EngineLoader:
 
 
 def test_all_arms_stream_at_once_and_end(session: Session) -> None:
-    items = list(ask(ready(ScriptedEngine(pause=0.02)), session, "Nodule?", "reason", "compare"))
+    items = list(asking(ready(ScriptedEngine(pause=0.02)), session, "Nodule?", "compare"))
     assert items[0].running and not items[0].answers
     middle = [item for item in items if item.answers and item.running]
     assert any(sum(bool(a.response.text) for a in item.answers) == 3 for item in middle)
@@ -58,19 +62,19 @@ def test_all_arms_stream_at_once_and_end(session: Session) -> None:
 
 
 def test_an_empty_question_is_one_sentence_and_keeps_the_page(session: Session) -> None:
-    scan = session.scan
-    (item,) = ask(ready(), session, "  ", "reason", "compare")
+    scans = session.scans
+    (item,) = asking(ready(), session, "  ", "compare")
     assert item.failed and item.sentence == "Type a question about the scan first."
-    assert session.scan is scan
+    assert session.scans is scans
 
 
 def test_a_question_needs_a_scan() -> None:
-    (item,) = ask(ready(), Session(), "Nodule?", "reason", "compare")
+    (item,) = asking(ready(), Session(), "Nodule?", "compare")
     assert item.failed and "Open a scan" in item.sentence
 
 
 def test_an_overlong_question_says_how_long(session: Session) -> None:
-    (item,) = ask(ready(), session, "x" * 1001, "reason", "compare")
+    (item,) = asking(ready(), session, "x" * 1001, "compare")
     assert "1001" in item.sentence
 
 
@@ -79,7 +83,7 @@ def test_a_failure_keeps_what_came_and_logs_no_words(
 ) -> None:
     engine = ScriptedEngine(fail_after=3)
     with caplog.at_level(logging.ERROR):
-        last = list(ask(ready(engine), session, "Does Jane Doe have it?", "reason", "compare"))[-1]
+        last = list(asking(ready(engine), session, "Does Jane Doe have it?", "compare"))[-1]
     assert last.failed and last.sentence == OUR_FAULT
     assert last.answers and last.answers[0].response.text
     assert "RuntimeError" in caplog.text
@@ -87,7 +91,7 @@ def test_a_failure_keeps_what_came_and_logs_no_words(
 
 
 def test_stop_keeps_what_came(session: Session) -> None:
-    stream = ask(ready(ScriptedEngine(pause=0.02)), session, "Nodule?", "reason", "compare")
+    stream = asking(ready(ScriptedEngine(pause=0.02)), session, "Nodule?", "compare")
     for item in stream:
         if item.answers:
             assert session.stop is not None
@@ -97,11 +101,11 @@ def test_stop_keeps_what_came(session: Session) -> None:
 
 
 def test_another_scan_takes_the_answers_of_the_last_one_away(session: Session) -> None:
-    other = Scan(Image.new("L", (32, 32)), "png")
-    stream = ask(ready(ScriptedEngine(pause=0.01)), session, "Nodule?", "reason", "compare")
+    other = scan_of(Image.new("L", (32, 32)))
+    stream = asking(ready(ScriptedEngine(pause=0.01)), session, "Nodule?", "compare")
     for item in stream:
-        if item.answers and session.scan is not other:
-            session.show(other, "Your scan")
+        if item.answers and session.active is not other:
+            session.show(other)
     assert not item.running and not item.answers and session.asked is None
 
 
@@ -113,7 +117,7 @@ def test_the_page_answers_while_the_model_loads(session: Session) -> None:
         return ScriptedEngine()
 
     loader = EngineLoader(slow).start()
-    stream = ask(loader, session, "Nodule?", "reason", "rl")
+    stream = asking(loader, session, "Nodule?", "rl")
     assert "loading" in next(stream).sentence
     gate.set()
     assert list(stream)[-1].answers[0].response.answer == "Yes"
@@ -126,7 +130,7 @@ def test_a_model_that_cannot_load_says_so_at_each_question(session: Session) -> 
     loader = EngineLoader(broken).start()
     loader._done.wait(5)
     assert loader.phase == "failed"
-    (item,) = ask(loader, session, "Nodule?", "reason", "compare")
+    (item,) = asking(loader, session, "Nodule?", "compare")
     assert item.failed and item.sentence == "RARL_MODEL names a folder without a model."
 
 
@@ -135,7 +139,7 @@ def test_the_tiny_model_answers_through_the_real_engine(tiny_loaded, session: Se
 
     loader = EngineLoader(lambda: LocalEngine(tiny_loaded)).start()
     loader.wait(30)
-    last = list(ask(loader, session, "Nodule?", "answer", "compare"))[-1]
+    last = list(ask(loader, session, "Nodule?", "answer", "compare", report_of(session)))[-1]
     assert not last.failed, last.sentence
     assert [answer.done for answer in last.answers] == [True] * 3
 
@@ -202,7 +206,7 @@ def test_a_wrong_upload_is_one_sentence_and_leaves_no_file(
     file = folder / name
     file.write_bytes(data)
     with pytest.raises(ScanError, match=words) as caught:
-        take_upload(file)
+        take_uploads([str(file)], folder)
     assert name not in str(caught.value)
     assert "Jane" not in str(caught.value)
     assert not file.exists()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from opened import report_of, scan_of, session_with
 from PIL import Image, ImageChops
 from scripted import SAID, ScriptedEngine
 
@@ -19,7 +20,7 @@ from rarl.inference.engine import Answer
 from rarl.response import PROBLEM_SENTENCES, parse_response
 from rarl.review import CaseSnapshot, Flag
 from rarl.review.store import ReviewStore
-from rarl.scans.scan import Scan
+from rarl.scans import Stack
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}{{value}}\"'"
 LABELS = {"sft": "SFT", "rl": "RL", "rarl": "RARL"}
@@ -30,11 +31,10 @@ def answer(arm: str, text: str, done: bool = True, stopped: bool = False) -> Ans
 
 
 def asked_session(said: dict[str, str] = SAID) -> Session:
-    session = Session()
-    session.show(Scan(Image.new("L", (64, 48), 90), "png", "CR"), "Your scan")
+    session = session_with(scan_of(modality="CR"))
     loader = EngineLoader(lambda: ScriptedEngine(said)).start()
     loader.wait(5)
-    list(ask(loader, session, EVIL, "reason", "compare"))
+    list(ask(loader, session, EVIL, "reason", "compare", report_of(session)))
     return session
 
 
@@ -96,12 +96,12 @@ def test_the_model_speaks_for_itself_in_the_footer() -> None:
 
 
 def test_examples_open_and_the_missing_one_is_left_out() -> None:
-    def gone() -> Scan:
+    def gone() -> Stack:
         raise ScanError("gone")
 
     opened = open_examples((*BUILT_IN, ExampleScan("gone", "Gone", "?", gone, "nowhere")))
     assert list(opened) == [example.key for example in BUILT_IN]
-    assert "drawing" in opened["phantom-chest"][1].warnings[0]
+    assert opened["phantom-ct"].thumbnail.size == (144, 144)
     strip = render.example_strip(opened.values())
     assert strip.count("<button") == len(BUILT_IN)
 
@@ -116,8 +116,8 @@ def test_the_drawn_chest_is_the_one_that_is_drawn() -> None:
 def test_reference_answers_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = vqa_rad_rows()
     for row in rows:
-        session = Session()
-        session.show(row.open(), row.source, row.reference)
+        session = session_with(scan_of(reference=row.reference))
+        assert row.open().format in ("png", "jpeg")
         page = render.facts(session)
         assert page.index("<details>") < page.index(str(row.reference))
     monkeypatch.setenv("RARL_DATA", "/nonexistent")

@@ -1,0 +1,38 @@
+"""The viewer as a Gradio component."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+_HERE = Path(__file__).parent
+SCRIPTS = (_HERE / "picture.js", _HERE / "viewer.js")
+_TEMPLATE = _HERE / "viewer.html"
+
+# The names in quotes are what handlers may listen to: "opened" with {paths, add}, "removed" and
+# "activated" with {token}, "see" with what `take_report` reads.
+_ON_LOAD = """
+RarlViewer.mount(element, props, trigger, upload, watch,
+  ["opened", "removed", "activated", "see"]);
+"""
+
+REPORT = "RarlViewer.report()"
+"""JavaScript for what `take_report` reads: how each open scan is being looked at."""
+
+
+def viewer_panel(file_bytes: int) -> gr.HTML:
+    """The viewer; its value is what `page_spec` returns.
+
+    Args:
+        file_bytes: larger files are refused before they are sent.
+    """
+    return gr.HTML(
+        {},
+        # Constant: nothing that a file or a person brought ever reaches the template.
+        html_template=_TEMPLATE.read_text(encoding="utf-8"),
+        js_on_load=_ON_LOAD,
+        apply_default_css=False,
+        elem_id="viewer",
+        file_bytes=file_bytes,
+    )

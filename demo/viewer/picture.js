@@ -1,0 +1,157 @@
+/* Raw values to pixels, with the arithmetic of rarl.scans (DICOM PS3.3 C.11.2.1.2.1), so that the
+   page shows what Python hands to the model; and the few frames that the page keeps in memory. */
+const RarlPicture = (() => {
+  "use strict";
+  const TYPES = {
+    uint8: Uint8Array, int16: Int16Array, int32: Int32Array, float32: Float32Array,
+  };
+  const KEPT_BYTES = 96e6;
+  const BLACK = 0xff000000;
+
+  /** The bytes of a response and the facts beside them to a frame. */
+  function parse(buffer, facts) {
+    const count = facts.rows * facts.columns;
+    const values = new TYPES[facts.type](buffer, 0, count * facts.channels);
+    // Where the file's own presentation is no straight line, its picture comes along.
+    const own = facts.picture ? new Uint8Array(buffer, values.byteLength, count) : null;
+    return { ...facts, values, own, bytes: buffer.byteLength };
+  }
+
+  const greyOf = (level) => BLACK | (level << 16) | (level << 8) | level;
+
+  /**
+   * What turns a value into a grey level, by the VOI LUT function that the file names:
+   * PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.2 (LINEAR_EXACT) or C.11.2.1.3.1 (SIGMOID).
+   */
+  function leveller([center, width], kind) {
+    if (kind === "SIGMOID") {
+      return (value) => {
+        const steep = Math.min(700, Math.max(-700, (-4 * (value - center)) / width));
+        return Math.floor(255 / (1 + Math.exp(steep)) + 0.5);
+      };
+    }
+    const middle = kind === "LINEAR" ? center - 0.5 : center;
+    const half = kind === "LINEAR" ? (width - 1) / 2 : width / 2;
+    if (half <= 0) return (value) => (value > middle ? 255 : 0);
+    const low = middle - half;
+    const scale = 255 / (middle + half - low);
+    return (value) => Math.floor(Math.min(255, Math.max(0, (value - low) * scale)) + 0.5);
+  }
+
+  /* One table for all 16-bit values: windowing is then one look-up a pixel. */
+  let table = null;
+  let tableOf = "";
+  function tableFor(window, kind, flip) {
+    const key = `${window}|${kind}|${flip}`;
+    if (tableOf !== key) {
+      table ??= new Uint32Array(65536);
+      const level = leveller(window, kind);
+      for (let value = -32768; value < 32768; value++) {
+        const shade = level(value);
+        table[value & 0xffff] = greyOf(flip ? 255 - shade : shade);
+      }
+      tableOf = key;
+    }
+    return table;
+  }
+
+  /**
+   * Draw a frame into RGBA pixels of its own size.
+   * window: [center, width], or null for the file's own picture; flip: low values white.
+   */
+  function paint(frame, target, window, flip, masks) {
+    const { values } = frame;
+    const count = frame.rows * frame.columns;
+    if (frame.channels === 3) {
+      for (let i = 0, at = 0; i < count; i++, at += 3) {
+        const colour = BLACK | (values[at + 2] << 16) | (values[at + 1] << 8) | values[at];
+        target[i] = flip ? colour ^ 0x00ffffff : colour;
+      }
+    } else if (window === null && frame.own) {
+      for (let i = 0; i < count; i++) target[i] = greyOf(flip ? 255 - frame.own[i] : frame.own[i]);
+    } else {
+      const used = window ?? frame.window;
+      const kind = window ? frame.curve : frame.ownCurve;
+      const inverse = flip !== frame.inverse;
+      if (frame.type === "int16") {
+        const shades = tableFor(used, kind, inverse);
+        for (let i = 0; i < count; i++) target[i] = shades[values[i] & 0xffff];
+      } else {
+        const level = leveller(used, kind);
+        for (let i = 0; i < count; i++) {
+          const shade = level(values[i]);
+          target[i] = greyOf(inverse ? 255 - shade : shade);
+        }
+      }
+    }
+    for (const [left, top, right, bottom] of masks) {
+      for (let row = Math.max(0, top); row < Math.min(frame.rows, bottom); row++) {
+        const start = row * frame.columns;
+        target.fill(BLACK, start + Math.max(0, left), start + Math.min(frame.columns, right));
+      }
+    }
+  }
+
+  /** Frames by address, the least used let go; one request at a time has the right of way. */
+  class Frames {
+    constructor(address) {
+      this.address = address;
+      this.kept = new Map();
+      this.bytes = 0;
+      this.coming = new Map();
+    }
+
+    static key(place) { return `${place.token}/${place.plane}/${place.time}/${place.frame}`; }
+
+    peek(place) {
+      const key = Frames.key(place);
+      const frame = this.kept.get(key);
+      if (frame) {
+        this.kept.delete(key);
+        this.kept.set(key, frame);
+      }
+      return frame;
+    }
+
+    async get(place) {
+      const key = Frames.key(place);
+      const kept = this.peek(place);
+      if (kept) return kept;
+      if (!this.coming.has(key)) {
+        this.coming.set(key, this.load(place).finally(() => this.coming.delete(key)));
+      }
+      return this.coming.get(key);
+    }
+
+    async load({ token, plane, frame, time }) {
+      const query = new URLSearchParams({ plane, frame, time });
+      // The token goes in a header: addresses end up in logs and histories.
+      const answer = await fetch(`${this.address}?${query}`, {
+        headers: { "X-Scan-Token": token }, cache: "no-store", credentials: "same-origin",
+      });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const facts = JSON.parse(answer.headers.get("X-Frame"));
+      const loaded = parse(await answer.arrayBuffer(), facts);
+      this.kept.set(Frames.key({ token, plane, frame, time }), loaded);
+      this.bytes += loaded.bytes;
+      for (const [old, other] of this.kept) {
+        if (this.bytes <= KEPT_BYTES || this.kept.size <= 2) break;
+        this.kept.delete(old);
+        this.bytes -= other.bytes;
+      }
+      return loaded;
+    }
+
+    /** Let go of every frame whose token is not among these. */
+    keepOnly(tokens) {
+      for (const [key, frame] of this.kept) {
+        if (!tokens.includes(key.split("/", 1)[0])) {
+          this.kept.delete(key);
+          this.bytes -= frame.bytes;
+        }
+      }
+    }
+  }
+
+  return { Frames, paint };
+})();

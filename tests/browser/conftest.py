@@ -1,0 +1,58 @@
+"""A model, a browser, and pages that fail a test on script errors and foreign requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from app_process import CHROMIUM, ROOT, missing
+
+
+@pytest.fixture(scope="session")
+def model(request: pytest.FixtureRequest) -> str | None:
+    """The shipped model; a tiny random one where it has not been built."""
+    if (ROOT / "assets" / "pocket" / "config.json").exists():
+        return None
+    return str(request.getfixturevalue("tiny_model"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    if CHROMIUM is None:
+        missing("Chromium is not installed.")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,type-arg]
+    """Open a page that fails the test on script errors and on requests to other hosts."""
+    opened = []
+
+    def open_it(address: str):  # type: ignore[no-untyped-def]
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        page = context.new_page()
+        page.set_default_timeout(150_000)
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(f"script: {error}"))
+        page.on(
+            "request",
+            lambda request: (
+                troubles.append(f"request: {request.url}")
+                if not request.url.startswith((address, "data:", "blob:"))
+                else None
+            ),
+        )
+        page.goto(address)
+        page.wait_for_selector("#viewer .viewer-stage")
+        opened.append((context, troubles))
+        return page
+
+    yield open_it
+    for context, troubles in opened:
+        context.close()
+        assert not troubles
