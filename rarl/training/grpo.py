@@ -1,0 +1,237 @@
+"""TRL's GRPO trainer with prompts and images shared by each group, see `rarl.training.grouped`.
+
+Three methods of `trl.GRPOTrainer` (1.16) are overridden, each where it is narrowest: how
+completions are sampled, how tokens are scored (reference and update alike), and how a generation
+batch is cut into micro-batches. Rewards, advantages, loss, logging and checkpoints are TRL's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    Qwen2VLForConditionalGeneration,
+    RepetitionPenaltyLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from trl.models import unwrap_model_for_generation
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import (
+    pad,
+    split_pixel_values_by_grid,
+    split_tensor_dict,
+    unsplit_pixel_values_by_grid,
+)
+
+from rarl.errors import ModelError
+from rarl.training.grouped import (
+    ImageFeatures,
+    Prompts,
+    Rollout,
+    gather_prompts,
+    pack,
+    roll_out,
+    use_grouped_attention,
+)
+
+_NOTHING = {"full_attention": None}
+
+
+class GroupedGRPOTrainer(GRPOTrainer):
+    """GRPO for Qwen2-VL with a LoRA on its language layers; takes what `trl.GRPOTrainer` takes.
+
+    Rows of a group must stand together, as TRL's sampler lays them; micro-batches should hold
+    whole groups. The vision tower must be frozen.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        use_grouped_attention(self.base)
+        sharded = {DistributedType.FSDP, DistributedType.DEEPSPEED}
+        # A layer whose weights are spread over processes only runs inside the whole model's pass:
+        # rollouts then are TRL's own, and the tower runs with the rest.
+        self.shares = self.accelerator.distributed_type not in sharded
+        self.features = ImageFeatures(self.base) if self.shares else None
+
+    @property
+    def base(self) -> Qwen2VLForConditionalGeneration:
+        """The base that carries the adapter."""
+        base = self.accelerator.unwrap_model(self.model).get_base_model()
+        assert isinstance(base, Qwen2VLForConditionalGeneration)
+        return base
+
+    def sample(self, prompts: Prompts, most: int | None = None) -> Rollout:
+        """Sample completions as training does.
+
+        Args:
+            prompts: what is answered, by how many rows each.
+            most: tokens of a completion, instead of the configuration's.
+        """
+        with unwrap_model_for_generation(
+            self.model_wrapped,
+            self.accelerator,
+            generation_kwargs=self.generation_kwargs,
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        ) as model:
+            return roll_out(
+                model.get_base_model(),
+                prompts,
+                self.max_completion_length if most is None else most,
+                self.eos_token_ids,
+                self._warpers(),
+                self.temperature,
+            )
+
+    def _warpers(self) -> LogitsProcessorList:
+        """The library's processors for what TRL's configuration asks, in the library's order."""
+        config = self.generation_config
+        device = self.accelerator.device
+        processors: list[LogitsProcessor] = []
+        if config.repetition_penalty not in (None, 1.0):
+            processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        if config.suppress_tokens:
+            processors.append(SuppressTokensLogitsProcessor(config.suppress_tokens, device))
+        if config.temperature not in (None, 1.0):
+            processors.append(TemperatureLogitsWarper(config.temperature))
+        if config.top_k:
+            processors.append(TopKLogitsWarper(config.top_k))
+        if config.top_p is not None and config.top_p < 1:
+            processors.append(TopPLogitsWarper(config.top_p))
+        if config.min_p is not None:
+            processors.append(MinPLogitsWarper(config.min_p))
+        return LogitsProcessorList(processors)
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: list[list[Any] | None] | None,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], Any]:
+        """Override: every prompt runs once, then its completions one token a time."""
+        if self.use_vllm or not self.shares:
+            told, chances = super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+            # A server cannot be trusted to rule them out, and they would stand for no image.
+            vision = {self.base.config.image_token_id, self.base.config.video_token_id}
+            if any(vision & set(ids) for ids in told):
+                raise ModelError("The server sampled an image token; update it, or do without it.")
+            return told, chances
+        device = self.accelerator.device
+
+        def padded(rows: list[list[int]], filler: int) -> Tensor:
+            tensors = [torch.tensor(row) for row in rows]
+            return pad(tensors, padding_value=filler, padding_side="left").to(device)
+
+        def tensor(name: str) -> Tensor | None:
+            values = multimodal_fields.get(name)
+            if values is None or isinstance(values, Tensor):
+                return None if values is None else values.to(device)
+            return torch.tensor(np.array(values), device=device)
+
+        kinds = multimodal_fields.get("mm_token_type_ids")
+        prompts = gather_prompts(
+            self.base,
+            padded(prompt_ids, self._tokenizer.pad_token_id),
+            padded([[1] * len(row) for row in prompt_ids], 0),
+            None if kinds is None else padded(list(kinds), 0),
+            tensor("pixel_values"),
+            tensor("image_grid_thw"),
+            None if images is None else [len(row or ()) for row in images],
+            self.features,
+        )
+        return self.sample(prompts).ids, None
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        pixel_values: Tensor | None = None,
+        image_grid_thw: Tensor | None = None,
+        num_images: list[int] | None = None,
+        mm_token_type_ids: Tensor | None = None,
+        **others: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Override: each group as one packed sequence.
+
+        Returns:
+            Log-probabilities and, where asked for, entropies, both (rows, logits_to_keep) and 0
+            where masked; and None, since Qwen2-VL has no auxiliary loss.
+        """
+        rows, step = len(input_ids), batch_size or len(input_ids)
+        counts = [0] * rows if num_images is None else num_images
+        # Where each row's images and patches begin.
+        first = [sum(counts[:row]) for row in range(rows + 1)]
+        patches = [0]
+        if image_grid_thw is not None:
+            patches += image_grid_thw.prod(-1).cumsum(0).tolist()
+        scored: list[tuple[Tensor, Tensor]] = []
+        for start in range(0, rows, step):
+            end = min(start + step, rows)
+            part = slice(start, end)
+            has = first[end] > first[start]
+            prompts = gather_prompts(
+                self.base,
+                input_ids[part, :-logits_to_keep],
+                attention_mask[part, :-logits_to_keep],
+                None if mm_token_type_ids is None else mm_token_type_ids[part, :-logits_to_keep],
+                pixel_values[patches[first[start]] : patches[first[end]]]
+                if pixel_values is not None and has
+                else None,
+                image_grid_thw[first[start] : first[end]] if image_grid_thw is not None else None,
+                counts[part],
+                self.features,
+            )
+            packed = pack(
+                prompts, input_ids[part, -logits_to_keep:], attention_mask[part, -logits_to_keep:]
+            )
+            with self.accelerator.autocast():
+                outputs = model(
+                    input_ids=packed.ids,
+                    position_ids=packed.positions,
+                    attention_mask=_NOTHING,
+                    shift_labels=packed.targets,
+                    fused_lm_head=True,
+                    groups=packed.attention,
+                    **prompts.images,
+                )
+            shape = (end - start, logits_to_keep)
+            scored.append(
+                (packed.unpack(outputs.log_probs, shape), packed.unpack(outputs.entropy, shape))
+            )
+        log_probabilities = torch.cat([one for one, _ in scored])
+        entropies = torch.cat([other for _, other in scored]) if compute_entropy else None
+        return log_probabilities, entropies, None
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """Override: micro-batches take the rows as they stand, so that groups stay whole.
+
+        TRL shuffles them first; its sampler has shuffled the questions already.
+        """
+        if not self.model.training:
+            return super()._prepare_inputs(generation_batch)
+        every = self.args.steps_per_generation * self.num_iterations
+        if self._step % every == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(generation_batch)
+            parts = split_tensor_dict(
+                split_pixel_values_by_grid(batch), self.args.steps_per_generation
+            )
+            self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
