@@ -125,7 +125,7 @@ class Results:
                 found = json.loads(path.read_text("utf-8"))
             except FileNotFoundError:
                 raise DataError(
-                    "Nothing has been measured yet; run scripts/floors, then open this page again."
+                    "Nothing has been measured yet; run scripts/floors, then start the app again."
                 ) from None
             except (OSError, ValueError):
                 raise DataError(

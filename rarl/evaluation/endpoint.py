@@ -34,15 +34,15 @@ class EndpointEngine:
     Args:
         url: where the server's `/v1` is, say http://127.0.0.1:8000/v1.
         model: the server's name of the base.
-        arms: arm name to the server's model; None offers the base, and each of sft, rl and rarl
-            that the server lists.
+        arms: arm name to the server's model, taken as they are; None offers the base, and each of
+            sft, rl and rarl that the server lists.
         key: API key, for servers that want one.
         concurrency: requests at once.
         retries: how often a request is tried again before the run gives up.
         timeout: seconds for one request.
 
     Raises:
-        ModelError: the server cannot be reached, or does not have a model.
+        ModelError: the server cannot be reached, or does not list the model.
     """
 
     def __init__(
@@ -69,16 +69,14 @@ class EndpointEngine:
         )
         self._concurrency = concurrency
         self._name = model
-        listed = self._listed()
-        named = arms or {"base": model} | {
-            arm: arm for arm in ("sft", "rl", "rarl") if arm in listed
-        }
-        for name in named.values():
-            # A server that serves one model may list it under a name of its own.
-            if listed and name not in listed:
+        named = arms
+        if named is None:
+            listed = self._listed()
+            if listed and model not in listed:
                 raise ModelError(
-                    f"The server has no model {name!r}; it has {', '.join(sorted(listed))}."
+                    f"The server has no model {model!r}; it has {', '.join(sorted(listed))}."
                 )
+            named = {"base": model} | {arm: arm for arm in ("sft", "rl", "rarl") if arm in listed}
         self._models = dict(named)
         self._arms = tuple(Arm(arm, _LABELS.get(arm, arm), "") for arm in self._models)
 

@@ -223,8 +223,8 @@ def groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Se
 
     A set that asks every image the same questions is reported by task (`TASKS`); any other as
     closed, open and overall, and again without the test rows that a training row rewords.
-    Questions for modality and organ (`BASICS`) are one group over all held-out rows. The last
-    group is everything.
+    Questions for modality and organ (`BASICS`) are one group over the held-out rows of the sets
+    that also train; of an unseen set they are its own tasks. The last group is everything.
 
     Args:
         frame: rows as a table.
@@ -234,6 +234,9 @@ def groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Se
     for name, here, part in _sets(frame, labels or {}):
         tasks = [task for task in TASKS if (part["category"] == task).any()]
         if tasks:
+            if (part["split"] == "unseen").all():
+                # What kind of image an unseen one is belongs to its set, not to the group below.
+                tasks += [task for task in BASICS if (part["category"] == task).any()]
             found |= {f"{name} {task}": here & (frame["category"] == task) for task in tasks}
         elif not part["category"].isin(BASICS).all():
             for kind in ("closed", "open"):
@@ -243,7 +246,8 @@ def groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Se
                 for kind in ("closed", "open"):
                     new = here & (frame["kind"] == kind) & ~frame["reworded"]
                     found[f"{name} {kind}, not reworded in training"] = new
-    found[BASICS_GROUP] = frame["category"].isin(BASICS) & frame["split"].isin(HELD_OUT)
+    held_out = frame["split"].isin(("test", "image-disjoint"))
+    found[BASICS_GROUP] = frame["category"].isin(BASICS) & held_out
     found[ALL_GROUP] = pd.Series(True, index=frame.index)
     return {name: mask for name, mask in found.items() if mask.any()}
 

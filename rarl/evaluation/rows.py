@@ -56,6 +56,7 @@ class Row:
         tokens: completion tokens.
         seconds: from handing the batch over until this answer had ended.
         temperature: 0 is greedy.
+        max_new_tokens: completion limit, in tokens.
         model: name the base was resolved from.
         model_revision: hash of the base's weights, its name where the base is not on offer.
         revision: hash of the arm's weights, "" where an endpoint does not tell.
@@ -95,6 +96,7 @@ class Row:
     tokens: int
     seconds: float
     temperature: float
+    max_new_tokens: int
     model: str
     model_revision: str
     revision: str

@@ -198,6 +198,7 @@ def evaluate(
             tokens=answer.tokens,
             seconds=round(answer.seconds, 3),
             temperature=drawn.temperature,
+            max_new_tokens=max_new_tokens,
             model=engine.model_name,
             model_revision=settings.model_revision,
             revision=revisions[answer.arm],

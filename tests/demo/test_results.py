@@ -47,8 +47,9 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RARL_DATA", str(root))
         out = tmp_path_factory.mktemp("run")
+        labels = [one for one in select("brain_tumor_mri").examples if one.category == "label"]
         rows = evaluate(
-            ScriptedEngine(), select("brain_tumor_mri").examples, arms=("base", "sft", "rarl"),
+            ScriptedEngine(), labels, arms=("base", "sft", "rarl"),
             modes=("reason",), out=out / "answers", altered=lambda example: ALTERED, draws=2,
             progress=False,
         )  # fmt: skip
@@ -115,7 +116,8 @@ def test_a_flag_keeps_the_case_with_every_arm(results: Results, tmp_path: Path) 
     assert case.answers[2].text == shown.rows[2]["text"]
     assert (case.question, case.model) == (shown.question, "scripted")
     assert case.decoding.max_new_tokens == 256
-    assert case.pictures[0].image().getpixel((0, 0)) == (200, 20, 20)
+    red, green, _ = case.pictures[0].image().getpixel((0, 0))  # type: ignore[misc]
+    assert (red, green) == (200, 20)  # a JPEG, so the third may be off by one
     desk.open().close()
 
 

@@ -21,8 +21,9 @@ ROW = Row(
     modality="ct", organ="chest", image="a", condition="scan", shown="a", arm="sft", mode="reason",
     draw=0, question="?", text="", reference="no", reasoning="", answer="no", problems=(),
     exact=True, f1=1.0, bleu1=1.0, credit=1.0, hedged=False, facts=None, facts_covered=None,
-    facts_contradicted=None, agrees=None, tokens=3, seconds=0.1, temperature=0.0, model="m",
-    model_revision="b" * 12, revision="s" * 12, prompt="p" * 12, seed=0,
+    facts_contradicted=None, agrees=None, tokens=3, seconds=0.1, temperature=0.0,
+    max_new_tokens=9, model="m", model_revision="b" * 12, revision="s" * 12, prompt="p" * 12,
+    seed=0,
 )  # fmt: skip
 
 
@@ -139,6 +140,19 @@ def test_holm_is_over_the_arms_of_a_table() -> None:
     assert arms["rl scan", "sft scan"].p_holm == 1
     every = next(one for one in found if one.group == ALL_GROUP)
     assert every.p_holm == every.p
+
+
+def test_an_unseen_set_keeps_its_own_tasks() -> None:
+    asked = [
+        replace(ROW, id=f"covid/{task}", source="covid", split="unseen", category=task)
+        for task in ("label", "modality", "organ")
+    ]
+    assert set(groups(to_frame(asked))) == {
+        "covid unseen label",
+        "covid unseen modality",
+        "covid unseen organ",
+        ALL_GROUP,
+    }
 
 
 def test_a_split_is_called_what_it_is() -> None:
