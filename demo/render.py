@@ -295,8 +295,14 @@ def prompt_line(session: Session) -> str:
     decoding = question.decoding
     way = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}"
     revisions = ", ".join(f"{arm.label} {arm.revision}" for arm in asked.arms)
+    several = len(question.images) > 1
+    pictures = ", ".join(
+        f"{number} ({image.name})" for number, image in enumerate(question.images, 1) if several
+    )
+    named = f"<dt>Pictures</dt><dd>{escape(pictures)}</dd>" if several else ""
     return (
         "<details><summary>Exact prompt and settings</summary><dl>"
+        f"{named}"
         f"<dt>Prompt</dt><dd><pre>{escape(user_text(question.text, question.mode))}</pre></dd>"
         f"<dt>Model</dt><dd>{escape(asked.model_name)}</dd>"
         f"<dt>Weights</dt><dd>{escape(revisions)}</dd>"

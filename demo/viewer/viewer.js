@@ -100,7 +100,10 @@ const RarlViewer = (() => {
       this.chosen = null;
       this.stage.toggleAttribute("data-empty", !scan);
       for (const name of ["see", "add"]) this.find(`[data-do="${name}"]`).disabled = !scan;
+      delete this.stage.dataset.frame;
       if (!scan) {
+        const context = this.canvas.getContext("2d");
+        context.clearRect(0, 0, this.canvas.width, this.canvas.height);
         this.boxes.replaceChildren();
         this.texts();
         return;
@@ -243,7 +246,13 @@ const RarlViewer = (() => {
       context.drawImage(bitmap, left, top, frame.columns * x, frame.rows * y);
       this.overlay();
       this.texts();
-      this.root.dispatchEvent(new CustomEvent("drawn", { detail: { ...this.framePlace, window: this.shownWindow() } }));
+      // For programs that look on: what has been drawn, and at how many device pixels a column.
+      const shown = this.shownWindow();
+      Object.assign(this.stage.dataset, {
+        token: this.scan.token, plane: this.framePlace.plane, frame: this.framePlace.frame,
+        time: this.framePlace.time, window: shown ? shown.join(",") : "", scale: x,
+      });
+      this.root.dispatchEvent(new CustomEvent("drawn"));
     }
 
     shownWindow() {
@@ -276,7 +285,7 @@ const RarlViewer = (() => {
     }
 
     texts() {
-      const { scan, state, frame } = this;
+      const { scan, state } = this;
       const say = (selector, text) => { this.find(selector).textContent = text; };
       const slider = this.find(".viewer-slice");
       if (!scan) {
@@ -319,9 +328,6 @@ const RarlViewer = (() => {
       const covered = state.masks[state.plane].length > 0;
       this.find('[data-do="accept"]').hidden = covered || !scan.proposed.length;
       this.find('[data-do="clean"]').textContent = covered ? "All names are covered" : "It names nobody";
-      this.stage.dataset.frame = frame ? this.framePlace.frame : "";
-      this.stage.dataset.plane = state.plane;
-      this.stage.dataset.window = used ? used.join(",") : "";
       this.scale();
     }
 

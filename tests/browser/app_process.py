@@ -63,10 +63,10 @@ def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
             [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=output
         )
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while True:
                 try:
-                    urllib.request.urlopen(address, timeout=1).close()
+                    urllib.request.urlopen(address, timeout=10).close()
                     break
                 except OSError:
                     if process.poll() is not None or time.monotonic() > deadline:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from app_process import CHROMIUM, ROOT, missing
+
+# The file with planted identifiers is built beside the tests of the scans.
+sys.path.append(str(ROOT / "tests" / "scans"))
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +40,7 @@ def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,typ
     def open_it(address: str):  # type: ignore[no-untyped-def]
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
-        page.set_default_timeout(150_000)
+        page.set_default_timeout(240_000)
         troubles: list[str] = []
         page.on("pageerror", lambda error: troubles.append(f"script: {error}"))
         page.on(

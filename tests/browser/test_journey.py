@@ -14,7 +14,7 @@ from app_process import SAMPLES, missing, served
 pytestmark = pytest.mark.browser
 
 CHEST = SAMPLES / "RG1_J2KI.dcm"
-SHOWN = "#viewer .viewer-stage[data-frame]:not([data-frame=''])"
+SHOWN = "#viewer .viewer-stage[data-frame]"
 QUESTION = "Is there a pneumothorax?"
 COMMENT = 'The left apex is cut off; "no" is too sure. <script>alert(1)</script>'
 

@@ -1,0 +1,364 @@
+"""The viewer in a real browser: what it shows is, pixel by pixel, what a model would be given."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom.data
+import pytest
+from app_process import ROOT, SAMPLES, missing, served
+from planted import planted, spellings
+
+from demo.phantoms import ct_series
+from rarl.scans import Box, Stack, View, Window, open_stack, open_stack_file
+
+pytestmark = pytest.mark.browser
+
+STAGE = "#viewer .viewer-stage"
+MR_SERIES = Path(pydicom.data.__file__).parent / "test_files/dicomdirtests/98892003/MR700"
+
+
+@pytest.fixture(scope="module")
+def app(model: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One app for all of these: its address, and the folder of all that it writes."""
+    folder = tmp_path_factory.mktemp("viewer")
+    with served(folder / "home", model) as (address, _):
+        yield address, folder
+
+
+@pytest.fixture
+def address(app: tuple[str, Path]) -> str:
+    return app[0]
+
+
+def report(page: Any) -> dict[str, Any]:
+    """What would go along with a question: the entry of the scan on the stage."""
+    told = page.evaluate("RarlViewer.report()")
+    return next(entry for entry in told["scans"] if entry["token"] == told["active"])
+
+
+def shown(page: Any, rows: int, columns: int) -> np.ndarray:
+    """The canvas at one to one, (rows, columns, 3)."""
+    page.focus("#viewer canvas")
+    page.keyboard.press("z")
+    page.wait_for_selector(f"{STAGE}[data-scale='1']")
+    flat = page.evaluate(
+        """([rows, columns]) => {
+          const canvas = document.querySelector("#viewer canvas");
+          const left = Math.round(canvas.width / 2 - columns / 2);
+          const top = Math.round(canvas.height / 2 - rows / 2);
+          return [...canvas.getContext("2d").getImageData(left, top, columns, rows).data];
+        }""",
+        [rows, columns],
+    )
+    return np.array(flat, np.int16).reshape(rows, columns, 4)[:, :, :3]
+
+
+def assert_same_picture(page: Any, stack: Stack) -> dict[str, Any]:
+    """The page shows what `Stack.scan` gives for what it reports; returns the report."""
+    told = report(page)
+    window = Window(*told["window"]) if told["window"] else None
+    view = View(told["plane"], told["frame"], told["time"], window, told["invert"])
+    picture = stack.scan(view, [Box(*corners) for corners in told["masks"]]).image
+    expected = np.asarray(picture.convert("RGB"), np.int16)
+    found = shown(page, *expected.shape[:2])
+    assert np.abs(found - expected).max() <= 1
+    assert np.ptp(expected) > 100  # something is to be seen
+    return told
+
+
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """From one point of the canvas to another, in fractions of it."""
+    box = page.locator("#viewer canvas").bounding_box()
+
+    def at(point: tuple[float, float]) -> tuple[float, float]:
+        return box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"]
+
+    page.mouse.move(*at(start))
+    page.mouse.down()
+    page.mouse.move(*at(((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)))
+    page.mouse.move(*at(end))
+    page.mouse.up()
+
+
+def test_a_real_series_opens_sorted_and_as_python_shows_it(
+    address: str,
+    open_page: Callable,  # type: ignore[type-arg]
+) -> None:
+    stack = open_stack_file([MR_SERIES])
+    page = open_page(address)
+    page.set_input_files("#viewer .viewer-folder", str(MR_SERIES))
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    assert f"/ {stack.frames()}" in page.inner_text(f"{STAGE} .bottom-left")
+    assert_same_picture(page, stack)
+    first = report(page)["frame"]
+
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector(f"{STAGE}[data-frame='1']")
+    assert first != 1 or stack.frames() > 2
+    assert_same_picture(page, stack)
+    # By key, by number and by slider; each time the picture follows.
+    page.keyboard.press("Shift+ArrowRight")
+    page.fill("#viewer [data-input=level-number]", "300")
+    page.press("#viewer [data-input=level-number]", "Tab")
+    page.wait_for_selector(f"{STAGE}[data-window^='300,']")
+    assert assert_same_picture(page, stack)["window"][0] == 300
+    page.focus("#viewer [data-input=width]")
+    page.keyboard.press("ArrowLeft")
+    page.focus("#viewer canvas")
+    page.keyboard.press("i")
+    page.wait_for_selector("#viewer [data-do=invert][aria-pressed=true]")
+    assert assert_same_picture(page, stack)["invert"]
+
+    # The names of the files stayed in the browser: the page itself was told neutral ones.
+    assert page.locator("#viewer .viewer-scans li").count() == 1
+
+
+def test_a_volume_in_three_planes_and_in_time(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    file = SAMPLES / "example4d.nii.gz"
+    if not file.exists():
+        missing(f"{file.name} is not in RARL_DATA.")
+    stack = open_stack([file.read_bytes()])
+    page = open_page(address)
+    page.set_input_files("#viewer .viewer-files", str(file))
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    page.focus("#viewer canvas")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(f"{STAGE}[data-time='1']")
+    for plane in stack.planes:
+        page.select_option("#viewer [data-input=plane]", plane)
+        page.wait_for_selector(f"{STAGE}[data-plane={plane}]")
+        letters = page.locator("#viewer .viewer-letters b").all_inner_texts()
+        assert tuple(letters) == stack.letters(plane)
+        assert assert_same_picture(page, stack)["time"] == 1
+
+
+def test_window_box_and_cover_go_into_the_question(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    stack = open_stack(ct_series())
+    page = open_page(address)
+    page.click("#notice button")
+    page.click("[data-key=phantom-ct]")
+    page.wait_for_selector(f"{STAGE}[data-frame='{stack.frames() // 2}']")
+    assert_same_picture(page, stack)
+    page.wait_for_selector("#viewer .viewer-scale:visible")
+
+    page.select_option("#viewer [data-input=preset]", "lung")
+    page.wait_for_selector(f"{STAGE}[data-window='-600,1500']")
+    page.focus("#viewer canvas")
+    page.mouse.wheel(0, 0)
+    page.keyboard.press("PageUp")
+    page.wait_for_selector(f"{STAGE}[data-frame='{stack.frames() // 2 - 10}']")
+    assert_same_picture(page, stack)
+
+    # The value under the cursor is the scan's own.
+    box = page.locator("#viewer canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_function("document.querySelector('.bottom-left').innerText.includes(' HU')")
+    place, value = page.inner_text(f"{STAGE} .bottom-left").split("\n")[0].split(": ")
+    column, row = map(int, place.split(","))
+    values = stack.values("acquired", report(page)["frame"], 0)
+    assert int(value.removesuffix(" HU")) == values[row, column]
+
+    # Dragging changes the window, drags a box, moves nothing else.
+    drag(page, (0.5, 0.5), (0.6, 0.5))
+    assert report(page)["window"][1] > 1500
+    page.keyboard.press("r")
+    drag(page, (0.45, 0.45), (0.6, 0.6))
+    page.keyboard.press("k")
+    drag(page, (0.3, 0.3), (0.4, 0.35))
+    page.wait_for_selector("#viewer .viewer-boxes .region")
+    page.wait_for_selector("#viewer .viewer-boxes .mask")
+    told = assert_same_picture(page, stack)
+    assert len(told["masks"]) == 1 and told["region"][2] - told["region"][0] > 10
+
+    page.wait_for_selector(".pill.ready")
+    page.click("#viewer [data-do=see]")
+    page.wait_for_selector("#seen figure")
+    assert page.locator("#seen figure").count() == 2
+    assert "image tokens" in page.inner_text("#seen figure >> nth=1")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#seen .drawer", state="detached")
+
+    page.click("#arms input")
+    page.click("[role=option]:has-text('RARL alone')")
+    page.fill("#question textarea", "Is there a mass?")
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#behind details")
+    page.click("#behind summary")
+    said = page.inner_text("#behind")
+    assert "1 (scan), 2 (region)" in said
+    left, top, *_ = (round(1000 * corner / 256) for corner in told["region"])
+    assert f"The region spans ({left},{top})" in said
+
+
+def test_several_scans_carry_names_of_their_own(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page(address)
+    page.click("#notice button")
+    page.click("[data-key=phantom-chest]")
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    first = page.get_attribute(STAGE, "data-token")
+    with page.expect_file_chooser() as chooser:
+        page.click("#viewer [data-do=add]")
+    chooser.value.set_files(str(ROOT / "demo" / "phantom-chest.png"))
+    page.wait_for_selector(f"{STAGE}[data-frame]:not([data-token='{first}'])")
+    roles = "[...document.querySelectorAll('[data-role]')].map((one) => one.value)"
+    assert page.evaluate(roles) == ["current", "prior"]
+    # To take a name that another has is to swap.
+    page.select_option("[data-role] >> nth=1", "current")
+    assert page.evaluate(roles) == ["prior", "current"]
+    told = page.evaluate("RarlViewer.report()")
+    assert [entry["role"] for entry in told["scans"]] == ["prior", "current"]
+
+    page.click("#viewer .remove >> nth=1")
+    page.wait_for_function("document.querySelectorAll('.viewer-scans li').length === 1")
+    page.wait_for_selector(f"{STAGE}[data-token='{first}']")
+
+
+def test_typed_identity_is_asked_about(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page(address)
+    page.click("#notice button")
+    page.click("[data-key=phantom-chest]")
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    page.click("#arms input")
+    page.click("[role=option]:has-text('RARL alone')")
+    page.fill("#question textarea", "Effusion since 3 March 2021?")
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#note .doubt:has-text('3 March 2021')")
+    assert page.locator("#board .flag").count() == 0
+    page.click("#note [data-event=keep]")
+    page.wait_for_selector("#board .flag")
+    assert page.locator("#note .doubt").count() == 0
+
+
+def test_nothing_that_identifies_is_left_anywhere(
+    app: tuple[str, Path],
+    tmp_path: Path,
+    open_page: Callable,  # type: ignore[type-arg]
+) -> None:
+    """Two hundred identifiers go in; after upload, cover, answer, flag and export none is found."""
+    address, folder = app
+    built = planted()
+    file = tmp_path / built.file_name
+    file.write_bytes(built.data)
+    page = open_page(address)
+    answers: list[Any] = []
+    page.on("response", answers.append)
+    page.click("#notice button")
+    page.set_input_files("#viewer .viewer-files", str(file))
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+
+    # Nothing is asked, and so nothing kept, before the banner was dealt with.
+    page.click("#arms input")
+    page.click("[role=option]:has-text('RARL alone')")
+    page.fill("#question textarea", "Is there a mass?")
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#board .trouble:has-text('burned into')")
+    page.click("#viewer [data-do=accept]")
+    page.wait_for_selector("#viewer .viewer-notice", state="hidden")
+    told = report(page)
+    found = shown(page, *built.picture.shape[:2])
+    covered = np.zeros(built.picture.shape[:2], bool)
+    for left, top, right, bottom in told["masks"]:
+        covered[top:bottom, left:right] = True
+    banner = built.banner
+    assert covered[banner.top : banner.bottom, banner.left : banner.right].all()
+    expected = np.where(covered[:, :, None], 0, built.picture)
+    assert np.array_equal(found, expected)
+
+    page.wait_for_selector(".pill.ready")
+    page.click("#viewer [data-do=see]")
+    page.wait_for_selector("#seen figure")
+    page.click("#seen [data-page=close]")
+    page.click("#ask")
+    page.wait_for_selector("#board .flag")
+    page.wait_for_selector("#behind details")
+    page.click("#board .flag")
+    page.click("#flag-category label >> nth=0")
+    page.click("#flag-severity label >> nth=0")
+    page.fill("#flag-comment textarea", "The answer is not about this organ.")
+    page.click("#flag-save")
+    page.wait_for_selector("#note .done")
+    page.click("[role=tab]:has-text('Review')")
+    page.click("#flag-list [data-flag]")
+    page.wait_for_selector("#case img")
+    exports = []
+    for button in ("#export-jsonl", "#export-csv"):
+        with page.expect_download() as download:
+            page.click(button)
+        exports.append(Path(download.value.path()).read_bytes())
+    assert all(b"not about this organ" in export for export in exports)
+
+    left = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    left |= {f"export {number}": export for number, export in enumerate(exports)}
+    left["page"] = page.content().encode()
+    for number, answer in enumerate(answers):
+        # What the page is made of is the same for everybody.
+        if "/assets/" in answer.url or answer.request.resource_type == "eventsource":
+            continue
+        left[f"response {number}"] = answer.body() + repr(answer.all_headers()).encode()
+        left[f"address {number}"] = answer.url.encode()
+    assert any(b"SQLite format 3" in data for data in left.values())
+    assert sum(name.startswith("response") for name in left) > 10
+    everything = b"\0\0".join(left.values())
+    hits = [
+        identifier
+        for identifier in built.identifiers
+        if any(spelling in everything for spelling in spellings(identifier))
+    ]
+    assert not hits, [name for name, data in left.items() if hits[0].encode() in data]
+    assert not [path for path in left if built.file_name in path]
+
+
+def test_frames_are_for_the_page_that_opened_them(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page(address)
+    page.click("[data-key=phantom-chest]")
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    token = page.get_attribute(STAGE, "data-token")
+    place = f"{address}/scan/frame?plane=acquired&frame=0&time=0"
+
+    def get(url: str, with_token: str | None) -> int:
+        request = urllib.request.Request(url)
+        if with_token is not None:
+            request.add_header("X-Scan-Token", with_token)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                assert answer.headers["Cache-Control"] == "no-store"
+                facts = json.loads(answer.headers["X-Frame"])
+                count = facts["rows"] * facts["columns"] * np.dtype(facts["type"]).itemsize
+                assert len(answer.read()) == count
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            assert error.headers["Cache-Control"] == "no-store"
+            return error.code
+
+    assert get(place, token) == 200
+    assert get(place, None) == get(place, token[:-1]) == 404
+    assert get(place.replace("frame=0", "frame=1"), token) == 404
+    assert get(place.replace("acquired", "axial"), token) == 404
+    assert get(place.replace("time=0", "time=x"), token) == 404
+    # Another scan on the page: the first can no longer be read. (Examples are everybody's.)
+    file = str(ROOT / "demo" / "phantom-chest.png")
+    page.set_input_files("#viewer .viewer-files", file)
+    page.wait_for_selector(f"{STAGE}[data-frame]:not([data-token='{token}'])")
+    own = page.get_attribute(STAGE, "data-token")
+    assert get(place, own) == 200
+    page.click("#viewer .remove")
+    page.wait_for_selector(f"{STAGE}[data-empty]")
+    assert get(place, own) == 404
+
+
+def test_on_a_phone_the_viewer_fits(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page(address)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.click("[data-key=phantom-ct]")
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("#viewer canvas").bounding_box()
+    assert box["width"] > 330 and box["height"] > 300
