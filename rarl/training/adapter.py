@@ -78,17 +78,33 @@ class AdapterNorm:
 
 
 @torch.no_grad()
+def adapter_change(model: PeftModel, adapter: str = "default") -> float:
+    """`AdapterNorm.change` alone, which needs no pass over the weights."""
+    return sqrt(sum(_squared(module, adapter) for module in _layers(model, adapter)))
+
+
+def _layers(model: PeftModel, adapter: str) -> list[LoraLayer]:
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, LoraLayer) and adapter in module.lora_A
+    ]
+
+
+def _squared(module: LoraLayer, adapter: str) -> float:
+    """The squared norm of scale * B A; |B A|^2 = trace(B'B A A'), two rank x rank matrices."""
+    first = cast(Tensor, module.lora_A[adapter].weight).double()
+    second = cast(Tensor, module.lora_B[adapter].weight).double()
+    square = torch.sum((second.T @ second) * (first @ first.T)).clamp(min=0).item()
+    return float(square * module.scaling[adapter] ** 2)
+
+
+@torch.no_grad()
 def adapter_norm(model: PeftModel, adapter: str = "default") -> AdapterNorm:
     """Measure an adapter without ever building B A at full size."""
     changes, weights, still, layers = 0.0, 0.0, 0, 0
-    for module in model.modules():
-        if not isinstance(module, LoraLayer) or adapter not in module.lora_A:
-            continue
-        first = cast(Tensor, module.lora_A[adapter].weight).double()
-        second = cast(Tensor, module.lora_B[adapter].weight).double()
-        # |B A|^2 = trace(B'B A A'), two rank x rank matrices.
-        square = torch.sum((second.T @ second) * (first @ first.T)).clamp(min=0).item()
-        change = square * module.scaling[adapter] ** 2
+    for module in _layers(model, adapter):
+        change = _squared(module, adapter)
         base = cast(Tensor, module.get_base_layer().weight)
         weight = base.double().square().sum().item()
         still += change < HARDLY_MOVED**2 * weight

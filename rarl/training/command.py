@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 from rarl.errors import DataError
@@ -41,6 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="0 if not given")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--report-to",
+        action="append",
+        default=[],
+        choices=("tensorboard", "trackio", "wandb"),
+        help="a tracker to log to as well; may be repeated",
+    )
+    parser.add_argument(
+        "--judge", metavar="URL", help="OpenAI-compatible API that scores reasoning"
+    )
+    parser.add_argument("--judge-model", metavar="NAME", help="the judge's model")
+    parser.add_argument("--judge-calls", type=int, metavar="N", help="most requests to the judge")
+    parser.add_argument(
+        "--vllm-server", metavar="URL", help="a server (trl vllm-serve) that samples completions"
+    )
     parser.add_argument("--json", action="store_true", help="print rarl.json as one line")
 
 
@@ -53,23 +69,39 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         RarlError: something the user can mend.
     """
-    for name in ("max_steps", "limit", "threads"):
+    for name in ("max_steps", "limit", "threads", "judge_calls"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise DataError(f"--{name.replace('_', '-')} must be 1 or more.")
+    if bool(arguments.judge) != bool(arguments.judge_model):
+        raise DataError("--judge URL and --judge-model NAME go together.")
+    for tracker in arguments.report_to:
+        if find_spec(tracker) is None:
+            raise DataError(f"--report-to {tracker} needs the package; pip install {tracker}.")
     # Before the libraries are imported: nothing about a hospital's run leaves the machine.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import torch
+    from accelerate import PartialState
 
     from rarl.data import load_examples
+    from rarl.judge import Judge
     from rarl.training.run import Options, train
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     names = tuple(name for name in arguments.data.split(",") if name)
-    examples = load_examples(names, ("train",))
+    rows = load_examples(names, ("train", "validation"))
+    examples = [row for row in rows if row.split == "train"]
     if arguments.limit and arguments.limit < len(examples):
         examples = random.Random(arguments.seed).sample(examples, arguments.limit)
+    judge = None
+    if arguments.judge:
+        judge = Judge(
+            arguments.judge,
+            arguments.judge_model,
+            cache=arguments.out / "judge",
+            calls=arguments.judge_calls,
+        )
     record = train(
         Options(
             recipe=arguments.recipe,
@@ -81,9 +113,15 @@ def run(arguments: argparse.Namespace) -> int:
             steps=arguments.max_steps,
             seed=arguments.seed,
             resume=arguments.resume,
+            report_to=tuple(arguments.report_to),
+            judge=judge,
+            vllm_server=arguments.vllm_server,
         ),
         examples,
+        held_out=[row for row in rows if row.split == "validation"],
     )
+    if not PartialState().is_main_process:
+        return 0
     if arguments.json:
         print(json.dumps(record))
     else:

@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rarl.training.adapter import adapter_change
 
 REWARD_NAMES = {
     "accuracy_reward": "accuracy",
     "format_reward": "format",
     "reasoning_reward": "reasoning",
+    "judge_reward": "judge",
 }
 _RENAMED = {
     "loss": "loss",
@@ -27,6 +32,11 @@ _RENAMED = {
     "entropy": "entropy",
     "completions/mean_length": "completion_length",
     "completions/clipped_ratio": "completions_cut_off",
+    "clip_ratio/region_mean": "clipped",
+    "reasoning/covered": "facts_covered",
+    "reasoning/contradicted": "facts_contradicted",
+    "reasoning/neutral": "statements_neutral",
+    "reasoning/disagrees": "reasoning_disagrees",
     "step_time": "seconds_per_step",
 }
 
@@ -71,6 +81,8 @@ class Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Open the bar at the step the run starts from."""
+        if not state.is_world_process_zero:
+            return
         lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
         self.path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
@@ -99,13 +111,15 @@ class Progress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Write a line and show it behind the bar; the summary at the end is no step."""
-        if not logs or "train_runtime" in logs:
+        if not logs or "train_runtime" in logs or not state.is_world_process_zero:
             return
         self.last = metrics_row(state.global_step, logs)
+        self.last["adapter_change"] = adapter_change(kwargs["model"])
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.last) + "\n")
         if self._bar is not None:
-            shown = {"loss": self.last.get("loss"), **self.last.get("rewards", {})}
+            names = ("loss", "kl", "entropy", "clipped")
+            shown = {name: self.last.get(name) for name in names} | self.last.get("rewards", {})
             numbers = {name: f"{value:.3f}" for name, value in shown.items() if value is not None}
             self._bar.set_postfix(numbers)
 
@@ -115,3 +129,30 @@ class Progress(TrainerCallback):
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def draw_curves(metrics: Path, picture: Path) -> None:
+    """Draw loss, rewards by kind, and KL with entropy over the steps of a `metrics.jsonl`."""
+    rows = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
+    if not rows:
+        return
+    flat = [{**row, **row.get("rewards", {})} for row in rows]
+    kinds = [name for name in REWARD_NAMES.values() if any(name in row for row in flat)]
+    panels = [("loss", ["loss"]), ("rewards", kinds), ("KL, entropy", ["kl", "entropy"])]
+    panels = [
+        (title, [name for name in names if any(row.get(name) is not None for row in flat)])
+        for title, names in panels
+    ]
+    panels = [(title, names) for title, names in panels if names]
+    figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, (title, names) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for name in names:
+            points = [(row["step"], row[name]) for row in flat if row.get(name) is not None]
+            axes.plot(*zip(*points, strict=True), label=name)
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        if len(names) > 1:
+            axes.legend()
+    figure.savefig(picture, dpi=120)

@@ -57,6 +57,7 @@ class Recipe:
     log_steps: int
     save_steps: int
     keep_checkpoints: int
+    held_out: int
     lora: Lora
 
 
@@ -74,11 +75,16 @@ class SftRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewards:
-    """Weights of the three rewards; 0 leaves one out."""
+    """Weights of the rewards; 0 leaves one out.
+
+    `judge` is a language model's score of the reasoning, which can stand in for `reasoning` or be
+    mixed with it.
+    """
 
     accuracy: float
     format: float
     reasoning: float
+    judge: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,8 @@ class GrpoRecipe(Recipe):
     epsilon_high: float
     loss: Literal["grpo", "dr_grpo", "dapo", "bnpo"]
     scale_rewards: Literal["none", "group", "batch"]
+    aggregation: Literal["sum_then_normalize", "normalize_then_sum"]
+    shared: bool
     rewards: Rewards
     diversity: bool
     forms: Mapping[Form, float]
@@ -103,6 +111,11 @@ class GrpoRecipe(Recipe):
         if self.group < 2:
             raise RecipeError("group must be 2 or more: GRPO compares completions of one question.")
         _check_batch(self.prompts * self.group, self.micro_batch, "prompts * group")
+        if self.shared and self.micro_batch % self.group:
+            raise RecipeError(
+                f"micro_batch ({self.micro_batch}) must be a multiple of group ({self.group}), so "
+                "that each question runs once for all its completions; or set shared=false."
+            )
         if not any(asdict(self.rewards).values()):
             raise RecipeError("rewards: give at least one reward a weight.")
         if self.diversity:

@@ -2,7 +2,8 @@
 
 Departures from GRPO as published, all in the recipe: the loss of Dr. GRPO (no division by a
 completion's length, none by a group's deviation), one update per rollout, LoRA dropout off.
-RARL adds the reward for the reasoning and diversity prompting (arXiv 2506.06600).
+RARL adds the reward for the reasoning and diversity prompting (arXiv 2506.06600). Prompt and image
+run once per group (`rarl.training.grouped`), which changes the cost and not the result.
 """
 
 from __future__ import annotations
@@ -15,35 +16,72 @@ from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from rarl.errors import ModelError
+from rarl.judge import Judge
 from rarl.models.loading import LoadedModel
 from rarl.rewards import accuracy_reward, format_reward, reasoning_reward
+from rarl.rewards.judged import judge_reward_of
 from rarl.training.adapter import lora_config
+from rarl.training.grpo import GroupedGRPOTrainer
 from rarl.training.recipe import GrpoRecipe
-from rarl.training.trainers import Silent, shared_arguments
+from rarl.training.trainers import Silent, accumulation, shared_arguments
 
 
-class _Trainer(Silent, GRPOTrainer):
+class _Stock(Silent, GRPOTrainer):
+    pass
+
+
+class _Grouped(Silent, GroupedGRPOTrainer):
     pass
 
 
 def grpo_trainer(
-    loaded: LoadedModel, rows: Dataset, recipe: GrpoRecipe, checkpoints: Path, seed: int
+    loaded: LoadedModel,
+    rows: Dataset,
+    recipe: GrpoRecipe,
+    checkpoints: Path,
+    seed: int,
+    report_to: tuple[str, ...] = (),
+    judge: Judge | None = None,
+    vllm_server: str | None = None,
 ) -> GRPOTrainer:
     """TRL's trainer with the recipe's choices and rewards.
 
     TRL samples in training mode; with dropout on, rollouts, reference and update would each see
     another policy, so it is off (`disable_dropout`). Rollouts may not sample special tokens
     except those that end them: an `<|image_pad|>` would stand for an image that is not there.
+
+    Args:
+        loaded: the base without adapters.
+        rows: see `rarl.training.rows.grpo_rows`.
+        recipe: all choices.
+        checkpoints: folder for them, and for the tables of completions.
+        seed: of the adapter's start and the rollouts.
+        report_to: trackers, by the library's names.
+        judge: who scores reasoning, where the recipe gives that a weight.
+        vllm_server: address of a server (`trl vllm-serve`) that samples completions.
+
+    Raises:
+        ModelError: the recipe wants a judge and there is none.
     """
     weights: dict[Callable[..., Any], float] = {
         accuracy_reward: recipe.rewards.accuracy,
         format_reward: recipe.rewards.format,
         reasoning_reward: recipe.rewards.reasoning,
     }
+    if recipe.rewards.judge:
+        if judge is None:
+            raise ModelError(
+                "The recipe weighs a judge's score: name one with --judge URL --judge-model NAME, "
+                "or set rewards.judge=0."
+            )
+        weights[judge_reward_of(judge)] = recipe.rewards.judge
     used = {reward: weight for reward, weight in weights.items() if weight}
     arguments = GRPOConfig(
-        **shared_arguments(recipe, checkpoints, seed),
-        gradient_accumulation_steps=recipe.prompts * recipe.group // recipe.micro_batch,
+        **shared_arguments(recipe, checkpoints, seed, report_to),
+        gradient_accumulation_steps=accumulation(
+            recipe.prompts * recipe.group, recipe.micro_batch, "prompts * group"
+        ),
         num_generations=recipe.group,
         max_completion_length=recipe.max_completion,
         temperature=recipe.temperature,
@@ -53,11 +91,18 @@ def grpo_trainer(
         epsilon_high=recipe.epsilon_high,
         loss_type=recipe.loss,
         scale_rewards=recipe.scale_rewards,
+        multi_objective_aggregation=recipe.aggregation,
         reward_weights=list(used.values()),
         disable_dropout=True,
-        generation_kwargs={"suppress_tokens": list(loaded.forbidden_ids)},
+        use_vllm=vllm_server is not None,
+        vllm_mode="server",
+        vllm_server_base_url=vllm_server,
+        # A table of the sampled completions at every logged step; none on the screen.
+        log_completions=True,
+        num_completions_to_print=0,
+        generation_kwargs={} if vllm_server else {"suppress_tokens": list(loaded.forbidden_ids)},
     )
-    return _Trainer(
+    return (_Grouped if recipe.shared else _Stock)(
         model=loaded.base,
         reward_funcs=list(used),
         args=arguments,

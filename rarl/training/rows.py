@@ -138,17 +138,29 @@ def _drawn(shares: Mapping[_Choice, float], seed: str) -> _Choice:
 def _dataset(rows: Sequence[tuple[Example, dict[str, str]]], image_processor: Any) -> Dataset:
     places: dict[str, int] = {}
     refs: list[ImageRef] = []
+    names: list[str] = []
     at = []
     for example, _ in rows:
         assert example.image is not None
         place = places.setdefault(example.image.key, len(refs))
         if place == len(refs):
             refs.append(example.image)
+            names.append(example.id)
         at.append(place)
     images = Images(refs, image_processor)
 
+    def picture(place: int) -> Image.Image:
+        try:
+            return images[place]
+        # What Pillow raises for a file that is cut off or damaged inside.
+        except (DataError, OSError, SyntaxError, ValueError) as error:
+            raise DataError(
+                f"The image of row {names[place]} cannot be read ({error}); copy it again or leave "
+                "the row out."
+            ) from error
+
     def read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        batch["images"] = [[images[place]] for place in batch.pop("image")]
+        batch["images"] = [[picture(place)] for place in batch.pop("image")]
         batch["prompt"] = [messages(text) for text in batch.pop("text")]
         if "target" in batch:
             batch["completion"] = [

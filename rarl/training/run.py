@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -15,17 +16,22 @@ from typing import Any
 
 import datasets
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from rarl import __version__
 from rarl.data import Example
 from rarl.errors import ModelError
-from rarl.models.loading import load_model
+from rarl.judge import Judge
+from rarl.models.loading import LoadedModel, load_model
 from rarl.training.adapter import adapter_norm, check_language_only
-from rarl.training.preflight import preflight
-from rarl.training.progress import Progress, say
+from rarl.training.card import model_card
+from rarl.training.preflight import check_grpo, check_rows, check_sft
+from rarl.training.progress import Progress, draw_curves, say
 from rarl.training.recipe import (
     GrpoRecipe,
     RecipeError,
@@ -36,6 +42,7 @@ from rarl.training.recipe import (
 )
 from rarl.training.rl import grpo_trainer
 from rarl.training.rows import check_training_rows, grpo_rows, sft_rows
+from rarl.training.selection import Selection
 from rarl.training.sft import sft_trainer
 from rarl.training.trainers import completions_scored_alone, show
 
@@ -59,6 +66,9 @@ class Options:
         steps: instead of the recipe's, or None.
         seed: of the adapter's start, the order of rows, the forms drawn and the rollouts.
         resume: go on from the last checkpoint in `out`.
+        report_to: trackers, as in "tensorboard", "trackio" or "wandb".
+        judge: scores reasoning where the recipe gives that a weight.
+        vllm_server: address of a server that samples completions.
     """
 
     recipe: RecipeName
@@ -70,68 +80,129 @@ class Options:
     steps: int | None = None
     seed: int = 0
     resume: bool = False
+    report_to: tuple[str, ...] = ()
+    judge: Judge | None = None
+    vllm_server: str | None = None
 
 
-def train(options: Options, examples: Sequence[Example]) -> dict[str, Any]:
+def train(
+    options: Options, examples: Sequence[Example], held_out: Sequence[Example] = ()
+) -> dict[str, Any]:
     """Train one arm and save its adapter.
 
-    `out` then holds the adapter, `recipe.yaml` (every choice), `rarl.json` (what it was made of)
-    and `metrics.jsonl`.
+    `out` then holds the adapter with its model card, `recipe.yaml` (every choice), `rarl.json`
+    (what it was made of), `metrics.jsonl` and `curves.png`; with held-out questions also
+    `selection.jsonl`. Under `accelerate launch` the first process writes.
+
+    Args:
+        options: what to do.
+        examples: training rows.
+        held_out: rows to choose the checkpoint by; none takes the last one.
 
     Returns:
         The content of `rarl.json`.
 
     Raises:
-        RarlError: the recipe, the rows, the model or the folder do not allow a run.
+        RarlError: the recipe, the rows, the model, the folder or the disk do not allow a run.
     """
     check_training_rows(examples)
     _recipe(options, options.variant or "pocket")  # a mistyped key shows before a long load
+    first = PartialState().is_main_process
     checkpoint = _last_checkpoint(options)
+    PartialState().wait_for_everyone()
     started = time.monotonic()
+    try:
+        return _trained(options, examples, held_out, checkpoint, first, started)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not _disk_is_full(error):
+            raise
+        kept = _checkpoints(options.out)
+        raise ModelError(
+            f"The disk that holds {options.out} is full; free some space and add --resume "
+            + (f"(the last checkpoint is {kept[-1].name})." if kept else "or start again.")
+        ) from error
 
+
+def _trained(
+    options: Options,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+    checkpoint: str | None,
+    first: bool,
+    started: float,
+) -> dict[str, Any]:
     # Small weights arrive in fp32 on the CPU and are rounded only where the recipe says so.
     loaded = load_model(options.model, adapters={}, device="cpu")
     variant = options.variant or ("2b" if loaded.base.num_parameters() > _LARGE else "pocket")
     recipe = _recipe(options, variant)
     loaded.base.to(dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)  # type: ignore[call-arg]
-    _write_recipe(options, variant, recipe)
+    if first:
+        _write_recipe(options, variant, recipe)
 
     datasets.disable_progress_bars()
     set_seed(options.seed)
     checkpoints = options.out / "checkpoints"
     images = loaded.processor.image_processor
+    note = say if first else _nothing
     if isinstance(recipe, SftRecipe):
         rows = sft_rows(examples, recipe, options.seed, images)
-        say(preflight(loaded.base, loaded.processor, rows, _longest_target(loaded, rows)))
-        trainer: Any = sft_trainer(loaded, rows, recipe, checkpoints, options.seed)
+        most = _longest_target(loaded, rows)
     else:
         rows = grpo_rows(examples, recipe, options.seed, images)
-        say(preflight(loaded.base, loaded.processor, rows, recipe.max_completion))
-        trainer = grpo_trainer(loaded, rows, recipe, checkpoints, options.seed)
+        most = recipe.max_completion
+    checked = check_rows(loaded.base, loaded.processor, rows, most)
+    for line in checked.lines:
+        note(line)
+    trainer: Any
+    if isinstance(recipe, SftRecipe):
+        trainer = sft_trainer(loaded, rows, recipe, checkpoints, options.seed, options.report_to)
+        checks = check_sft(trainer, checked, recipe.micro_batch)
+    else:
+        trainer = grpo_trainer(
+            loaded,
+            rows,
+            recipe,
+            checkpoints,
+            options.seed,
+            options.report_to,
+            options.judge,
+            options.vllm_server,
+        )
+        checks = check_grpo(trainer, checked, recipe.micro_batch)
     adapted: PeftModel = trainer.model
     layers = check_language_only(adapted)
-    say(
+    if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+        # Not yet spread over processes here, so that it proves nothing of what will be.
+        note("Pre-flight: the weights will be spread over processes; no trial on the whole model.")
+    else:
+        for line in checks:
+            note(line)
+    note(
         f"Training {options.recipe} ({variant}) on {len(examples)} rows for {recipe.steps} steps: "
         f"{adapted.get_nb_trainable_parameters()[0]:,} parameters in {layers} language layers."
     )
     progress = Progress(options.out / "metrics.jsonl")
     show(trainer, progress)
+    selection = _selection(options, loaded, recipe, held_out, most, trainer)
+    if selection is not None:
+        trainer.add_callback(selection)
     with warnings.catch_warnings(), completions_scored_alone():
         # What the libraries owe each other is no news to the person who trains.
         warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|trl|peft)")
         trainer.train(resume_from_checkpoint=checkpoint)
 
+    settled = None
+    if selection is not None and first:
+        settled = selection.settle(adapted)
     norm = adapter_norm(adapted)
     if not norm.moved:
-        say("The adapter has not moved: its answers are the base's. Check rewards and rate.")
+        note("The adapter has not moved: its answers are the base's. Check rewards and rate.")
     elif norm.still:
-        say(f"{norm.still} of {norm.layers} adapted layers have not moved.")
+        note(f"{norm.still} of {norm.layers} adapted layers have not moved.")
     # Where the base lies on this machine is nobody's business.
     adapted.peft_config["default"].base_model_name_or_path = (
         Path(options.model).name if Path(options.model).is_dir() else options.model
     )
-    adapted.save_pretrained(str(options.out), save_embedding_layers=False)
-    (options.out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     record = {
         "base_revision": loaded.revision,
         "base": adapted.peft_config["default"].base_model_name_or_path,
@@ -140,9 +211,12 @@ def train(options: Options, examples: Sequence[Example]) -> dict[str, Any]:
         "steps": recipe.steps,
         "seed": options.seed,
         "data": _described(options.data, examples),
+        "selection": settled,
         "adapter_norm": norm.change,
         "adapter_norm_relative": norm.relative,
         "moved": norm.moved,
+        "judge": _judged(options.judge),
+        "processes": PartialState().num_processes,
         "seconds": round(time.monotonic() - started, 1),
         "last": progress.last,
         "versions": {
@@ -151,8 +225,68 @@ def train(options: Options, examples: Sequence[Example]) -> dict[str, Any]:
             **{package: version(package) for package in _PACKAGES},
         },
     }
-    (options.out / "rarl.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    trainer.accelerator.wait_for_everyone()
+    if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+        trainer.save_model(str(options.out))  # gathers what is spread over processes
+    elif first:
+        adapted.save_pretrained(str(options.out), save_embedding_layers=False)
+    if first:
+        draw_curves(options.out / "metrics.jsonl", options.out / "curves.png")
+        recipe_told = (options.out / "recipe.yaml").read_text("utf-8")
+        (options.out / "README.md").write_text(model_card(record, recipe_told), "utf-8")
+        (options.out / "rarl.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     return record
+
+
+def _selection(
+    options: Options,
+    loaded: LoadedModel,
+    recipe: SftRecipe | GrpoRecipe,
+    held_out: Sequence[Example],
+    most: int,
+    trainer: Any,
+) -> Selection | None:
+    if not recipe.held_out or not held_out:
+        return None
+    if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+        say("The weights are spread over processes: the last checkpoint is kept, not the best.")
+        return None
+    # The same questions whatever the order of the rows or the seed of the run.
+    chosen = sorted(held_out, key=lambda row: hashlib.sha256(row.id.encode()).hexdigest())
+    chosen = [row for row in chosen if row.image is not None][: recipe.held_out]
+    return Selection(loaded, chosen, most, options.out)
+
+
+def _nothing(sentence: str) -> None:
+    """What processes after the first say."""
+
+
+def _judged(judge: Judge | None) -> dict[str, Any] | None:
+    if judge is None:
+        return None
+    return {"model": judge.model, "prompt_hash": judge.prompt_hash, **asdict(judge.usage)}
+
+
+def _disk_is_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return True
+    # Libraries that write in another language tell it in words.
+    told = str(error)
+    return any(
+        words in told for words in ("No space left", "File too large", "PytorchStreamWriter")
+    )
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """Checkpoints that were written to their end, oldest first; the trainer's state comes last."""
+    whole = []
+    for folder in out.glob("checkpoints/checkpoint-*"):
+        try:
+            json.loads((folder / TRAINER_STATE_NAME).read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        whole.append(folder)
+    return sorted(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))
 
 
 def _recipe(options: Options, variant: str) -> SftRecipe | GrpoRecipe:
@@ -164,13 +298,12 @@ def _recipe(options: Options, variant: str) -> SftRecipe | GrpoRecipe:
 
 def _last_checkpoint(options: Options) -> str | None:
     """The checkpoint to go on from; makes the folder where a run starts anew."""
-    folder = options.out / "checkpoints"
-    last: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    whole = _checkpoints(options.out)
     if options.resume:
-        if last is None:
+        if not whole:
             raise ModelError(f"{options.out} holds no checkpoint to resume from.")
-        return last
-    if last is not None or (options.out / "adapter_model.safetensors").exists():
+        return str(whole[-1])
+    if whole or (options.out / "adapter_model.safetensors").exists():
         raise ModelError(
             f"{options.out} already holds a run; add --resume or choose another folder."
         )
@@ -201,10 +334,16 @@ def _longest_target(loaded: Any, rows: datasets.Dataset) -> int:
 
 
 def _described(names: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
-    identity = "\n".join(sorted(example.id for example in examples))
+    ids = "\n".join(sorted(example.id for example in examples))
+    told = sorted(
+        json.dumps([row.id, row.question, row.answer, row.explanation, row.image and row.image.key])
+        for row in examples
+    )
     return {
         "sets": list(names),
         "rows": len(examples),
         "images": len({example.image.key for example in examples if example.image}),
-        "sha256_of_ids": hashlib.sha256(identity.encode()).hexdigest()[:12],
+        "licences": {row.source: row.licence for row in examples},
+        "sha256_of_ids": hashlib.sha256(ids.encode()).hexdigest()[:12],
+        "sha256_of_rows": hashlib.sha256("\n".join(told).encode()).hexdigest()[:12],
     }

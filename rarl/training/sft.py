@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from rarl.models.loading import LoadedModel
 from rarl.training.adapter import lora_config
+from rarl.training.grouped import ImageFeatures, encoded
 from rarl.training.recipe import SftRecipe
-from rarl.training.trainers import Silent, shared_arguments
+from rarl.training.trainers import Silent, accumulation, shared_arguments
 
 
 class _Trainer(Silent, SFTTrainer):
-    pass
+    """TRL's, with the frozen tower's features kept and computed for equal sizes at once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Weights that are spread over processes only run inside the whole model's pass.
+        whole = self.accelerator.distributed_type not in {
+            DistributedType.FSDP,
+            DistributedType.DEEPSPEED,
+        }
+        base = self.accelerator.unwrap_model(self.model).get_base_model()
+        self._features = ImageFeatures(base) if whole else None
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+        if self._features is not None and ready.get("pixel_values") is not None:
+            pixels, grids = ready.pop("pixel_values"), ready["image_grid_thw"]
+            patches = pixels.split(grids.prod(-1).tolist())
+            ready["mm_encoder_outputs"] = encoded(self._features(patches, grids))
+        return ready
 
 
 def sft_trainer(
-    loaded: LoadedModel, rows: Dataset, recipe: SftRecipe, checkpoints: Path, seed: int
+    loaded: LoadedModel,
+    rows: Dataset,
+    recipe: SftRecipe,
+    checkpoints: Path,
+    seed: int,
+    report_to: tuple[str, ...] = (),
 ) -> SFTTrainer:
     """TRL's trainer with the recipe's choices; loss on the completion alone.
 
@@ -27,8 +53,8 @@ def sft_trainer(
     prompt would lose image tokens.
     """
     arguments = SFTConfig(
-        **shared_arguments(recipe, checkpoints, seed),
-        gradient_accumulation_steps=recipe.batch // recipe.micro_batch,
+        **shared_arguments(recipe, checkpoints, seed, report_to),
+        gradient_accumulation_steps=accumulation(recipe.batch, recipe.micro_batch, "batch"),
         max_length=None,
         completion_only_loss=True,
     )

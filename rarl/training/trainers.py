@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import PrinterCallback, Trainer
 from trl.trainer import utils
 
 from rarl.training.progress import Progress
-from rarl.training.recipe import Recipe
+from rarl.training.recipe import Recipe, RecipeError
 
 
-def shared_arguments(recipe: Recipe, checkpoints: Path, seed: int) -> dict[str, Any]:
+def accumulation(batch: int, micro_batch: int, name: str) -> int:
+    """Forward passes of each process to a step.
+
+    Args:
+        batch: rows a step, over all processes.
+        micro_batch: rows a forward pass of one process.
+        name: what the recipe calls `batch`.
+
+    Raises:
+        RecipeError: the processes cannot share the batch out evenly.
+    """
+    processes = PartialState().num_processes
+    if batch % (micro_batch * processes):
+        raise RecipeError(
+            f"{processes} processes with micro_batch ({micro_batch}) cannot share {name} ({batch}) "
+            "out evenly; set micro_batch to a smaller divisor."
+        )
+    return batch // (micro_batch * processes)
+
+
+def shared_arguments(
+    recipe: Recipe, checkpoints: Path, seed: int, report_to: Sequence[str] = ()
+) -> dict[str, Any]:
     """Arguments that both of TRL's configurations take."""
     cuda = torch.cuda.is_available()
     return {
@@ -39,13 +62,13 @@ def shared_arguments(recipe: Recipe, checkpoints: Path, seed: int) -> dict[str, 
         "dataloader_pin_memory": cuda,
         # Columns are read by our collation and our rewards.
         "remove_unused_columns": False,
-        "report_to": "none",
+        "report_to": list(report_to) or "none",
         "disable_tqdm": True,
     }
 
 
 class Silent(Trainer):
-    """Sends no telemetry and writes no model card: the adapter's own card is written at release."""
+    """Sends no telemetry and writes no model card: `rarl.training.card` writes the adapter's."""
 
     def _send_telemetry(self) -> None:
         pass

@@ -1,5 +1,6 @@
 """Rows for training: nothing held out, pictures as inference sees them, forms by the recipe."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from rarl.data import Example
+from rarl.data import Example, ImageRef
 from rarl.errors import DataError, ModelError
 from rarl.models.loading import load_model
 from rarl.models.processor import load_processor
 from rarl.prompts import FORMS, mode_of, user_text
-from rarl.training.preflight import preflight
+from rarl.training.preflight import check_rows
 from rarl.training.recipe import GrpoRecipe, SftRecipe, load_recipe
 from rarl.training.rows import Images, check_training_rows, grpo_rows, sft_rows
 
@@ -95,17 +96,39 @@ def test_a_kept_image_gives_the_same_pixels(examples: list[Example], tiny: Path,
     assert kept[0] is kept[0]
 
 
-def test_preflight_says_what_it_compared_and_stops_a_misfit(
+def test_every_row_is_checked_and_a_misfit_stops_the_run(
     examples: list[Example], tiny: Path
 ) -> None:
     loaded = load_model(str(tiny), adapters={})
     rows = grpo_rows(
         examples, rarl("steps=2", "prompts=8", "micro_batch=8"), 0, loaded.processor.image_processor
     )
-    line = preflight(loaded.base, loaded.processor, rows, 40)
-    assert line.startswith("Pre-flight: 8 prompts hold 16 image tokens for 16 image features")
+    checked = check_rows(loaded.base, loaded.processor, rows, 40)
+    plain = rows.with_format(None)
+    distinct = len(set(zip(plain["image"], plain["text"], strict=True)))
+    assert f"{distinct} distinct prompts hold {2 * distinct} image tokens" in checked.lines[0]
+    assert len(plain["text"][checked.largest]) >= len(plain["text"][checked.second])
     with pytest.raises(ModelError, match="tokens"):
-        preflight(loaded.base, loaded.processor, rows, 5000)
+        check_rows(loaded.base, loaded.processor, rows, 5000)
+    template = loaded.processor.chat_template
+    loaded.processor.chat_template = template.replace("<|image_pad|>", "")
+    with pytest.raises((ModelError, ValueError)):
+        check_rows(loaded.base, loaded.processor, rows, 40)
+    loaded.processor.chat_template = template
     loaded.processor.image_processor.merge_size = 1
     with pytest.raises(ModelError, match="image"):
-        preflight(loaded.base, loaded.processor, rows, 40)
+        check_rows(loaded.base, loaded.processor, rows, 40)
+
+
+def test_a_broken_image_is_named_by_its_row(
+    examples: list[Example], tiny: Path, tmp_path: Path
+) -> None:
+    loaded = load_model(str(tiny), adapters={})
+    assert examples[5].image is not None
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(examples[5].image.read()[:120])
+    rows = [*examples[:5], replace(examples[5], image=ImageRef("cut", cut))]
+    recipe = rarl("steps=1", "prompts=8", "micro_batch=8")
+    data = grpo_rows(rows, recipe, 0, loaded.processor.image_processor)
+    with pytest.raises(DataError, match=re.escape(examples[5].id)):
+        check_rows(loaded.base, loaded.processor, data, 40)

@@ -1,0 +1,74 @@
+"""The model card that lies beside an adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_NAMES = {
+    "sft": "supervised fine-tuning on explanations and answers",
+    "rl": "GRPO under rewards for the answer and the form of the output",
+    "rarl": "GRPO under rewards for answer, form and reasoning, with diversity prompting",
+}
+
+
+def model_card(record: dict[str, Any], recipe: str) -> str:
+    """The text of an adapter's README.md.
+
+    Args:
+        record: what `rarl.json` holds.
+        recipe: the text of `recipe.yaml`.
+    """
+    data = record["data"]
+    head = {
+        "base_model": record["base"],
+        "library_name": "peft",
+        "pipeline_tag": "image-text-to-text",
+        "license": "apache-2.0",
+        "tags": ["lora", "medical", "visual-question-answering", record["recipe"]],
+    }
+    licences = "; ".join(f"{name}: {licence}" for name, licence in data["licences"].items())
+    lines = [
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
+        f"# {record['recipe'].upper()} adapter",
+        f"A LoRA adapter made by {_NAMES[record['recipe']]} "
+        "([arXiv 2506.06600](https://arxiv.org/abs/2506.06600)).",
+        "**For research. Not a medical device, not for diagnosis.**",
+        "## Use",
+        "```python\nfrom peft import PeftModel\nfrom transformers import "
+        "Qwen2VLForConditionalGeneration\n\nbase = Qwen2VLForConditionalGeneration."
+        f'from_pretrained("{record["base"]}")\nmodel = PeftModel.from_pretrained(base, '
+        '"THIS_FOLDER")\n```',
+        f"It belongs to revision `{record['base_revision']}` of its base and to no other.",
+        "## Data",
+        f"{data['rows']} training rows about {data['images']} images of {', '.join(data['sets'])} "
+        f"(rows sha256 `{data['sha256_of_rows']}`). Licences: {licences}.",
+        "## Measured",
+        *_figures(record),
+        "## Recipe",
+        f"```yaml\n{recipe.strip()}\n```",
+        "Made with " + ", ".join(f"{name} {v}" for name, v in record["versions"].items()) + ".",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _figures(record: dict[str, Any]) -> list[str]:
+    lines = []
+    chosen = record["selection"]
+    if chosen is not None:
+        rows = "\n".join(
+            f"| {row['step']} | {100 * row['accuracy']:.1f} |" for row in chosen["table"]
+        )
+        lines += [
+            f"Exact match on {chosen['questions']} validation questions, greedy, `reason` mode, in "
+            f"%; step 0 is the base, step {chosen['step']} was kept:",
+            f"| step | exact match |\n|---|---|\n{rows}",
+            "Chosen on these questions, so not a fair estimate: measure on others.",
+        ]
+    lines.append(
+        f"After {record['steps']} steps in {record['seconds']:.0f} s the adapter changes the "
+        f"weights it sits on by {100 * record['adapter_norm_relative']:.3f} %"
+        + ("." if record["moved"] else ": it has not moved, its answers are the base's.")
+    )
+    return lines

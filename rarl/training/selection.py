@@ -1,0 +1,169 @@
+"""Which checkpoint is kept: the one that answers most held-out questions right, greedily.
+
+Never by training reward: it may rise while accuracy stays where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.utils import load_peft_weights, set_peft_model_state_dict
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rarl.data import Example
+from rarl.models.loading import LoadedModel
+from rarl.prompts import messages, user_text
+from rarl.response import parse_response
+from rarl.rewards.text import exact_match
+from rarl.training.grouped import (
+    ImageFeatures,
+    gather_prompts,
+    roll_out,
+    use_grouped_attention,
+)
+from rarl.training.progress import say
+
+_BATCH = 32
+
+
+def greedy_accuracy(loaded: LoadedModel, examples: Sequence[Example], most: int) -> float:
+    """Share of questions answered exactly right in `reason` mode, greedily.
+
+    Args:
+        loaded: the base; an adapter that sits on it is used.
+        examples: with images.
+        most: tokens an answer may have.
+    """
+    processor, base = loaded.processor, loaded.base
+    use_grouped_attention(base)
+    features = ImageFeatures(base)
+    forbidden = torch.tensor(loaded.forbidden_ids, device=base.device)
+
+    def surest(told: Tensor, logits: Tensor) -> Tensor:
+        allowed = logits.index_fill(1, forbidden, -torch.inf)
+        best = allowed.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -torch.inf).scatter(1, best, 0.0)
+
+    right = 0
+    training = base.training
+    base.eval()
+    # Drawing from one possibility still draws.
+    with torch.random.fork_rng():
+        for start in range(0, len(examples), _BATCH):
+            part = examples[start : start + _BATCH]
+            texts = [
+                processor.apply_chat_template(
+                    messages(user_text(example.question)),  # type: ignore[arg-type]
+                    tokenize=False,
+                    add_generation_prompt=True,
+                )
+                for example in part
+            ]
+            pictures = [[example.image.load()] for example in part if example.image]
+            batch = processor(images=pictures, text=texts, padding=True, return_tensors="pt").to(
+                base.device
+            )
+            prompts = gather_prompts(
+                base,
+                batch["input_ids"],
+                batch["attention_mask"],
+                batch["mm_token_type_ids"],
+                batch["pixel_values"],
+                batch["image_grid_thw"],
+                [1] * len(part),
+                features,
+            )
+            told = roll_out(base, prompts, most, loaded.end_ids, surest).ids
+            for example, ids in zip(part, told, strict=True):
+                text = processor.tokenizer.decode(ids, skip_special_tokens=True)
+                right += exact_match(parse_response(str(text)).answer, example.answer)
+    base.train(training)
+    return right / len(examples)
+
+
+class Selection(TrainerCallback):
+    """Measures each checkpoint before it is saved, and keeps its adapter.
+
+    Args:
+        loaded: the base that is trained.
+        examples: held-out questions.
+        most: tokens an answer may have.
+        folder: of the run; `selection.jsonl` and `selection/` are written there.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, examples: Sequence[Example], most: int, folder: Path
+    ) -> None:
+        self._loaded = loaded
+        self._examples = examples
+        self._most = most
+        self._path = folder / "selection.jsonl"
+        self._kept = folder / "selection"
+        self.table: list[dict[str, float]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Measure the start, or forget what came after the step that a run resumes from."""
+        if self._path.exists():
+            told = [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+            self.table = [row for row in told if row["step"] <= state.global_step]
+        if not state.is_world_process_zero:
+            return
+        self._path.write_text("".join(json.dumps(row) + "\n" for row in self.table), "utf-8")
+        if not self.table:
+            self._measure(state.global_step, None)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Measure where a checkpoint is about to be saved."""
+        step = state.global_step
+        due = step % int(args.save_steps) == 0 or step >= state.max_steps
+        if due and state.is_world_process_zero:
+            self._measure(step, kwargs["model"])
+
+    def _measure(self, step: int, model: PeftModel | None) -> None:
+        accuracy = greedy_accuracy(self._loaded, self._examples, self._most)
+        if model is not None:
+            model.save_pretrained(str(self._kept / f"step-{step}"), save_embedding_layers=False)
+        self.table.append({"step": step, "accuracy": accuracy})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self.table[-1]) + "\n")
+        say(f"Step {step}: {100 * accuracy:.1f} % of {len(self._examples)} held-out questions.")
+
+    def settle(self, model: PeftModel) -> dict[str, Any]:
+        """Give a trained model the best adapter, the later of equals; drop the other files.
+
+        Returns:
+            What was measured and chosen, for the record.
+        """
+        trained = [row for row in self.table if row["step"] > 0]
+        best = max(trained, key=lambda row: (row["accuracy"], row["step"]))
+        start = self.table[0]["accuracy"]
+        if best is not trained[-1]:
+            weights = load_peft_weights(str(self._kept / f"step-{int(best['step'])}"), device="cpu")
+            set_peft_model_state_dict(model, weights)
+            say(f"Kept step {int(best['step'])}: the best on held-out questions.")
+        if best["accuracy"] <= start:
+            say(
+                f"No checkpoint answers more held-out questions right than the base does "
+                f"({100 * start:.1f} %)."
+            )
+        for folder in self._kept.glob("step-*"):
+            # The best stays: a run that is made longer may come back to it.
+            if folder.name != f"step-{int(best['step'])}":
+                shutil.rmtree(folder)
+        return {
+            "questions": len(self._examples),
+            "most": self._most,
+            "step": int(best["step"]),
+            "table": self.table,
+        }

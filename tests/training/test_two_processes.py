@@ -1,0 +1,83 @@
+"""Two processes under gloo train as one does."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rarl.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def launched(processes: int, *words: str) -> None:
+    """Run a module (`-m ...`) or a script under `accelerate launch`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines=1"]
+    command += [f"--num_processes={processes}", f"--main_process_port={port}"]
+    command += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [*command, *words], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.usefixtures("examples")
+def test_sft_has_the_losses_of_one_process(tiny: Path, tmp_path: Path) -> None:
+    def command(out: Path, micro: int) -> list[str]:
+        words = ["train", "sft", "--model", str(tiny), "--data", "brain_tumor_mri", "--json"]
+        changes = f"batch=4 micro_batch={micro} learning_rate=1e-3 warmup_steps=0 log_steps=1"
+        for change in f"{changes} schedule=constant held_out=0".split():
+            words += ["--set", change]
+        return [*words, "--out", str(out), "--max-steps", "3"]
+
+    assert main(command(tmp_path / "one", 4)) == 0
+    launched(2, "-m", "rarl", *command(tmp_path / "two", 2))
+    losses = {
+        name: [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").open()]
+        for name in ("one", "two")
+    }
+    assert len(losses["one"]) == 3
+    assert losses["two"] == pytest.approx(losses["one"], abs=1e-3)
+    assert json.loads((tmp_path / "two" / "rarl.json").read_text())["processes"] == 2
+    one, two = (load_file(tmp_path / n / "adapter_model.safetensors") for n in ("one", "two"))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3
+
+
+def test_grpo_has_the_loss_and_gradients_of_one_process(tiny: Path, tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("fixed_completions.py"))
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.pt"
+        launched(processes, script, str(tiny), str(out))
+        found.append(torch.load(out, weights_only=True))
+    one, two = found
+    assert (one["of"], two["of"]) == (1, 2)
+    assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-4)
+    assert one["gradients"].keys() == two["gradients"].keys() and one["gradients"]
+    for name, gradient in one["gradients"].items():
+        assert gradient.norm() > 0
+        apart = (two["gradients"][name] - gradient).norm() / gradient.norm()
+        assert apart < 1e-4, name
+
+
+@pytest.mark.parametrize("recipe", ["rarl"])
+@pytest.mark.usefixtures("examples")
+def test_rarl_runs_through_the_command_line(recipe: str, tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / recipe
+    words = ["train", recipe, "--model", str(tiny), "--data", "brain_tumor_mri", "--json"]
+    for change in "prompts=2 group=2 micro_batch=2 max_completion=12 log_steps=1".split():
+        words += ["--set", change]
+    launched(2, "-m", "rarl", *words, "--out", str(out), "--max-steps", "2")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert (out / "adapter_model.safetensors").exists() and (out / "README.md").exists()
