@@ -325,14 +325,15 @@ class GroupAttention:
                 mixed.append(
                     scaled_dot_product_attention(
                         query[None, :, start:middle],
-                        *(_repeated(x[:, start:middle], query) for x in (key, value)),
+                        _repeated(key[:, start:middle], query),
+                        _repeated(value[:, start:middle], query),
                         is_causal=True,
                         scale=scaling,
                     )[0].transpose(0, 1)
                 )
             if lengths:
-                parts = (x[:, start:end] for x in (query, key, value))
-                mixed.append(_completions(*parts, prefix, lengths, scaling))
+                asked, keys, values = (x[:, start:end] for x in (query, key, value))
+                mixed.append(_completions(asked, keys, values, prefix, lengths, scaling))
             start = end
         return torch.cat(mixed)
 
@@ -453,10 +454,9 @@ class Decoding:
         second = (alone @ told[0][:, :, :now].transpose(2, 3)).float()
         second = second.view(groups, widest, stores, shared, now).transpose(1, 2)
         weights = torch.cat([first, second], dim=-1).softmax(-1).to(query.dtype)
-        first, second = weights.split([weights.shape[-1] - now, now], dim=-1)
-        mixed = (first.reshape(groups, stores, widest * shared, -1) @ before[1]).view(
-            groups, stores, widest, shared, width
-        )
+        first, second = weights[..., :-now], weights[..., -now:]
+        mixed: Tensor = first.reshape(groups, stores, widest * shared, -1) @ before[1]
+        mixed = mixed.view(groups, stores, widest, shared, width)
         own = second.transpose(1, 2).reshape(self.rows, stores, shared, now) @ told[1][:, :, :now]
         mixed = mixed.transpose(1, 2) + own.view(groups, widest, stores, shared, width)
         return mixed.reshape(self.rows, heads, width)

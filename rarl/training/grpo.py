@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import DistributedType
+from peft import PeftModel
 from torch import Tensor, nn
 from transformers import (
     LogitsProcessor,
@@ -24,7 +25,8 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
-from trl.models import unwrap_model_for_generation
+from trl.models.utils import unwrap_model_for_generation
+from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import (
     pad,
@@ -54,6 +56,12 @@ class GroupedGRPOTrainer(GRPOTrainer):
     whole groups. The vision tower must be frozen.
     """
 
+    # What TRL holds here, more closely than it says.
+    args: GRPOConfig
+    model: PeftModel
+    max_completion_length: int
+    _buffered_inputs: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         use_grouped_attention(self.base)
@@ -77,18 +85,20 @@ class GroupedGRPOTrainer(GRPOTrainer):
             prompts: what is answered, by how many rows each.
             most: tokens of a completion, instead of the configuration's.
         """
+        checkpointing: Any = self.args.gradient_checkpointing_kwargs
+        warp: Any = self._warpers()  # typed for calls by name
         with unwrap_model_for_generation(
             self.model_wrapped,
             self.accelerator,
             generation_kwargs=self.generation_kwargs,
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+            gradient_checkpointing_kwargs=checkpointing,
         ) as model:
             return roll_out(
                 model.get_base_model(),
                 prompts,
                 self.max_completion_length if most is None else most,
                 self.eos_token_ids,
-                self._warpers(),
+                warp,
                 self.temperature,
             )
 
@@ -121,7 +131,7 @@ class GroupedGRPOTrainer(GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         """Override: every prompt runs once, then its completions one token a time."""
         if self.use_vllm or not self.shares:
-            told, chances = super()._generate_single_turn(
+            told, chances = super()._generate_single_turn(  # type: ignore[no-untyped-call]
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
             # A server cannot be trusted to rule them out, and they would stand for no image.
@@ -227,11 +237,12 @@ class GroupedGRPOTrainer(GRPOTrainer):
         """
         if not self.model.training:
             return super()._prepare_inputs(generation_batch)
-        every = self.args.steps_per_generation * self.num_iterations
+        count: Any = self.args.steps_per_generation
+        every = count * self.num_iterations
         if self._step % every == 0 or self._buffered_inputs is None:
-            batch = self._generate_and_score_completions(generation_batch)
-            parts = split_tensor_dict(
-                split_pixel_values_by_grid(batch), self.args.steps_per_generation
+            batch: Any = split_pixel_values_by_grid(
+                self._generate_and_score_completions(generation_batch)
             )
+            parts: Any = split_tensor_dict(batch, count)
             self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
-        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return self._buffered_inputs[self._step % count]

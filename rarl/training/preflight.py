@@ -144,14 +144,14 @@ def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iter
     Raises:
         ModelError: two of them differ, or the largest batch does not fit in memory.
     """
-    rows = trainer.train_dataset
+    rows: Any = trainer.train_dataset
     pair = [rows[checked.largest], rows[checked.second]]
     with _left_alone(trainer):
         if isinstance(trainer, GroupedGRPOTrainer) and trainer.shares and not trainer.use_vllm:
             yield from _compare(trainer, [row for row in pair for _ in range(2)])
-        tokens = trainer.max_completion_length
+        tokens: Any = trainer.max_completion_length
         # Neighbouring groups differ, or they would be shared as one.
-        group = trainer.num_generations
+        group: Any = trainer.num_generations
         batch = _scoring(trainer, [pair[n // group % 2] for n in range(micro_batch)])
         completion = torch.full((micro_batch, tokens), int(batch["input_ids"][0, -1]))
         with _fits(micro_batch, "completions"):
@@ -168,11 +168,13 @@ def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iter
 def check_sft(trainer: SFTTrainer, checked: Checked, micro_batch: int) -> Iterator[str]:
     """Try the largest batch; see `check_grpo`."""
     # Read anew each, since the library's collation writes into what it is given.
-    rows = [trainer.train_dataset[checked.largest] for _ in range(micro_batch)]
+    data: Any = trainer.train_dataset
+    rows = [data[checked.largest] for _ in range(micro_batch)]
     with _left_alone(trainer), _fits(micro_batch, "rows"):
         inputs = trainer._prepare_inputs(trainer.data_collator(rows))
         with trainer.accelerator.autocast():
-            told = trainer.model(**inputs, use_cache=False, fused_lm_head=True)
+            model: Any = trainer.model
+            told = model(**inputs, use_cache=False, fused_lm_head=True)
             told.log_probs.sum().backward()
     yield (
         f"Pre-flight: the largest sample, {micro_batch} times, fits in memory with its gradients."
@@ -240,6 +242,7 @@ def _check_template(processor: ImageProcessor, rows: list[dict[str, Any]], batch
                 "images; take the template that belongs to the model."
             )
         pictures = iter(row["images"])
+        turns: Any = row["prompt"]
         filled = [
             {
                 **turn,
@@ -248,9 +251,9 @@ def _check_template(processor: ImageProcessor, rows: list[dict[str, Any]], batch
                     for part in turn["content"]
                 ],
             }
-            for turn in row["prompt"]
+            for turn in turns
         ]
-        direct = processor.apply_chat_template(
+        direct: Any = processor.apply_chat_template(
             [filled], tokenize=True, add_generation_prompt=True, return_dict=True
         )
         if list(direct["input_ids"][0]) != ids[mask.bool()].tolist():
@@ -261,7 +264,8 @@ def _check_template(processor: ImageProcessor, rows: list[dict[str, Any]], batch
 
 
 def _scoring(trainer: GRPOTrainer, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    batch = dict(_processed(trainer.processing_class, rows))
+    processor: Any = trainer.processing_class
+    batch = dict(_processed(processor, rows))
     device = trainer.accelerator.device
     moved = {name: x.to(device) if isinstance(x, Tensor) else x for name, x in batch.items()}
     return {**moved, "num_images": [len(row["images"]) for row in rows]}

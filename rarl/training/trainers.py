@@ -27,7 +27,7 @@ def accumulation(batch: int, micro_batch: int, name: str) -> int:
     Raises:
         RecipeError: the processes cannot share the batch out evenly.
     """
-    processes = PartialState().num_processes
+    processes: int = PartialState().num_processes
     if batch % (micro_batch * processes):
         raise RecipeError(
             f"{processes} processes with micro_batch ({micro_batch}) cannot share {name} ({batch}) "

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from rarl.cli import main
 
 CHANGES = (
-    "prompts=1 group=2 micro_batch=2 max_completion=12 learning_rate=1e-3 log_steps=1 save_steps=1 "
+    "prompts=1 group=4 micro_batch=4 max_completion=40 learning_rate=1e-3 log_steps=1 save_steps=1 "
     "held_out=0 lora.modules=[q_proj,v_proj]"
 ).split()
 
@@ -38,7 +38,7 @@ def test_killed_and_resumed_ends_in_the_same_adapter(tiny: Path, tmp_path: Path)
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    until = time.monotonic() + 300
+    until = time.monotonic() + 1200
     while not (killed / "checkpoints" / "checkpoint-2").exists():
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)

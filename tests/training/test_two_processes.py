@@ -21,9 +21,12 @@ def launched(processes: int, *words: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines=1"]
-    command += [f"--num_processes={processes}", f"--main_process_port={port}"]
-    command += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", f"--main_process_port={port}"]
+    if processes > 1:
+        command += [f"--config_file={ROOT / 'scripts' / 'accelerate' / 'two_cpu.yaml'}"]
+    else:
+        command += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    command += [f"--num_processes={processes}", "--num_cpu_threads_per_process=1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(
         [*command, *words], env=environment, capture_output=True, text=True, check=False
