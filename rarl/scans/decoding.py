@@ -33,6 +33,7 @@ from rarl.scans.worker import LENGTH, TIMED_OUT
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 2
+_FILES_EACH = 1000  # then a fresh one: what decoders leak or fragment stays bounded
 _GRACE_SECONDS = 10.0
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from rarl.scans.worker import main; main()"
@@ -89,6 +90,9 @@ class _Pool:
         return _Worker()
 
     def give_back(self, worker: _Worker) -> None:
+        if worker.asked >= _FILES_EACH:
+            worker.retire()
+            return
         with self._lock:
             self._idle.append(worker)
 
@@ -121,11 +125,13 @@ class _Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to: IO[bytes] = self._process.stdin
         self._from: IO[bytes] = self._process.stdout
+        self.asked = 0
 
     def alive(self) -> bool:
         return self._process.poll() is None
 
     def ask(self, data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], int] | str:
+        self.asked += 1
         # The worker ends itself in time; this is for one that cannot any more.
         watch = threading.Timer(limits.open_seconds + _GRACE_SECONDS, self._process.kill)
         watch.daemon = True
@@ -173,6 +179,11 @@ class _Worker:
         with suppress(OSError):  # what was still to be written has nobody to read it
             self._to.close()
         return status
+
+    def retire(self) -> None:
+        """Let it finish; it must be idle."""
+        self._to.close()
+        self.end()
 
     def _exactly(self, size: int) -> bytes:
         data = self._from.read(size)

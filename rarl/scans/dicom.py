@@ -140,8 +140,7 @@ def _inflated(data: bytes, limits: Limits) -> bytes:
     start = first + 12 + int.from_bytes(data[first + 8 : first + 12], "little")
     if data[first : first + 6] != b"\x02\x00\x00\x00UL" or start > len(data):
         raise ScanError(_DAMAGED)
-    body = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], limits.file_bytes + 1)
-    limits.check_bytes(len(body))
+    body = limits.inflated(zlib.decompressobj(-zlib.MAX_WBITS), data[start:])
     whole = data[:start].replace(_DEFLATED, _EXPLICIT) + body
     if _DEFLATED in whole:
         raise ScanError(_DAMAGED)

@@ -62,7 +62,14 @@ _IDENTIFYING = frozenset(
     "PatientTelephoneNumbers MilitaryRank Occupation "
     "CountryOfResidence RegionOfResidence".split()
 )
-_TEXT = frozenset(["PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE", "UI", "DA", "DT", "UN"])
+# What stands in a name's place where there is none, and titles.
+_NO_NAMES = frozenset(
+    "anon anonym anonymous anonymized anonymised deidentified doctor female male mister name none "
+    "patient phantom prof professor removed subject test unknown volunteer".split()
+)
+_TEXT = frozenset(
+    ["PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE", "UI", "DA", "DT", "UN", "OB", "CS"]
+)
 
 _ISO = re.compile(r"(?<!\d)(\d{4})[-./](\d{1,2})[-./](\d{1,2})(?!\d)")
 _NUMERIC = re.compile(r"(?<![\d.])(\d{1,2})[-./](\d{1,2})[-./](\d{4}|\d{2})(?![\d.]*\d)")
@@ -103,6 +110,16 @@ _TITLED = re.compile(
 )
 _NAMED = re.compile(
     r"\b(?:[Pp]atient|[Nn]ame)(?:'s name)?(?: is|:) [A-Z][a-z'’-]+,? [A-Z][a-z'’-]+"
+)
+_PATTERNS = (
+    (_UID, "looks like a DICOM identifier"),
+    (_MAIL, "looks like a mail address"),
+    (_SOCIAL, "looks like a social security number"),
+    (_LABELLED, "looks like a record number"),
+    (_PHONE, "looks like a telephone number"),
+    (_LONG_NUMBER, "looks like a record number"),
+    (_TITLED, "looks like a name"),
+    (_NAMED, "looks like a name"),
 )
 
 
@@ -177,40 +194,31 @@ def identity_in_text(
     >>> identity_in_text("Effusion on 3 March 2021, 12 mm, slice 104?")
     ('"3 March 2021" looks like a date.',)
     """
-    said: dict[str, str] = {}
-
-    def say(found: str, what: str) -> None:
-        said.setdefault(found.strip(), f'"{found.strip()}" {what}.')
-
     known = list(names)
+    said: list[str] = []
+    spans: list[tuple[int, int]] = []
 
     def in_header(word: str) -> bool:
         return any(identifiers.knows(word, secret) for identifiers in known)
 
-    for found, days in _dates(text):
+    def say(start: int, end: int, what: str) -> None:
+        # What overlaps something said already would be said twice.
+        if all(end <= begun or ended <= start for begun, ended in spans):
+            spans.append((start, end))
+            said.append(f'"{text[start:end]}" {what}.')
+
+    for match, days in _dates(text):
         stands = any(in_header(day.isoformat()) for day in days)
-        say(found, "is a date that stands in the scan's header" if stands else "looks like a date")
-    covered = " ".join(said)
-    for pattern, what in (
-        (_UID, "looks like a DICOM identifier"),
-        (_MAIL, "looks like a mail address"),
-        (_SOCIAL, "looks like a social security number"),
-        (_LABELLED, "looks like a record number"),
-        (_PHONE, "looks like a telephone number"),
-        (_LONG_NUMBER, "looks like a record number"),
-        (_TITLED, "looks like a name"),
-        (_NAMED, "looks like a name"),
-    ):
+        what = "is a date that stands in the scan's header" if stands else "looks like a date"
+        say(*match.span(), what)
+    for pattern, what in _PATTERNS:
         for match in pattern.finditer(text):
-            if match[0] not in covered:
-                say(match[0], what)
-                covered += " " + match[0]
+            say(*match.span(), what)
     if known:
-        for phrase in _phrases(text):
-            if in_header(phrase) and phrase not in covered:
-                say(phrase, "stands in the scan's header")
-                covered += " " + phrase
-    return tuple(said.values())
+        for start, end in _phrases(text):
+            if in_header(text[start:end]):
+                say(start, end, "stands in the scan's header")
+    return tuple(dict.fromkeys(said))
 
 
 def _digest(normal: str, secret: bytes) -> bytes:
@@ -224,18 +232,20 @@ def _normal(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def _phrases(text: str) -> Iterator[str]:
-    """Runs of one to `_LONGEST_PHRASE` words as typed, the longer first."""
-    words = list(re.finditer(r"[^\s,;:()\"]+", text))
+def _phrases(text: str) -> Iterator[tuple[int, int]]:
+    """Where runs of up to `_LONGEST_PHRASE` words stand, the longer first; then parts of words."""
+    words = [match.span() for match in re.finditer(r"[^\s,;:()\"]*\w", text)]
     for length in range(_LONGEST_PHRASE, 0, -1):
         for start in range(len(words) - length + 1):
-            yield text[words[start].start() : words[start + length - 1].end()].strip(".?!'")
+            yield words[start][0], words[start + length - 1][1]
+    for match in re.finditer(r"\w+", text):  # "Smith-Jones", "Smith's"
+        yield match.span()
 
 
-def _dates(text: str) -> Iterator[tuple[str, list[date]]]:
+def _dates(text: str) -> Iterator[tuple[re.Match[str], list[date]]]:
     """What reads as a date, and the days it may mean (day or month first)."""
     for match in _ISO.finditer(text):
-        yield match[0], _days(match[1], match[2], match[3])
+        yield match, _days(match[1], match[2], match[3])
     for match in _NUMERIC.finditer(text):
         year = match[3]
         years = [year] if len(year) == 4 else [f"19{year}", f"20{year}"]
@@ -247,15 +257,19 @@ def _dates(text: str) -> Iterator[tuple[str, list[date]]]:
         ]
         # "1.5.10" may be a version and "3/4/12" a score; only what is a day counts.
         if found:
-            yield match[0], found
+            yield match, found
     for match in _COMPACT.finditer(text):
         days = _days(match[1], match[2], match[3])
         if days:
-            yield match[0], days
+            yield match, days
     for match in _DAY_FIRST.finditer(text):
-        yield match[0], _days(match[3], str(_MONTHS[match[2].lower()]), match[1])
+        yield match, _days(match[3], str(_MONTHS[match[2].lower()]), match[1])
     for match in _MONTH_FIRST.finditer(text):
-        yield match[0], _days(match[3], str(_MONTHS[match[1].lower()]), match[2])
+        yield match, _days(match[3], str(_MONTHS[match[1].lower()]), match[2])
+
+
+def _is_record(word: str) -> bool:
+    return len(word) >= 6 and sum(mark.isdigit() for mark in word) >= 3
 
 
 def _days(year: str, month: str, day: str) -> list[date]:
@@ -286,10 +300,10 @@ def _elements(dataset: Dataset) -> Iterator[tuple[str, str, Any]]:
 
 
 def _words_of(keyword: str, vr: str, value: Any) -> Iterator[str]:
-    if value is None or keyword in _DESCRIPTIVE:
+    if value is None:
         return
     if isinstance(value, bytes):
-        # An unknown private element: text if it reads as such.
+        # Of unknown kind: text if it reads as such.
         if len(value) > 1024 or not value.rstrip(b"\0 ").isascii():
             return
         value = value.decode("ascii", "ignore").rstrip("\0 ")
@@ -298,6 +312,11 @@ def _words_of(keyword: str, vr: str, value: Any) -> Iterator[str]:
             yield from _words_of(keyword, vr, item)
         return
     text = str(value)[:4096]
+    if keyword in _DESCRIPTIVE or vr in ("CS", "OB"):
+        # Descriptions are everybody's words; only what reads as a number in them is not.
+        if vr != "UI":
+            yield from (word for word in _normal(text).split() if _is_record(word))
+        return
     for _, days in _dates(text):
         yield from (_normal(day.isoformat()) for day in days)
     if vr in ("DA", "DT"):
@@ -308,8 +327,9 @@ def _words_of(keyword: str, vr: str, value: Any) -> Iterator[str]:
     if vr == "UI":
         yield normal
     elif vr == "PN":
-        yield from (word for word in words if len(word) >= _SHORTEST_NAME)
-        yield from (word for word in words if any(mark.isdigit() for mark in word))
+        for word in words:
+            if word not in _NO_NAMES and len(word) >= (_SHORTEST_NAME if word.isascii() else 2):
+                yield word
     else:
         whole = 1 < len(words) <= _LONGEST_PHRASE
         whole |= keyword in _IDENTIFYING and len(normal) >= _SHORTEST_RECORD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -145,6 +146,24 @@ class Limits:
                 f"The file unpacks to more than {self.expansion_ratio} times its size, which scans "
                 "do not; upload the pictures themselves."
             )
+
+    def inflated(self, stream: zlib._Decompress, packed: bytes) -> bytes:
+        """Decompress within the limits, and never by more than they allow.
+
+        Args:
+            stream: a fresh `zlib.decompressobj`.
+            packed: all of what it is to decompress.
+
+        Raises:
+            ScanError: it unpacks to too much, or is cut short.
+            zlib.error: it is damaged.
+        """
+        most = max(self.unsuspicious_bytes, self.expansion_ratio * len(packed))
+        content = stream.decompress(packed, min(most, self.series_bytes) + 1)
+        self.check_expansion(len(packed), len(content))
+        if not stream.eof:
+            raise ScanError("The compressed file is cut short; send or compress it again.")
+        return content
 
     def too_many_pixels(self) -> ScanError:
         """The refusal of an oversized picture."""

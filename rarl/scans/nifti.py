@@ -100,7 +100,8 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
     sides = [1.0, 1.0, 1.0]
     for axis, (target, _) in enumerate(nib.orientations.ornt_transform(turn, wanted)):
         sides[int(target)] = steps[axis] if known else 1.0
-    slope, intercept = scaling(float(header["scl_slope"]), float(header["scl_inter"]))
+    # Not from the header, in which nibabel resets them on reading.
+    slope, intercept = scaling(float(image.dataobj.slope), float(image.dataobj.inter))
     pixels, frames = [], []
     for time in range(moved.shape[3]):
         tick()

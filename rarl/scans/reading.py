@@ -92,14 +92,7 @@ def _unpacked(data: bytes, limits: Limits) -> bytes:
             raise ScanError(
                 "This is a compressed (gzip) file without a NIfTI volume; upload what is in it."
             )
-        most = max(limits.unsuspicious_bytes, limits.expansion_ratio * len(data))
-        most = min(most, limits.series_bytes)
-        stream = zlib.decompressobj(31)
-        content = stream.decompress(data, most + 1)
-        limits.check_expansion(len(data), len(content))
-        if not stream.eof:
-            raise ScanError("The compressed file is cut short; send or compress it again.")
-        return content
+        return limits.inflated(zlib.decompressobj(31), data)
 
 
 def _archive(

@@ -136,6 +136,13 @@ class Stack:
             self.planes = tuple(_PLANES) if head.format == "nifti" else (ACQUIRED, *_PLANES)
         self.windows: tuple[Window, ...] = self._frames[0].windows
         self._overall = self._overall_window()
+        self._window_serves = False
+        if self._axes is not None:
+            # Of a volume the middle decides: the air around it is rightly black all over.
+            middle = len(self._pixels) // self.times // 2
+            stored = _physical(self._pixels[middle], self._frames[middle])
+            own = self._own_levels(distinct(stored)[0], self.planes[0], middle, 0)
+            self._window_serves = own is not None
         warnings = list(dict.fromkeys(sentence for part in ordered for sentence in part.warnings))
         if arrangement.warning:
             warnings.append(arrangement.warning)
@@ -171,16 +178,27 @@ class Stack:
         height, width = self._grid_shape(plane)
         return spacing[0] * height / rows, spacing[1] * width / columns
 
-    def letters(self, plane: str = ACQUIRED) -> tuple[str, str, str, str] | None:
+    def letters(
+        self, plane: str = ACQUIRED, frame: int | None = None
+    ) -> tuple[str, str, str, str] | None:
         """Letters of the left, right, top and bottom edge: R, L, A, P, H or F.
 
         The patient axis nearest to each edge, so that head first and feet first come out the same
-        as on a workstation; None where the file does not say or its frames differ.
+        as on a workstation.
+
+        Args:
+            plane: one of `planes`.
+            frame: whose letters, where the frames of a series lie differently (localizers, radial
+                slices); None for those that all frames share.
+
+        Returns:
+            None where the file does not say, or the frames differ and none is named.
         """
         named = self._named(plane)
         if named != ACQUIRED:
             return _LETTERS[named] if self._frames[0].toward else None
-        toward = {frame.toward for frame in self._frames}
+        asked = self._frames if frame is None else (self._frame_of(plane, frame, 0),)
+        toward = {known.toward for known in asked}
         (first, *others) = toward
         if others or first is None:
             return None
@@ -384,14 +402,17 @@ class Stack:
             table = through_window(values, known.windows[0], head.function)
         else:
             return None
-        return None if table.size > 1 and table.min() == table.max() else table
+        useless = not self._window_serves and table.size > 1 and table.min() == table.max()
+        return None if useless else table
 
     def _own_warnings(self) -> list[str]:
         said: list[str] = []
         spacing = self._grid_spacing(ACQUIRED)
         if spacing is not None:
             rows, columns = self.spacing(ACQUIRED) or spacing
-            if max(rows, columns) > _NEARLY_SQUARE * min(rows, columns):
+            # Half a pixel is as near as a stretched side can come.
+            near = _NEARLY_SQUARE + 0.5 / min(self._grid_shape(ACQUIRED))
+            if max(rows, columns) > near * min(rows, columns):
                 said.append(NOT_SQUARE)
         if self.format == "dicom" and not self.color:
             values = distinct(self._grid(ACQUIRED, 0, 0))[0]

@@ -20,7 +20,9 @@ def test_json(packaged: Find, capsys: pytest.CaptureFixture[str]) -> None:
     assert (first["format"], first["modality"], first["width"]) == ("dicom", "MR", 64)
     assert first["attributes"]["WindowCenter"] == "600" and first["warnings"] == []
     assert (second["file"], second["height"]) == (2, 240)
-    assert any("30 frames" in said for said in second["warnings"])
+    assert (second["frames"], second["size"], second["window"]) == (30, [320, 240], None)
+    assert first["window"] == {"center": 600, "width": 1600}
+    assert (first["spacing"], first["orientation"]) == ([0.3125, 0.3125], "RLAP")
 
 
 def test_text(packaged: Find, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,5 +37,6 @@ def test_bad_input(packaged: Find, tmp_path: Path, capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     assert captured.out == "" and "Mustermann" not in captured.err
     assert captured.err == (
-        "File 2 of 2: This is a text file, not a scan; export the picture as DICOM, PNG or JPEG.\n"
+        "File 2 of 2: This is a text file, not a scan; "
+        "export the picture as DICOM, NIfTI, PNG or JPEG.\n"
     )

@@ -34,13 +34,15 @@ SECRET = "Eva Mustermann 24.12.1933"
         (b"\xef\xbb\xbf<svg xmlns='x'/>", "a web page or drawing"),
         (b"Patient: " + SECRET.encode(), "a text file"),
         (b"GIF89a" + bytes(50), "a GIF picture"),
-        (b"II*\0" + bytes(50), "a TIFF picture"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "a WebP picture"),
-        (b"PK\x03\x04" + bytes(50), "a ZIP archive"),
-        (b"\x1f\x8b" + bytes(50), "gzip"),
-        (bytes(400), "none of DICOM, PNG or JPEG"),
+        (b"II*\0" + bytes(50), "The picture is damaged"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "The picture is damaged"),
+        (b"PK\x03\x04" + bytes(50), "The archive is damaged"),
+        (b"\x1f\x8b" + bytes(50), "compressed file is damaged"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(50), "a 7z archive"),
+        (b"\0\0\0\x0cjP  " + bytes(50), "a JPEG 2000 picture"),
+        (bytes(400), "no scan that can be opened"),
         (bytes(128) + b"DICM", "DICOM"),
-        (b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", "none of DICOM, PNG or JPEG"),
+        (b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", "no scan that can be opened"),
     ],
 )
 def test_other_files_get_one_sentence(data: bytes, says: str) -> None:
@@ -49,12 +51,6 @@ def test_other_files_get_one_sentence(data: bytes, says: str) -> None:
     sentence = str(caught.value)
     assert says in sentence and "\n" not in sentence and sentence.endswith(".")
     assert "Eva" not in sentence
-
-
-@pytest.mark.parametrize("name", ["functional.nii", "anatomical.nii"])
-def test_nifti_is_named(sample: Find, name: str) -> None:
-    with pytest.raises(ScanError, match="a NIfTI volume"):
-        open_scan_file(sample(name))
 
 
 def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
@@ -73,7 +69,7 @@ def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path, says in (
         (tmp_path / SECRET, "There is no such file"),
-        (tmp_path, "This is a folder"),
+        (tmp_path, "There is no file in it"),
         (Path("a\0b"), "cannot be read|no such file"),
     ):
         with pytest.raises(ScanError, match=says) as caught:

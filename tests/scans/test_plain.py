@@ -127,9 +127,9 @@ def test_limits_are_the_callers() -> None:
 
 
 def test_small_pictures_are_refused() -> None:
-    with pytest.raises(ScanError, match="smaller than 16 x 16 pixels"):
-        open_scan(encoded(Image.new("L", (15, 400))))
-    assert open_scan(encoded(Image.new("L", (16, 16)))).image.size == (16, 16)
+    with pytest.raises(ScanError, match="smaller than 8 x 8 pixels"):
+        open_scan(encoded(Image.new("L", (7, 400))))
+    assert open_scan(encoded(Image.new("L", (8, 8)))).image.size == (8, 8)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])

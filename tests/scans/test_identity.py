@@ -1,0 +1,189 @@
+"""No identity survives opening, and typed identity is noticed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import drawn, saved
+from planted import COUNT, Planted, planted, spellings
+from pydicom import dcmread
+
+from rarl.cli import main
+from rarl.scans import Scan, Stack, View, identity_in_text, open_stack, open_stack_file
+from rarl.scans import proposed_masks as masks_of
+from rarl.scans.identity import keyed_hash
+
+QUESTIONS = (
+    "Is there a pneumothorax on the left?",
+    "Was the 12 mm nodule in segment 6 there in 2021, now 3.5 x 4.2 cm (slice 104 of 312)?",
+    "Grade 2/3 stenosis at L4/5; T2w 1.5 T, TE 90, TR 4000, window 40/400, BI-RADS 4.",
+    "Compare MR brain and CT chest: Dr suggested effusion 1/2 of the hemithorax, SUV 2.45.",
+    "A 65-year-old woman with May-Thurner syndrome, ratio 1:2000, HU -1024 to 3071.",
+)
+
+
+@pytest.fixture(scope="module")
+def built() -> Planted:
+    return planted()
+
+
+@pytest.fixture(scope="module")
+def stack(built: Planted) -> Stack:
+    return open_stack([built.data])
+
+
+def found_in(text: bytes, built: Planted) -> list[str]:
+    return [word for word in built.identifiers if any(form in text for form in spellings(word))]
+
+
+def test_the_file_really_carries_them(built: Planted) -> None:
+    assert len(built.identifiers) == COUNT
+    # All but the two that stand in the pixels alone.
+    assert found_in(built.data, built) == list(built.identifiers[:-2])
+
+
+def test_nothing_of_the_header_is_kept(built: Planted, stack: Stack) -> None:
+    scan = stack.scan()
+    image = BytesIO()
+    scan.image.save(image, "PNG")
+    kept = (
+        pickle.dumps(stack),
+        repr(stack).encode(),
+        repr(vars(stack)).encode(),
+        pickle.dumps(scan),
+        repr(scan).encode(),
+        image.getvalue(),
+    )
+    for place, content in enumerate(kept):
+        assert found_in(content, built) == [], place
+    assert stack.attributes == {"Modality": "US", "PatientAge": "90", "PatientSex": "F"}
+    restored: Stack = pickle.loads(pickle.dumps(stack))
+    assert np.array_equal(restored.values(), stack.values())
+
+
+def test_nothing_is_printed_or_logged(
+    built: Planted,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = tmp_path / built.file_name
+    path.write_bytes(built.data)
+    assert main(["scan", str(path), "--json"]) == 0
+    (described,) = json.loads(capfd.readouterr().out)
+    assert described["modality"] == "US" and described["proposed_masks"]
+    broken = tmp_path / f"broken-{built.file_name}"
+    broken.write_bytes(built.data[:4000])
+    assert main(["scan", str(path), str(broken)]) == 2
+    captured = capfd.readouterr()
+    said = json.dumps(described) + captured.out + captured.err + caplog.text
+    assert found_in(said.encode(), built) == []
+    assert [file.name for file in tmp_path.iterdir()] == [path.name, broken.name] or len(
+        list(tmp_path.iterdir())
+    ) == 2
+
+
+def test_the_banner_is_proposed_and_masked(built: Planted, stack: Stack) -> None:
+    assert stack.text_likely
+    shown = np.asarray(stack.scan().image)
+    assert not np.array_equal(shown, built.picture)
+    boxes = masks_of(stack)
+    assert any(
+        box.left <= built.banner.left
+        and box.top <= built.banner.top
+        and box.right >= built.banner.right
+        and box.bottom >= built.banner.bottom
+        for box in boxes
+    )
+    masked = np.asarray(stack.scan(View(), boxes).image)
+    expected = built.picture.copy()
+    for box in boxes:
+        expected[box.top : box.bottom, box.left : box.right] = 0
+    assert np.array_equal(masked, expected)
+
+
+def test_uids_become_keyed_hashes(built: Planted) -> None:
+    uid = str(dcmread(BytesIO(built.data)).StudyInstanceUID)
+    first, again = (open_stack([built.data], secret=b"one secret of ours") for _ in range(2))
+    other = open_stack([built.data], secret=b"another secret of ours")
+    assert first.study == again.study == keyed_hash(uid, b"one secret of ours")
+    assert first.study != other.study and first.study != first.series
+    assert first.identifiers == again.identifiers != other.identifiers
+
+
+def test_typed_identifiers_are_noticed(built: Planted, stack: Stack) -> None:
+    header = dcmread(BytesIO(built.data))
+    known = [stack.identifiers]
+    for element in header.iterall():
+        if element.VR == "PN" and element.keyword:
+            for word in str(element.value).split("^"):
+                (said,) = identity_in_text(f"As {word.title()} said, is it worse?", known)
+                assert word.title() in said and said.endswith("stands in the scan's header.")
+    for keyword in ("PatientID", "AccessionNumber", "StudyInstanceUID", "InstitutionName"):
+        assert identity_in_text(f"see {header[keyword].value}, please", known), keyword
+    birth = str(header.PatientBirthDate)
+    for spelling in (
+        f"{birth[6:]}.{birth[4:6]}.{birth[:4]}",
+        f"{birth[:4]}-{birth[4:6]}-{birth[6:]}",
+        birth,
+    ):
+        (said,) = identity_in_text(f"Born {spelling}.", known)
+        assert said == f'"{spelling}" is a date that stands in the scan\'s header.'
+    # With the wrong secret, or without the scan, a bare name is a word like any other.
+    word = header.PatientName.family_name.title().rstrip("0123456789")
+    assert identity_in_text(f"As {word} said?") == ()
+    given = f"As {header.PatientName.family_name} said?"
+    assert identity_in_text(given, known, b"not the secret it had") == ()
+
+
+def test_names_are_noticed_however_they_are_written() -> None:
+    scan = open_stack([saved(drawn(np.zeros((16, 16), np.uint16), PatientName="Müßig-Øre^Zoë"))])
+    for written in ("müssig", "MÜSSIG", "zoe", "Zoë's", "(Müßig)"):
+        assert identity_in_text(f"is it {written} again", [scan.identifiers]), written
+    nobody = open_stack([saved(drawn(np.zeros((16, 16), np.uint16), PatientName="Anonymous^Test"))])
+    assert identity_in_text("an unknown test for an anonymous patient", [nobody.identifiers]) == ()
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_clinical_text_is_left_in_peace(question: str, stack: Stack) -> None:
+    assert identity_in_text(question) == ()
+    assert identity_in_text(question, [stack.identifiers]) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("born 24.12.1933", '"24.12.1933" looks like a date.'),
+        ("on 1933-12-24", '"1933-12-24" looks like a date.'),
+        ("seen 12/24/33", '"12/24/33" looks like a date.'),
+        ("seen 24 December 1933", '"24 December 1933" looks like a date.'),
+        ("seen Dec. 24th, 1933", '"Dec. 24th, 1933" looks like a date.'),
+        ("MRN: 4711-08", '"MRN: 4711-08" looks like a record number.'),
+        ("Patient ID 123456", '"Patient ID 123456" looks like a record number.'),
+        ("number 00471108", '"00471108" looks like a record number.'),
+        ("uid 1.2.840.10008.1.2.3", '"1.2.840.10008.1.2.3" looks like a DICOM identifier.'),
+        ("call 030 4505 1234", '"030 4505 1234" looks like a telephone number.'),
+        ("eva@example.org", '"eva@example.org" looks like a mail address.'),
+        ("Mrs Mustermann has pain", '"Mrs Mustermann" looks like a name.'),
+        ("Patient: Eva Mustermann", '"Patient: Eva Mustermann" looks like a name.'),
+        ("SSN 078-05-1120", '"078-05-1120" looks like a social security number.'),
+    ],
+)
+def test_what_looks_like_identity(text: str, found: str) -> None:
+    assert identity_in_text(text) == (found,)
+
+
+def test_a_folder_name_is_not_kept(built: Planted, tmp_path: Path) -> None:
+    folder = tmp_path / built.identifiers[0]
+    folder.mkdir()
+    (folder / built.file_name).write_bytes(built.data)
+    opened = open_stack_file([folder])
+    assert built.identifiers[0] not in repr(vars(opened))
+    assert isinstance(opened.scan(), Scan)
