@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from rarl.scans.stack import Box, Stack, View
 
@@ -36,6 +35,8 @@ def proposed_masks(stack: Stack, view: View | None = None) -> tuple[Box, ...]:
     Returns:
         Boxes in pixels of the displayed plane, from the top; none for other kinds.
     """
+    from scipy import ndimage  # here, since the decoding process imports this package as well
+
     if not stack.text_likely:
         return ()
     levels = np.asarray(stack.scan(view).image.convert("L"), np.int16)
@@ -72,6 +73,8 @@ def _strip(levels: NDArray[np.int16]) -> int:
 
 def _joined(busy: NDArray[np.bool_], line_gap: int) -> list[tuple[slice, slice]]:
     """Regions of marks, letters joined to lines and lines to paragraphs."""
+    from scipy import ndimage
+
     pad = _LETTER_GAP  # closing eats what touches the border
     near = (2 * line_gap + 1, 2 * _LETTER_GAP + 1)
     marks = np.pad(busy, pad).view(np.uint8)
