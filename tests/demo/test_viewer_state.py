@@ -91,7 +91,7 @@ def sample_with_lut() -> Stack:
 
     lut = Dataset()
     lut.LUTDescriptor = [256, 0, 8]
-    lut.LUTData = [round(255 * (level / 255) ** 2) for level in range(256)]
+    lut.add_new("LUTData", "US", [round(255 * (level / 255) ** 2) for level in range(256)])
     dataset = drawn(np.arange(400, dtype=np.uint16).reshape(20, 20) % 256, Modality="MR")
     dataset.VOILUTSequence = [lut]
     return open_stack([saved(dataset)])
