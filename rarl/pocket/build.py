@@ -46,6 +46,8 @@ PERMISSIVE = frozenset({"CC0-1.0", "CC-BY-4.0", "MIT"})
 SHARD = "9MB"
 ADAPTERS: tuple[RecipeName, ...] = ("sft", "rl", "rarl")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "rarl.json", "recipe.yaml")
+# Finished stages that the repository keeps; delete a file to have its stage run again.
+KEPT = Path(__file__).parents[2] / "assets" / "stages"
 CARD = Path(__file__).with_name("model_card.md")
 
 SHAPE = PocketShape()
@@ -55,32 +57,49 @@ TEACHER = (
     VisionPhase(steps=700, pixels=140 * 140),
 )
 VISION = (
-    VisionPhase(steps=4000, pixels=112 * 112),
-    VisionPhase(steps=800, pixels=140 * 140),
+    VisionPhase(steps=2600, pixels=112 * 112),
+    VisionPhase(steps=600, pixels=140 * 140),
 )
 JOINT = (
-    JointPhase(steps=850, pixels_min=SHAPE.min_pixels, pixels_max=SHAPE.max_pixels),
-    # After the first phase labels were still wrong on training images: the tower needed more.
     JointPhase(
-        steps=700,
+        steps=600,
+        pixels_min=SHAPE.min_pixels,
+        pixels_max=SHAPE.max_pixels,
+        vision_rate=2e-4,
+        frozen_steps=250,
+        label_weight=1.0,
+    ),
+    JointPhase(
+        steps=260,
         pixels_min=SHAPE.min_pixels,
         pixels_max=SHAPE.max_pixels,
         labelled_questions=1,
-        rate=6e-4,
-        vision_rate=4e-4,
+        rate=8e-4,
+        vision_rate=2e-4,
         frozen_steps=0,
-        label_weight=0.5,
+        label_weight=1.0,
+        swap=0.2,
     ),
-    # It had come to recall an image's answers whatever was asked: read the question again.
+    # It comes to recall an image's answers whatever is asked: read the question again.
     JointPhase(
-        steps=350,
+        steps=200,
         pixels_min=SHAPE.min_pixels,
         pixels_max=SHAPE.max_pixels,
         images=28,
         labelled_questions=1,
         rate=6e-4,
-        frozen_steps=350,
-        swap=0.6,
+        frozen_steps=200,
+        swap=0.5,
+    ),
+    JointPhase(
+        steps=150,
+        pixels_min=SHAPE.min_pixels,
+        pixels_max=SHAPE.max_pixels,
+        images=28,
+        rate=1e-3,
+        frozen_steps=150,
+        swap=0.4,
+        restore_tower=True,
     ),
 )
 
@@ -149,7 +168,7 @@ def _scaled(place: Place, phases: Sequence[VisionPhase]) -> list[VisionPhase]:
 
 def _teacher(place: Place) -> None:
     finished = place.work / "teacher.safetensors"
-    if finished.is_file():
+    if finished.is_file() or (place.scale == 1 and (KEPT / "vision.safetensors").is_file()):
         return
     teacher, figures = train_teacher(
         labelled_images(rows("train")),
@@ -166,6 +185,10 @@ def _teacher(place: Place) -> None:
 def _vision(place: Place) -> None:
     finished = place.work / "vision.safetensors"
     if finished.is_file():
+        return
+    kept = KEPT / finished.name
+    if kept.is_file() and place.scale == 1:
+        shutil.copy2(kept, finished)
         return
     train = labelled_images(rows("train"))
     teacher = Teacher(sorted({row.label for row in train}))
@@ -189,7 +212,8 @@ def _joint(place: Place) -> None:
     if (place.base / "config.json").is_file():
         return
     model = _fresh(place)
-    model.model.visual.load_state_dict(load_file(place.work / "vision.safetensors"))
+    tower = load_file(place.work / "vision.safetensors")
+    model.model.visual.load_state_dict(tower)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(place.work / "tokenizer")
     processor = make_processor(tokenizer, SHAPE)
     for number, phase in enumerate(JOINT):
@@ -199,6 +223,8 @@ def _joint(place: Place) -> None:
             continue
         checkpoint = place.work / f"joint-{number}.checkpoint"
         seed = place.seed + number
+        if phase.restore_tower:
+            model.model.visual.load_state_dict(tower)
         now = replace(phase, steps=place.steps(phase.steps))
         train_joint(model, processor, rows("train"), now, checkpoint, seed)
         save_model_weights(model, str(finished))
@@ -257,6 +283,7 @@ def _ship(place: Place) -> None:
         rows=len(rows("train")),
         images=len({row.image.key for row in rows("train") if row.image}),
         joint_steps=sum(phase.steps for phase in JOINT),
+        teacher_steps=sum(phase.steps for phase in TEACHER),
         vision_steps=sum(phase.steps for phase in VISION),
         **{f"{name}_steps": record["steps"] for name, record in records.items()},
     )

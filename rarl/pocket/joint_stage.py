@@ -70,6 +70,8 @@ class JointPhase:
         swap: chance that a VQA-RAD question is asked about another image of the same modality and
             organ in the batch. Without it the model remembers each image's answers and hardly
             reads the question.
+        restore_tower: begin with the tower as the vision stage left it. The language loss wears it
+            down while the language model learns to read it.
     """
 
     steps: int
@@ -84,6 +86,7 @@ class JointPhase:
     answer_weight: float = 2.0
     label_weight: float = 0.0
     swap: float = 0.0
+    restore_tower: bool = False
 
 
 class Renderer:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 from transformers import Qwen2VLForConditionalGeneration
 
 from rarl.data import Example, ImageRef
@@ -16,7 +17,7 @@ from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
 from rarl.models.processor import ImageProcessor
 from rarl.models.vision import encode, patchify
 from rarl.pocket import vision_stage
-from rarl.pocket.build import curated
+from rarl.pocket.build import KEPT, SHAPE, curated
 from rarl.pocket.checkpoints import save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
 from rarl.pocket.joint_stage import JointPhase, Renderer, train_joint
@@ -198,3 +199,12 @@ def test_only_rows_without_sides_are_mirrored() -> None:
 def test_curated_rows_keep_a_tenth_of_the_basics() -> None:
     rows = [_example(n, "modality", "mri") for n in range(20)] + [_example(21, "label", "glioma")]
     assert [row.category for row in curated(rows)] == ["label", "modality", "modality"]
+
+
+def test_kept_tower_fits_the_shape(examples: list[Example]) -> None:
+    tokenizer = _tiny(examples)[1].tokenizer
+    visual = make_model(tokenizer, SHAPE, seed=0).model.visual
+    before = _flat(visual)
+    visual.load_state_dict(load_file(KEPT / "vision.safetensors"))
+    assert torch.isfinite(_flat(visual)).all()
+    assert not torch.equal(before, _flat(visual))
