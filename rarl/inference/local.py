@@ -217,6 +217,11 @@ class LocalEngine:
             over: asked after every step; True ends the batch.
         """
         loaded = self._loaded
+        # Rows of one arm together: the adapters then need not be copied for each of them.
+        names = [arm.name for arm in self._arms]
+        order = sorted(range(len(rows)), key=lambda number: names.index(rows[number].arm))
+        rows = [rows[number] for number in order]
+        places = sorted(range(len(rows)), key=order.__getitem__)
         decodings = [row.question.decoding for row in rows]
         with torch.inference_mode():
             images = self._encode([named.image for row in rows for named in row.question.images])
@@ -245,7 +250,7 @@ class LocalEngine:
                     stopping_criteria=StoppingCriteriaList(
                         [RowEnds(limits, inputs["input_ids"].shape[1], over)]
                     ),
-                    streamer=Tap(put),
+                    streamer=Tap(lambda tokens: put([tokens[place] for place in places])),
                 )
 
     def _adapters_of(self, rows: Sequence[Row]) -> AbstractContextManager[None]:

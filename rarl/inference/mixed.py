@@ -1,55 +1,64 @@
 """One batch in which each row has an adapter of its own.
 
 PEFT splits such a batch by adapter in every layer: an index, two small products and a write-back
-for each. Here all adapters of a layer stand side by side in one stacked pair, `down` (arms * rank
-x inputs) and `up` (outputs x arms * rank): every row goes through both products as a whole, and a
-mask between them leaves each row its own adapter. The ranks of all arms together are still small
-beside the layer, so the numbers that are thrown away cost less than the splitting did.
+for each. Here all adapters of a layer stand side by side in one stacked pair, and each row's own
+is applied by two batched products, whatever the mixture of rows.
 
-Layers that read the same input (query, key and value; gate and up) go through as one product.
+Two more things make three rows cost little more than one. Layers that read the same input (query,
+key and value; gate and up) go through as one product. And a small model in float32 on the CPU runs
+its products through oneDNN on weights laid out for it: MKL's product of three rows, which PyTorch
+takes there, costs three times that of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import groupby, pairwise
+from math import gcd
 
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
+from transformers import Qwen2VLForConditionalGeneration
 
 from rarl.errors import ModelError
+from rarl.models.loading import LARGE
 
 # Of Qwen2's layers, those that read the same input.
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
+# Rows that the layout of weights is chosen for: three arms.
+_ROWS = 3
 
-class _Masks:
-    """Which columns of a stack belong to each row's own adapter."""
 
-    def __init__(self, arms: int) -> None:
-        self._arms = arms
-        self._owners: list[int] = []
-        self._made: dict[tuple[int, int], Tensor] = {}
+class _Product(nn.Module):
+    """What `nn.Linear` computes.
 
-    def set(self, owners: Sequence[int]) -> None:
-        """Take the adapter's number of each row; -1 is the base alone."""
-        self._owners = list(owners)
-        self._made = {}
+    Args:
+        weight: outputs x inputs.
+        bias: outputs, or None.
+        packed: keep a second copy of the weight, laid out for oneDNN (float32 on the CPU).
+    """
 
-    def of(self, layers: int, rank: int, like: Tensor) -> Tensor:
-        """(rows, 1, layers * arms * rank) ones and zeros; stacks of one shape share them."""
-        mask = self._made.get((layers, rank))
-        if mask is None:
-            own = like.new_zeros(len(self._owners), 1, layers, self._arms, rank)
-            for row, owner in enumerate(self._owners):
-                if owner >= 0:
-                    own[row, :, :, owner] = 1
-            mask = self._made[layers, rank] = own.flatten(2)
-        return mask
+    def __init__(self, weight: Tensor, bias: Tensor | None, packed: bool) -> None:
+        super().__init__()
+        self._weight = weight.detach()
+        self._bias = None if bias is None else bias.detach()
+        self._packed: Tensor | None = None
+        if packed:
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight, _ROWS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) to (..., outputs)."""
+        if self._packed is None:
+            return F.linear(x, self._weight, self._bias)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self._packed, self._bias, "none", [], ""
+        )
+        return product
 
 
 class _Stack:
@@ -59,62 +68,78 @@ class _Stack:
         layers: as PEFT made them. Their weights keep their values, but lie side by side from now
             on, so that nothing is held twice.
         arms: adapter names in the order of the stack.
-        masks: what the rows of the batch at hand are.
+        packed: see `_Product`.
     """
 
-    def __init__(self, layers: Sequence[LoraLinear], arms: Sequence[str], masks: _Masks) -> None:
+    def __init__(self, layers: Sequence[LoraLinear], arms: Sequence[str], packed: bool) -> None:
         bases = [_plain(layer) for layer in layers]
-        self._masks = masks
-        self._layers = len(layers)
-        self._rank = max(rank for layer in layers for rank in layer.r.values())
         self._sizes = [base.out_features for base in bases]
-        self._weight = _side_by_side([base.weight for base in bases])
-        self._bias = None
+        weight = _side_by_side([base.weight for base in bases])
+        bias = None
         if any(base.bias is not None for base in bases):
-            self._bias = torch.cat(
+            bias = torch.cat(
                 [
                     base.weight.new_zeros(base.out_features) if base.bias is None else base.bias
                     for base in bases
                 ]
             )
-        outputs, inputs = self._weight.shape
-        down = self._weight.new_zeros(self._layers, len(arms), self._rank, inputs)
-        up = self._weight.new_zeros(outputs, self._layers, len(arms), self._rank)
+        self._product = _Product(weight, bias, packed)
+        rank = max(rank for layer in layers for rank in layer.r.values())
+        outputs, inputs = weight.shape
+        # The first entry, all zeros, is the base's.
+        down = weight.new_zeros(len(arms) + 1, len(layers), rank, inputs)
+        up = weight.new_zeros(len(arms) + 1, len(layers), rank, outputs)
         first = 0
         for number, layer in enumerate(layers):
             last = first + self._sizes[number]
-            for place, arm in enumerate(arms):
+            for place, arm in enumerate(arms, 1):
                 if arm in layer.lora_A:
-                    rank = layer.r[arm]
-                    down[number, place, :rank] = layer.lora_A[arm].weight
-                    up[first:last, number, place, :rank] = (
-                        layer.lora_B[arm].weight.float() * layer.scaling[arm]
-                    )
+                    own = layer.r[arm]
+                    down[place, number, :own] = layer.lora_A[arm].weight
+                    scaled = layer.lora_B[arm].weight.float() * layer.scaling[arm]
+                    up[place, number, :own, first:last] = scaled.T
             first = last
-        self._down = down.flatten(0, 2)
-        self._up = up.flatten(1)
+        # Entries x inputs x ranks, and entries x ranks x outputs.
+        self._down = down.flatten(1, 2).transpose(1, 2)
+        self._up = up.flatten(1, 2)
+        self._chosen = self._down, self._up
         # Between the first of the layers that is asked and the last.
         self._input: Tensor | None = None
         self._outputs: dict[int, Tensor] = {}
+
+    def choose(self, entries: Sequence[int]) -> None:
+        """Take the entries that the coming batches apply, one to each part of their rows."""
+        first, after = entries[0], entries[0] + len(entries)
+        if list(entries) == list(range(first, after)):
+            self._chosen = self._down[first:after], self._up[first:after]
+        else:
+            index = torch.tensor(entries, device=self._up.device)
+            # Copied as it lies in memory, so that it keeps its layout.
+            down = self._down.transpose(1, 2)[index].transpose(1, 2)
+            self._chosen = down, self._up[index]
+
+    def release(self) -> None:
+        """Let go of what was chosen, and of what a batch that broke off may have left."""
+        self._chosen = self._down, self._up
+        self._input = None
+        self._outputs = {}
 
     def output(self, number: int, x: Tensor) -> Tensor:
         """(rows, tokens, inputs) to (rows, tokens, outputs) of one of the layers."""
         # The tensor is held until its last use, so that no other can be taken for it.
         if x is not self._input or number not in self._outputs:
-            mask = self._masks.of(self._layers, self._rank, self._down)
-            own = F.linear(x, self._down).mul_(mask)
-            whole = F.linear(x, self._weight, self._bias).add_(F.linear(own, self._up))
+            down, up = self._chosen
+            whole = self._product(x)
+            parts = len(down)
+            whole.view(parts, -1, whole.shape[-1]).baddbmm_(
+                torch.bmm(x.reshape(parts, -1, x.shape[-1]), down), up
+            )
             self._outputs = dict(enumerate(whole.split(self._sizes, dim=-1)))
             self._input = x
         output = self._outputs.pop(number)
         if not self._outputs:
             self._input = None
         return output
-
-    def forget(self) -> None:
-        """Let go of what a batch that broke off may have left."""
-        self._input = None
-        self._outputs = {}
 
 
 class _StackedLinear(nn.Module):
@@ -133,7 +158,7 @@ class _StackedLinear(nn.Module):
 class MixedAdapters:
     """All adapters of a model, ready to run side by side in one batch.
 
-    The model itself stays as PEFT made it; only inside `rows` its adapted layers are exchanged.
+    The model itself stays as PEFT made it; only inside `rows` its layers are exchanged.
 
     Args:
         model: the base with its adapters, in evaluation.
@@ -144,19 +169,32 @@ class MixedAdapters:
     """
 
     def __init__(self, model: PeftModel, arms: Sequence[str]) -> None:
-        self._numbers = {arm: number for number, arm in enumerate(arms)}
-        self._masks = _Masks(len(arms))
+        base = model.get_base_model()
+        assert isinstance(base, Qwen2VLForConditionalGeneration)
+        weight = base.lm_head.weight
+        packed = (
+            weight.device.type == "cpu"
+            and weight.dtype == torch.float32
+            and torch.backends.mkldnn.is_available()
+            # A second copy of a large model's weights would cost more than it gains.
+            and base.num_parameters() < LARGE
+        )
+        self._entries = {None: 0, **{arm: entry for entry, arm in enumerate(arms, 1)}}
         self._stacks: list[_Stack] = []
+        # Whose child, its name, PEFT's layer, and what takes its place.
         self._places: list[tuple[nn.Module, str, LoraLinear, _StackedLinear]] = []
+        self._base = base
+        self._head = base.lm_head
         with torch.no_grad():
-            for parent in model.modules():
+            self._packed_head = _Product(weight, base.lm_head.bias, True) if packed else None
+            for parent in base.modules():
                 layers = {
                     name: layer
                     for name, layer in parent.named_children()
                     if isinstance(layer, LoraLinear)
                 }
                 for names in _grouped(layers):
-                    stack = _Stack([layers[name] for name in names], arms, self._masks)
+                    stack = _Stack([layers[name] for name in names], arms, packed)
                     self._stacks.append(stack)
                     self._places += [
                         (parent, name, layers[name], _StackedLinear(stack, number))
@@ -167,20 +205,30 @@ class MixedAdapters:
     def rows(self, arms: Sequence[str | None]) -> Iterator[None]:
         """Let the model run batches whose rows are these arms; None is the base alone.
 
-        One caller at a time. Where no row has an adapter, the layers are the base's own.
+        One caller at a time. Fastest where rows of one arm stand together, every arm has as many,
+        and they come in the order of the adapters, the base first; where no row has an adapter,
+        the layers are the base's own.
         """
-        owners = [-1 if arm is None else self._numbers[arm] for arm in arms]
-        self._masks.set(owners)
-        adapted = max(owners) >= 0
+        entries = [self._entries[arm] for arm in arms]
+        adapted = any(entries)
+        # Rows that stand together share an entry, so that nothing need be copied for each.
+        together = gcd(*(len(list(run)) for _, run in groupby(entries)))
         try:
             for parent, name, layer, stacked in self._places:
                 setattr(parent, name, stacked if adapted else layer.get_base_layer())
+            if adapted:
+                with torch.no_grad():
+                    for stack in self._stacks:
+                        stack.choose(entries[::together])
+                if self._packed_head is not None:
+                    self._base.lm_head = self._packed_head
             yield
         finally:
+            self._base.lm_head = self._head
             for parent, name, layer, _ in self._places:
                 setattr(parent, name, layer)
             for stack in self._stacks:
-                stack.forget()
+                stack.release()
 
 
 def _grouped(names: Iterable[str]) -> list[tuple[str, ...]]:

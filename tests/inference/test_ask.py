@@ -14,6 +14,7 @@ from holding import picture
 
 from rarl.cli import main
 from rarl.inference import Decoding, NamedImage, Question, load_engine
+from rarl.scans import open_scan_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +57,8 @@ def test_json_holds_all_that_is_needed_to_ask_again(
     assert [(arm["arm"], arm["revision"]) for arm in out["arms"]] == [
         (name, revisions[name]) for name in ("sft", "rl", "rarl")
     ]
-    question = Question((NamedImage(picture()),), "Is there a fracture?", ("sft", "rl", "rarl"))
+    images = (NamedImage(open_scan_file(scan).image),)
+    question = Question(images, "Is there a fracture?", ("sft", "rl", "rarl"))
     for arm, answer in zip(out["arms"], engine.answer_batch([question])[0], strict=True):
         assert arm["tokens"] == 12 < answer.tokens
         assert answer.response.text.startswith(arm["text"])
@@ -76,7 +78,10 @@ def test_several_scans_by_name(
         ("current", 60, 50),
         ("prior", 30, 90),
     ]
-    images = (NamedImage(picture(), "current"), NamedImage(picture(1, (30, 90)), "prior"))
+    images = tuple(
+        NamedImage(open_scan_file(path).image, name)
+        for path, name in ((scan, "current"), (prior, "prior"))
+    )
     question = Question(images, "Is it new?", ("sft", "rl", "rarl"), decoding=Decoding(12))
     (answers,) = load_engine(str(tiny_model)).answer_batch([question])
     assert [arm["text"] for arm in out["arms"]] == [answer.response.text for answer in answers]

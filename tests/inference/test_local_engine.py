@@ -14,6 +14,7 @@ import pytest
 import torch
 from holding import PATIENCE, Hold, picture, until
 from PIL import Image
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
@@ -410,16 +411,20 @@ def test_vision_and_turn_tokens_are_never_said(
 ) -> None:
     (plain,) = engine.answer_batch([ask(arms=EVERY)])
 
-    def tempt(_module: object, _args: object, logits: torch.Tensor) -> torch.Tensor:
-        logits = logits.clone()
-        logits[..., list(tiny_loaded.forbidden_ids)] += 1e4
-        return logits
+    tempted_steps = 0
 
-    handle = tiny_loaded.base.lm_head.register_forward_hook(tempt)
+    def tempt(_module: object, _args: object, out: CausalLMOutputWithPast) -> None:
+        nonlocal tempted_steps
+        assert out.logits is not None
+        out.logits[..., list(tiny_loaded.forbidden_ids)] += 1e4
+        tempted_steps += 1
+
+    handle = tiny_loaded.base.register_forward_hook(tempt)
     try:
         (tempted,) = engine.answer_batch([ask(arms=EVERY)])
     finally:
         handle.remove()
+    assert tempted_steps == max(answer.tokens for answer in plain)
     assert said(tempted) == said(plain)
 
 
