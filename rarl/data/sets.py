@@ -26,6 +26,7 @@ LOCAL: Mapping[str, Callable[[Path], list[Example]]] = {
 }
 # Where the folder of a local copy is not named like its set.
 _FOLDERS = {"vqa_rad_basics": "vqa_rad", "slake": "slake_qa_text_only"}
+REVIEW = "review"  # no set of its own name: its rows are this site's
 NAMES: Sequence[str] = tuple(dict.fromkeys((*LOCAL, *HUB)))
 
 
@@ -33,7 +34,8 @@ def place(name: str) -> Path | HubSet:
     """Where a set comes from: a local copy before the Hub.
 
     Args:
-        name: one of `NAMES`, or a YAML file that describes a set (see `rarl.data.hub`).
+        name: one of `NAMES`, "review" (what readers corrected, see `rarl.data.review`), or a YAML
+            file that describes a set (see `rarl.data.hub`).
 
     Returns:
         The folder of local datasets, or the set in its Hub form. A folder of `RARL_DATA` that is
@@ -44,10 +46,13 @@ def place(name: str) -> Path | HubSet:
     """
     if name.endswith((".yaml", ".yml")):
         return read_hub_set(Path(name))
+    if name == REVIEW:
+        return Path(REVIEW)
     if name not in NAMES:
         raise DataError(
-            f"There is no data set {name!r}; choose from {', '.join(NAMES)}, or describe yours in a"
-            " YAML file (see rarl/data/hub.py) and name that file."
+            f"There is no data set {name!r}; choose from {', '.join(NAMES)}, {REVIEW} (what readers"
+            " corrected), or describe yours in a YAML file (see rarl/data/hub.py) and name that"
+            " file."
         )
     root = data_root()
     folder = _FOLDERS.get(name, name)
@@ -79,12 +84,36 @@ def at_hand() -> list[str]:
     return found
 
 
+def held_out_rows() -> list[Example]:
+    """Every row with an image that must train nothing, of all sets that need no network.
+
+    Raises:
+        DataError: a set is malformed.
+    """
+    return [
+        row
+        for name in at_hand()
+        for row in load_set(name)
+        if row.split != "train" and row.image is not None
+    ]
+
+
 def load_set(name: str) -> list[Example]:
     """All rows of one set.
 
     Raises:
         DataError: there is no such set, it is not at hand, or it is malformed.
     """
+    if name == REVIEW:
+        from rarl.data.review import load_review  # a database that the other sets do not need
+
+        rows = load_review(held_out_rows())
+        if not rows:
+            raise DataError(
+                "The review store holds no settled correction yet; have flags judged by two "
+                "readers, or adjudicated, with a corrected answer."
+            )
+        return rows
     where = place(name)
     rows = load_hub(where) if isinstance(where, HubSet) else LOCAL[name](where)
     if not rows:

@@ -1,8 +1,24 @@
-"""The store of cases and flags: nothing flagged is lost, changed or cut off from its picture."""
+"""The store of cases, flags and verdicts: nothing said is lost or changed.
 
-from rarl.review.case import ArmAnswer, CaseSnapshot, Flag, FlagFilter, case_from
+Work goes through `open_store` (cases, flags, votes), `Queue` (verdicts, adjudication),
+`studies.Studies` (audits and reader studies), `agreement` and `exchange` (export and import).
+"""
+
+from rarl.review.case import (
+    ArmAnswer,
+    CaseSnapshot,
+    Flag,
+    FlagFilter,
+    Picture,
+    Region,
+    Shown,
+    Vote,
+    case_from,
+)
 from rarl.review.export import COLUMNS, case_as_json, flag_as_json
-from rarl.review.store import ReviewStore, open_store
+from rarl.review.queue import Queue, QueueFilter, QueueItem
+from rarl.review.records import Judgement, Settled, Verdict
+from rarl.review.store import Count, ReviewStore, open_store
 from rarl.review.taxonomy import CATEGORIES, COMMENT_LIMIT, SEVERITIES
 
 __all__ = [
@@ -12,9 +28,20 @@ __all__ = [
     "SEVERITIES",
     "ArmAnswer",
     "CaseSnapshot",
+    "Count",
     "Flag",
     "FlagFilter",
+    "Judgement",
+    "Picture",
+    "Queue",
+    "QueueFilter",
+    "QueueItem",
+    "Region",
     "ReviewStore",
+    "Settled",
+    "Shown",
+    "Verdict",
+    "Vote",
     "case_as_json",
     "case_from",
     "flag_as_json",

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+import psycopg
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from rarl.errors import ReviewError
 
@@ -17,13 +18,14 @@ GONE = (
     "another folder, and start again."
 )
 
+BUSY = f"The review store is busy; {_KEPT}: wait a moment and try again."
+_FULL = f"The disk of the review store is full; {_KEPT}: free some space and try again."
+
 # By primary result code (https://sqlite.org/rescode.html), not by message.
 _SENTENCES: dict[int, str] = {
-    sqlite3.SQLITE_BUSY: f"The review store is busy; {_KEPT}: wait a moment and try again.",
-    sqlite3.SQLITE_LOCKED: f"The review store is busy; {_KEPT}: wait a moment and try again.",
-    sqlite3.SQLITE_FULL: (
-        f"The disk of the review store is full; {_KEPT}: free some space and try again."
-    ),
+    sqlite3.SQLITE_BUSY: BUSY,
+    sqlite3.SQLITE_LOCKED: BUSY,
+    sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_IOERR: (
         f"The disk of the review store cannot be written or read; {_KEPT}: "
         "check its free space and its connection and try again."
@@ -46,6 +48,31 @@ _UNREACHABLE = (
     "RARL_DATABASE_URL is right, and try again."
 )
 
+_CLASH = (
+    f"This does not fit what the review store holds already; {_KEPT}: load the page or the file "
+    "again and try once more."
+)
+
+# By SQLSTATE, or by its first two characters, the class
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_SQLSTATES: dict[str, str] = {
+    "55P03": BUSY,  # lock_not_available
+    "40001": BUSY,  # serialization_failure
+    "40P01": BUSY,  # deadlock_detected
+    "53300": BUSY,  # too_many_connections
+    "57014": BUSY,  # query_canceled, by a time limit
+    "53100": _FULL,  # disk_full
+    "25006": (
+        f"The review database takes no changes now (it is read-only); {_KEPT}: wait until it does, "
+        "or set RARL_DATABASE_URL to one that does, and try again."
+    ),
+    "42501": (
+        f"The account in RARL_DATABASE_URL may not do this; {_KEPT}: give it the right to make and "
+        "fill tables, and try again."
+    ),
+    "23": _CLASH,
+}
+
 
 @contextmanager
 def as_review_error() -> Iterator[None]:
@@ -65,8 +92,13 @@ def as_review_error() -> Iterator[None]:
 
 
 def _sentence(error: SQLAlchemyError) -> str:
+    if isinstance(error, IntegrityError):
+        return _CLASH
     if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
         return _by_code(error.orig)
+    if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.Error):
+        state = error.orig.sqlstate or ""
+        return _SQLSTATES.get(state, _SQLSTATES.get(state[:2], _UNREACHABLE))
     return _UNREACHABLE
 
 

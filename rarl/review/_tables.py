@@ -1,4 +1,8 @@
-"""The tables behind the store; nobody else sees these rows."""
+"""The tables behind the store; nobody else sees these rows.
+
+What each column means stands here once (`doc`): exports take their data dictionary from it. The
+schema itself is made by `rarl.review.migrations`; a test holds the two together.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    DDL,
     JSON,
     DateTime,
     Dialect,
@@ -16,9 +19,16 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
-    event,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+CASE_DOC = "The case it belongs to."
+READER_DOC = "Who; empty where nobody was named."
+KEY_DOC = "32 hex digits, unique over all stores: sending it twice stores it once."
+REPLACES_DOC = "Key of the earlier one that this corrects; that one stays, but counts no more."
+CREATED_DOC = "When it was stored, UTC."
+NUMBER_DOC = "Counts up in the order of storing; may differ after an import."
+STUDY_DOC = "Study or audit it was given in; empty for the queue of flags."
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -41,27 +51,63 @@ class Base(DeclarativeBase):
 
 
 class CaseRow(Base):
-    """`CaseSnapshot` without its answers."""
+    """`CaseSnapshot` without its pictures and answers."""
 
     __tablename__ = "cases"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created: Mapped[datetime] = mapped_column(UtcDateTime)
-    app_version: Mapped[str] = mapped_column(String(40))
-    # Not read with every flag in a list: a picture may have megabytes.
-    png: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-    sha256: Mapped[str] = mapped_column(String(64))
-    width: Mapped[int]
-    height: Mapped[int]
-    modality: Mapped[str | None] = mapped_column(String(16), index=True)
-    attributes: Mapped[dict[str, str]] = mapped_column(JSON)
-    question: Mapped[str] = mapped_column(Text)
-    mode: Mapped[str] = mapped_column(String(40))
-    model: Mapped[str] = mapped_column(Text)
-    prompt_hash: Mapped[str] = mapped_column(String(128))
-    decoding: Mapped[dict[str, Any]] = mapped_column(JSON)
-    shown_order: Mapped[list[str]] = mapped_column(JSON)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, doc="32 hex digits.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc="When the case was made, UTC.")
+    app_version: Mapped[str] = mapped_column(String(40), doc="Version of this program.")
+    modality: Mapped[str | None] = mapped_column(
+        String(16), index=True, doc="DICOM Modality (0008,0060), such as CT."
+    )
+    attributes: Mapped[dict[str, str]] = mapped_column(
+        JSON, doc="What the scan kept of its header: DICOM keyword to text."
+    )
+    question: Mapped[str] = mapped_column(Text, doc="As the person typed it.")
+    mode: Mapped[str] = mapped_column(
+        String(40), doc="Inference mode: reason, answer or answer-then-reason."
+    )
+    model: Mapped[str] = mapped_column(Text, doc="Name of the base model, for all arms.")
+    prompt_hash: Mapped[str] = mapped_column(
+        String(128), doc="Changes when the wording of the prompt changes, for all arms."
+    )
+    decoding: Mapped[dict[str, Any]] = mapped_column(
+        JSON, doc="How text was drawn, the seed included, for all arms."
+    )
+    shown_order: Mapped[list[str]] = mapped_column(JSON, doc="Arms as shown, left to right.")
+    blind: Mapped[bool] = mapped_column(doc="Whether the names of the arms were hidden.")
+    sampled: Mapped[bool] = mapped_column(
+        doc="Whether chance kept the case, not a complaint: only these can give rates."
+    )
+    pictures: Mapped[list[PictureRow]] = relationship(order_by="PictureRow.position")
     answers: Mapped[list[AnswerRow]] = relationship(order_by="AnswerRow.position")
+
+
+class PictureRow(Base):
+    """`Picture`."""
+
+    __tablename__ = "pictures"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), primary_key=True, doc=CASE_DOC)
+    position: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, doc="From 0, as the prompt shows them."
+    )
+    name: Mapped[str] = mapped_column(
+        String(80), doc="What the prompt calls it, such as current; empty for a single picture."
+    )
+    # Not read with every flag in a list: a picture may have megabytes.
+    png: Mapped[bytes | None] = mapped_column(
+        LargeBinary, deferred=True, doc="The pixels as shown, de-identified; or only their hash."
+    )
+    sha256: Mapped[str] = mapped_column(String(64), index=True, doc="Of the PNG file.")
+    width: Mapped[int] = mapped_column(doc="Pixels.")
+    height: Mapped[int] = mapped_column(doc="Pixels.")
+    shown: Mapped[dict[str, Any]] = mapped_column(
+        JSON,
+        doc="How it was looked at: plane, frame and time (from 0), window (centre, width), invert, "
+        "crop, region and masks (left, top, right, bottom in pixels of the plane).",
+    )
 
 
 class AnswerRow(Base):
@@ -69,18 +115,20 @@ class AnswerRow(Base):
 
     __tablename__ = "answers"
 
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), primary_key=True)
-    arm: Mapped[str] = mapped_column(String(80), primary_key=True)
-    position: Mapped[int]
-    label: Mapped[str] = mapped_column(Text)
-    revision: Mapped[str] = mapped_column(String(80))
-    reasoning: Mapped[str] = mapped_column(Text)
-    answer: Mapped[str] = mapped_column(Text)
-    problems: Mapped[list[str]] = mapped_column(JSON)
-    text: Mapped[str] = mapped_column(Text)
-    tokens: Mapped[int]
-    seconds: Mapped[float]
-    stopped: Mapped[bool]
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), primary_key=True, doc=CASE_DOC)
+    arm: Mapped[str] = mapped_column(String(80), primary_key=True, doc="Name of the arm.")
+    position: Mapped[int] = mapped_column(doc="From 0, as asked.")
+    label: Mapped[str] = mapped_column(Text, doc="What the interface called the arm.")
+    revision: Mapped[str] = mapped_column(
+        String(80), doc="Twelve hex digits of the weights that answered."
+    )
+    reasoning: Mapped[str] = mapped_column(Text, doc="Text of the think block.")
+    answer: Mapped[str] = mapped_column(Text, doc="Text of the answer block.")
+    problems: Mapped[list[str]] = mapped_column(JSON, doc="What is wrong with the form.")
+    text: Mapped[str] = mapped_column(Text, doc="The raw text.")
+    tokens: Mapped[int] = mapped_column(doc="Completion tokens.")
+    seconds: Mapped[float] = mapped_column(doc="From the question to this arm's end.")
+    stopped: Mapped[bool] = mapped_column(doc="Whether the person ended it.")
 
 
 class FlagRow(Base):
@@ -92,24 +140,200 @@ class FlagRow(Base):
         {"sqlite_autoincrement": True},  # a number is never given twice
     )
 
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(String(32), index=True, doc=CASE_DOC)
+    arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
+    category: Mapped[str] = mapped_column(String(40), index=True, doc="Key of the taxonomy.")
+    severity: Mapped[str] = mapped_column(
+        String(40), index=True, doc="By clinical consequence, key of the taxonomy."
+    )
+    comment: Mapped[str] = mapped_column(Text, doc="Free text.")
+    sentence: Mapped[str] = mapped_column(Text, doc="The part of the reasoning that is wrong.")
+    sentence_start: Mapped[int | None] = mapped_column(
+        doc="Where it begins in the reasoning, in characters from 0."
+    )
+    region: Mapped[dict[str, int] | None] = mapped_column(
+        JSON(none_as_null=True),
+        doc="Place on the scan: picture (from 0), left, top, right, bottom in its pixels.",
+    )
+    corrected_answer: Mapped[str] = mapped_column(Text, doc="What would have been right.")
+    corrected_explanation: Mapped[str] = mapped_column(Text, doc="And why.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    reader: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+    replaces: Mapped[str | None] = mapped_column(
+        String(32), unique=True, index=True, doc=REPLACES_DOC
+    )
+
+
+class VoteRow(Base):
+    """`Vote`."""
+
+    __tablename__ = "votes"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    outcome: Mapped[str] = mapped_column(String(20), doc="better, tie or all-bad.")
+    preferred: Mapped[str | None] = mapped_column(String(80), doc="The better arm.")
+    reason: Mapped[str] = mapped_column(Text, doc="Free text.")
+    own_answer: Mapped[str] = mapped_column(
+        Text, doc="What the reader answered before the columns were shown."
+    )
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    reader: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+    replaces: Mapped[str | None] = mapped_column(
+        String(32), unique=True, index=True, doc=REPLACES_DOC
+    )
+
+
+class VerdictRow(Base):
+    """`Verdict`."""
+
+    __tablename__ = "verdicts"
+    __table_args__ = (
+        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
+    study_id: Mapped[str | None] = mapped_column(String(32), index=True, doc=STUDY_DOC)
+    role: Mapped[str] = mapped_column(String(20), doc="reader or adjudicator.")
+    correctness: Mapped[int] = mapped_column(doc="0 (wrong) to 3 (right).")
+    explanation: Mapped[int] = mapped_column(doc="0 (misleading) to 3 (sound and complete).")
+    agrees: Mapped[bool | None] = mapped_column(doc="With the flags on this answer.")
+    corrected_answer: Mapped[str] = mapped_column(Text, doc="What would have been right.")
+    corrected_explanation: Mapped[str] = mapped_column(Text, doc="And why.")
+    comment: Mapped[str] = mapped_column(Text, doc="Free text.")
+    seconds: Mapped[float | None] = mapped_column(doc="Time on task.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    reader: Mapped[str] = mapped_column(String(200), index=True, doc="Who.")
+    replaces: Mapped[str | None] = mapped_column(
+        String(32), unique=True, index=True, doc=REPLACES_DOC
+    )
+
+
+class AssignmentRow(Base):
+    """Who shall judge an answer, or no longer shall; the latest row counts."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (
+        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
+    study_id: Mapped[str | None] = mapped_column(String(32), index=True, doc=STUDY_DOC)
+    reader: Mapped[str] = mapped_column(String(200), index=True, doc="Who shall judge.")
+    given: Mapped[bool] = mapped_column(doc="False where it is taken back.")
+    assigned_by: Mapped[str | None] = mapped_column(String(200), doc="Who assigned.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    replaces: Mapped[str | None] = mapped_column(
+        String(32), unique=True, index=True, doc=REPLACES_DOC
+    )
+
+
+class StudyRow(Base):
+    """`Study` without its tasks."""
+
+    __tablename__ = "studies"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, doc="32 hex digits.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    kind: Mapped[str] = mapped_column(String(20), doc="study or audit.")
+    title: Mapped[str] = mapped_column(Text, doc="As readers see it.")
+    instructions: Mapped[str] = mapped_column(Text, doc="As readers see them.")
+    seed: Mapped[int] = mapped_column(doc="Of the draw and of the order.")
+    conditions: Mapped[list[str]] = mapped_column(
+        JSON, doc="What readers are shown: no-ai, answer-only, full-reasoning."
+    )
+    readers: Mapped[list[str]] = mapped_column(JSON, doc="Who takes part.")
+    population: Mapped[int] = mapped_column(doc="How many there were to draw from.")
+    deadline: Mapped[datetime | None] = mapped_column(UtcDateTime, doc="UTC.")
+    drawn_by: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+
+
+class TaskRow(Base):
+    """`Task`."""
+
+    __tablename__ = "tasks"
+
+    study_id: Mapped[str] = mapped_column(
+        ForeignKey("studies.id"), primary_key=True, doc="The study."
+    )
+    reader: Mapped[str] = mapped_column(String(200), primary_key=True, doc="Who.")
+    position: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, doc="From 0, as this reader sees them."
+    )
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
+    condition: Mapped[str] = mapped_column(String(40), doc="What the reader is shown.")
+
+
+class ResponseRow(Base):
+    """`StudyResponse`."""
+
+    __tablename__ = "responses"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), doc="The study.")
+    reader: Mapped[str] = mapped_column(String(200), doc="Who.")
+    answer: Mapped[str] = mapped_column(Text, doc="The reader's own answer.")
+    confidence: Mapped[int | None] = mapped_column(doc="0 to 100.")
+    comment: Mapped[str] = mapped_column(Text, doc="Free text.")
+    seconds: Mapped[float | None] = mapped_column(doc="Time on task.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    replaces: Mapped[str | None] = mapped_column(
+        String(32), unique=True, index=True, doc=REPLACES_DOC
+    )
+
+
+class AuditRow(Base):
+    """`AuditEntry`. No text that anybody typed, so that it may outlive a deleted case."""
+
+    __tablename__ = "audit"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
     id: Mapped[int] = mapped_column(primary_key=True)
-    case_id: Mapped[str] = mapped_column(String(32), index=True)
-    arm: Mapped[str] = mapped_column(String(80))
-    category: Mapped[str] = mapped_column(String(40), index=True)
-    severity: Mapped[str] = mapped_column(String(40), index=True)
-    comment: Mapped[str] = mapped_column(Text)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
-    reader: Mapped[str | None] = mapped_column(String(200))
+    person: Mapped[str] = mapped_column(String(200), index=True)
+    action: Mapped[str] = mapped_column(String(20))
+    what: Mapped[str] = mapped_column(String(20))
+    case_id: Mapped[str | None] = mapped_column(String(32), index=True)
 
 
-# The database itself refuses changes, so that no later program can quietly rewrite a review.
-for _table in Base.metadata.sorted_tables:
-    for _action in ("UPDATE", "DELETE"):
-        event.listen(
-            _table,
-            "after_create",
-            DDL(  # type: ignore[no-untyped-call]  # the library leaves it unannotated
-                f"CREATE TRIGGER {_table.name}_no_{_action.lower()} BEFORE {_action} "
-                f"ON {_table.name} BEGIN SELECT RAISE(ABORT, 'append only'); END"
-            ).execute_if(dialect="sqlite"),
-        )
+class TombstoneRow(Base):
+    """That a case was deleted for good."""
+
+    __tablename__ = "tombstones"
+
+    case_id: Mapped[str] = mapped_column(String(32), primary_key=True, doc="The deleted case.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc="When it was deleted, UTC.")
+    person: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+    reason: Mapped[str] = mapped_column(Text, doc="Such as the kind of request; no names.")
+
+
+ROWS: tuple[type[Base], ...] = (
+    CaseRow,
+    PictureRow,
+    AnswerRow,
+    FlagRow,
+    VoteRow,
+    VerdictRow,
+    AssignmentRow,
+    StudyRow,
+    TaskRow,
+    ResponseRow,
+    TombstoneRow,
+)
+"""What an export holds, in an order in which it can be read back."""

@@ -1,65 +1,112 @@
-"""`python -m rarl review list | show ID | export`: the flags, from the command line."""
+"""`python -m rarl review ...`: what the review pages do, from a terminal."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import os
 import tempfile
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rarl.errors import ReviewError
 from rarl.review.case import CaseSnapshot, Flag, FlagFilter
 from rarl.review.export import case_as_json, flag_as_json
+from rarl.review.queue import Queue
 from rarl.review.store import ReviewStore, open_store
 from rarl.review.taxonomy import CATEGORIES, SEVERITIES
 
-HELP = "List, show and export what readers flagged."
+HELP = "List, show, count, export, import and delete what readers flagged and judged."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the three actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|export")
+    """Declare the actions and their arguments."""
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="list|show|stats|export|import|delete"
+    )
 
     listing = actions.add_parser("list", help="flags, newest first")
     _add_filter(listing)
     listing.add_argument("--limit", type=_count, default=50, help="at most so many (50)")
     listing.add_argument("--offset", type=_count, default=0, help="leave out the newest so many")
-    listing.add_argument("--json", action="store_true", help="one JSON object")
 
-    showing = actions.add_parser("show", help="a case with its answers and flags")
+    showing = actions.add_parser("show", help="a case with its answers, flags and verdicts")
     showing.add_argument("id", metavar="ID", help="number of a flag, or id of a case")
-    showing.add_argument("--json", action="store_true", help="one JSON object, without pixels")
 
-    exporting = actions.add_parser("export", help="write flags to a file")
+    counting = actions.add_parser("stats", help="counts, progress, agreement and audits")
+    _add_filter(counting)
+
+    exporting = actions.add_parser("export", help="write everything, or what a filter chooses")
     _add_filter(exporting)
-    exporting.add_argument("--format", choices=("jsonl", "csv"), required=True)
-    exporting.add_argument("--out", type=Path, required=True, metavar="FILE")
-    exporting.add_argument("--no-pixels", action="store_true", help="leave pictures out (jsonl)")
-    exporting.add_argument("--json", action="store_true", help="one JSON object with the count")
+    exporting.add_argument(
+        "--format",
+        choices=("jsonl", "csv", "parquet", "datasets", "preferences"),
+        required=True,
+        help="preferences: pairs for TRL's DPO, from votes and corrections",
+    )
+    exporting.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a file (jsonl, preferences), a new folder, or FILE.csv for flags alone as one table",
+    )
+    exporting.add_argument("--no-pixels", action="store_true", help="leave pictures out")
+    exporting.add_argument(
+        "--push", metavar="OWNER/NAME", help="put a datasets export on the Hub, private"
+    )
+    exporting.add_argument("--public", action="store_true", help="with --push: not private")
+
+    importing = actions.add_parser("import", help="read an export back")
+    importing.add_argument("source", type=Path, metavar="PATH", help="the file or folder")
+
+    deleting = actions.add_parser("delete", help="delete a case for good, leaving a tombstone")
+    deleting.add_argument("id", metavar="ID", help="id of the case")
+    deleting.add_argument("--reason", required=True, help="kind of request; names no patient")
+
+    for action in (listing, showing, counting, exporting, importing, deleting):
+        action.add_argument("--json", action="store_true", help="one JSON object")
+        action.add_argument(
+            "--as", dest="person", metavar="NAME", help="for the audit; your account's name"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do one of the three.
+    """Do one of them.
 
     Returns:
         The exit status, 0.
 
     Raises:
-        ReviewError: the store cannot be used, there is no such flag or case, or the file cannot
-            be written.
+        ReviewError: the store cannot be used, there is no such flag or case, or a file cannot be
+            read or written.
     """
     store = open_store()
     try:
-        if arguments.action == "list":
-            _list(store, arguments)
-        elif arguments.action == "show":
-            _show(store, arguments)
-        else:
-            _export(store, arguments)
+        # Whoever may open the database may do everything; the audit says who it was.
+        named = store.for_person(arguments.person or _account(), "admin")
+        {
+            "list": _list,
+            "show": _show,
+            "stats": _stats,
+            "export": _export,
+            "import": _import,
+            "delete": _delete,
+        }[arguments.action](named, arguments)
     finally:
         store.close()
     return 0
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return f"uid {os.getuid()}"
 
 
 def _count(text: str) -> int:
@@ -69,33 +116,51 @@ def _count(text: str) -> int:
     return number
 
 
+def _date(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def _add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arm")
-    parser.add_argument("--category", choices=[key for key, _ in CATEGORIES])
-    parser.add_argument("--severity", choices=[key for key, _ in SEVERITIES])
+    parser.add_argument("--category", help="key of the taxonomy")
+    parser.add_argument("--severity", help="key of the taxonomy")
     parser.add_argument("--modality", help="DICOM modality, such as CT")
+    parser.add_argument("--reader", help="who flagged")
+    parser.add_argument("--since", type=_date, metavar="DATE", help="flagged then or later, UTC")
+    parser.add_argument("--until", type=_date, metavar="DATE", help="flagged before, UTC")
     parser.add_argument("--text", default="", help="occurs in comment, question or answer")
 
 
-def _filter(arguments: argparse.Namespace) -> FlagFilter:
+def _filter(store: ReviewStore, arguments: argparse.Namespace) -> FlagFilter:
+    for said, choices in (
+        (arguments.category, store.taxonomy.categories),
+        (arguments.severity, store.taxonomy.severities),
+    ):
+        if said is not None and said not in dict(choices):
+            offered = ", ".join(key for key, _ in choices)
+            raise ReviewError(f"There is no {said!r} in the taxonomy; choose from {offered}.")
     return FlagFilter(
         arm=arguments.arm,
         category=arguments.category,
         severity=arguments.severity,
         modality=arguments.modality,
         text=arguments.text,
+        reader=arguments.reader,
+        since=arguments.since,
+        until=arguments.until,
     )
 
 
 def _list(store: ReviewStore, arguments: argparse.Namespace) -> None:
-    chosen = _filter(arguments)
+    chosen = _filter(store, arguments)
     total = store.count(chosen)
     flags = store.flags(chosen, arguments.limit, arguments.offset)
     if arguments.json:
         print(json.dumps({"total": total, "flags": [flag_as_json(flag) for flag in flags]}))
         return
     for flag in flags:
-        _print_flag(flag)
+        _print_flag(store, flag)
         print(f"   {flag.question}")
     print(f"{len(flags)} of {total} flags")
 
@@ -106,13 +171,30 @@ def _show(store: ReviewStore, arguments: argparse.Namespace) -> None:
     is_number = named.isdecimal() and len(named) < 19
     case = store.case(store.flag(int(named)).case_id if is_number else named)
     flags = store.flags_of(case.id)
+    queue = Queue(store)
+    verdicts = [one for shown in case.answers for one in queue.verdicts(case.id, shown.arm)]
     if arguments.json:
-        entry = case_as_json(case, pixels=False)
-        print(json.dumps({"case": entry, "flags": [flag_as_json(flag) for flag in flags]}))
+        print(
+            json.dumps(
+                {
+                    "case": case_as_json(case, pixels=False),
+                    "flags": [flag_as_json(flag) for flag in flags],
+                    "verdicts": [
+                        {**asdict(one), "created": one.created.isoformat()} for one in verdicts
+                    ],
+                }
+            )
+        )
         return
     _print_case(case)
     for flag in flags:
-        _print_flag(flag)
+        _print_flag(store, flag)
+    for one in verdicts:
+        said = one.judgement
+        print(
+            f"{one.role} {one.reader} on {one.arm}: correctness {said.correctness}, "
+            f"explanation {said.explanation}"
+        )
 
 
 def _print_case(case: CaseSnapshot) -> None:
@@ -127,8 +209,9 @@ def _print_case(case: CaseSnapshot) -> None:
     print()
 
 
-def _print_flag(flag: Flag) -> None:
-    categories, severities = dict(CATEGORIES), dict(SEVERITIES)
+def _print_flag(store: ReviewStore, flag: Flag) -> None:
+    categories = {**dict(CATEGORIES), **dict(store.taxonomy.categories)}
+    severities = {**dict(SEVERITIES), **dict(store.taxonomy.severities)}
     print(
         f"flag {flag.id}, {flag.created:%Y-%m-%d %H:%M} UTC, {flag.label}: "
         f"{categories.get(flag.category, flag.category)}. "
@@ -136,21 +219,94 @@ def _print_flag(flag: Flag) -> None:
     )
     if flag.comment:
         print(f"   {flag.comment}")
+    if flag.corrected_answer:
+        print(f"   should be: {flag.corrected_answer}")
+
+
+def _stats(store: ReviewStore, arguments: argparse.Namespace) -> None:
+    # Here, since they load scipy, which the other actions should not have to wait for.
+    from rarl.review.agreement import agreement_of
+    from rarl.review.studies import Studies
+
+    chosen = _filter(store, arguments)
+    queue = Queue(store)
+    studies = Studies(store)
+    counted = {
+        name: {one.values[0] or "unknown": one.flags for one in store.counts([name], chosen)}
+        for name in ("category", "arm", "modality", "severity")
+    }
+    agreement = agreement_of(store, queue)
+    audits: list[dict[str, Any]] = [
+        {
+            "title": one.title,
+            "id": one.id,
+            "rates": [asdict(rate) for rate in studies.rates(one.id)],
+        }
+        for one in studies.all()
+        if one.kind == "audit"
+    ]
+    total = store.count(chosen)
+    statuses = Counter(queue.statuses().values())
+    progress = queue.progress()
+    said = {
+        "flags": total,
+        "counts": counted,
+        "statuses": statuses,
+        "progress": [asdict(one) for one in progress],
+        "agreement": {name: one and asdict(one) for name, one in agreement.items()},
+        "audits": audits,
+    }
+    if arguments.json:
+        print(json.dumps(said))
+        return
+    print(f"{total} flags (counts, not rates: nobody knows what was not flagged)")
+    for name, values in counted.items():
+        print(f"{name}: " + ", ".join(f"{key} {number}" for key, number in values.items()))
+    print("answers: " + ", ".join(f"{key} {n}" for key, n in statuses.items()))
+    for reader in progress:
+        print(f"{reader.reader}: {reader.judged} judged, {reader.left} assigned and left")
+    for name, value in agreement.items():
+        if value is not None:
+            between = "" if value.low is None else f" ({value.low:.2f} to {value.high:.2f})"
+            print(f"{name}: {value.value:.2f}{between}, {value.n} answers")
+    for audit in audits:
+        for rate in audit["rates"]:
+            wrong = rate["wrong"]
+            between = (
+                "" if wrong["low"] is None else f" ({wrong['low']:.1%} to {wrong['high']:.1%})"
+            )
+            print(f"audit {audit['title']}, {rate['arm']}: {wrong['value']:.1%} wrong{between}")
 
 
 def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
-    """Write beside the target and then rename, so that no half export is ever found."""
+    chosen = _filter(store, arguments)
     out: Path = arguments.out
+    pixels = not arguments.no_pixels
+    if arguments.push and arguments.format != "datasets":
+        raise ReviewError("Only --format datasets goes to the Hub; choose it with --push.")
+    if arguments.format == "csv" and out.suffix.lower() == ".csv":
+        counts = {"flags": _export_table(store, out, chosen)}
+    elif arguments.format == "preferences":
+        from rarl.data.review import write_preferences
+
+        counts = {"pairs": write_preferences(store, out)}
+    else:
+        # Here, since it loads Arrow.
+        from rarl.review.exchange import export, push_to_hub
+
+        counts = export(store, out, arguments.format, chosen, pixels)
+        if arguments.push:
+            print(push_to_hub(out, arguments.push, private=not arguments.public))
+    _say(arguments, counts, "written")
+
+
+def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter) -> int:
+    """Write beside the target and then rename, so that no half export is ever found."""
     try:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=".rarl-export-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                if arguments.format == "csv":
-                    written = store.export_csv(file, _filter(arguments))
-                else:
-                    written = store.export_jsonl(
-                        file, _filter(arguments), pixels=not arguments.no_pixels
-                    )
+                written = store.export_csv(file, chosen)
             os.replace(name, out)
         except BaseException:
             os.unlink(name)
@@ -159,4 +315,25 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
         raise ReviewError(
             "The export cannot be written; choose another file with --out, or free some space."
         ) from None
-    print(json.dumps({"flags": written}) if arguments.json else f"{written} flags written")
+    return written
+
+
+def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:
+    from rarl.review.exchange import import_from
+
+    _say(arguments, import_from(store, arguments.source), "new")
+
+
+def _delete(store: ReviewStore, arguments: argparse.Namespace) -> None:
+    tombstone = store.delete_case(arguments.id, arguments.reason)
+    if arguments.json:
+        print(json.dumps({**asdict(tombstone), "created": tombstone.created.isoformat()}))
+    else:
+        print(f"case {tombstone.case_id} is deleted; exports and backups made before are not")
+
+
+def _say(arguments: argparse.Namespace, counts: dict[str, int], what: str) -> None:
+    if arguments.json:
+        print(json.dumps(counts))
+    else:
+        print(", ".join(f"{n} {name}" for name, n in counts.items() if n) or "nothing", what)

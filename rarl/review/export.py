@@ -1,10 +1,9 @@
-"""Flags to JSON lines and to a table."""
+"""Flags and cases as JSON types, and flags as a table for reading."""
 
 from __future__ import annotations
 
 import base64
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, TextIO
@@ -38,10 +37,18 @@ COLUMNS: tuple[str, ...] = (
     "height",
     "image_sha256",
     "app_version",
+    "key",
+    "sentence",
+    "corrected_answer",
+    "corrected_explanation",
+    "blind",
 )
 """The columns of the table. New ones are added at the end only: others read this file."""
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# OWASP, CSV injection: what spreadsheets take for the start of a formula, also in full width.
+_FORMULA_STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# The apostrophe is escaped as well, so that `harmful` can undo it.
+_ESCAPED = (*_FORMULA_STARTS, "'")
 
 
 def flag_as_json(flag: Flag) -> dict[str, Any]:
@@ -50,12 +57,25 @@ def flag_as_json(flag: Flag) -> dict[str, Any]:
 
 
 def case_as_json(case: CaseSnapshot, pixels: bool = True) -> dict[str, Any]:
-    """A case as JSON types; `png` in base64, or absent without `pixels`."""
-    # shallow copies, since asdict() would copy the picture as well
-    entry: dict[str, Any] = {
+    """A case as JSON types; each picture's `png` in base64, or absent without `pixels`."""
+    pictures = []
+    for picture in case.pictures:
+        # field by field, since asdict() would copy the pixels as well
+        shown: dict[str, Any] = {
+            "name": picture.name,
+            "sha256": picture.sha256,
+            "width": picture.width,
+            "height": picture.height,
+            "shown": asdict(picture.shown),
+        }
+        if pixels and picture.png is not None:
+            shown["png"] = base64.b64encode(picture.png).decode("ascii")
+        pictures.append(shown)
+    return {
         "id": case.id,
         "created": case.created.isoformat(),
         "app_version": case.app_version,
+        "pictures": pictures,
         "sha256": case.sha256,
         "width": case.width,
         "height": case.height,
@@ -67,27 +87,28 @@ def case_as_json(case: CaseSnapshot, pixels: bool = True) -> dict[str, Any]:
         "prompt_hash": case.prompt_hash,
         "decoding": asdict(case.decoding),
         "shown_order": list(case.shown_order),
+        "blind": case.blind,
+        "sampled": case.sampled,
         "answers": [asdict(answer) for answer in case.answers],
     }
-    if pixels:
-        entry["png"] = base64.b64encode(case.png).decode("ascii")
-    return entry
 
 
-def write_jsonl(
-    file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]], pixels: bool = True
-) -> int:
-    """One line per flag, `{"flag": {...}, "case": {...}}`: enough to ask the question again.
+def harmless(cell: str) -> str:
+    """A cell that a spreadsheet would run as a formula, with a leading apostrophe.
 
-    Returns:
-        How many were written.
+    >>> harmless("=1+1"), harmless("no")
+    ("'=1+1", 'no')
     """
-    written = 0
-    for flag, case in flagged:
-        line = {"flag": flag_as_json(flag), "case": case_as_json(case, pixels)}
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        written += 1
-    return written
+    return "'" + cell if cell.startswith(_ESCAPED) else cell
+
+
+def harmful(cell: str) -> str:
+    """What `harmless` was given.
+
+    >>> [harmful(harmless(cell)) for cell in ("=1+1", "'tis", "no")]
+    ['=1+1', "'tis", 'no']
+    """
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_ESCAPED) else cell
 
 
 def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int:
@@ -106,7 +127,8 @@ def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int
     table.writerow(COLUMNS)
     written = 0
     for flag, case in flagged:
-        table.writerow([_harmless(cell) for cell in _cells(flag, case)])
+        cells = _cells(flag, case)
+        table.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in cells])
         written += 1
     return written
 
@@ -140,10 +162,9 @@ def _cells(flag: Flag, case: CaseSnapshot) -> tuple[object, ...]:
         case.height,
         case.sha256,
         case.app_version,
+        flag.key,
+        flag.sentence,
+        flag.corrected_answer,
+        flag.corrected_explanation,
+        "yes" if case.blind else "no",
     )
-
-
-def _harmless(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS):
-        return "'" + cell
-    return cell

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from rarl.errors import ReviewError
+
 CATEGORIES: tuple[tuple[str, str], ...] = (
     ("false-finding", "Finding that is not there"),
     ("missed-finding", "Missed finding"),
@@ -26,3 +33,69 @@ SEVERITIES: tuple[tuple[str, str], ...] = (
 
 COMMENT_LIMIT = 4000
 """Longest comment, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """The lists a site offers.
+
+    Attributes:
+        categories: (key, label) of each kind of error, as offered.
+        severities: (key, label), mildest first.
+    """
+
+    categories: tuple[tuple[str, str], ...] = CATEGORIES
+    severities: tuple[tuple[str, str], ...] = SEVERITIES
+
+
+def read_taxonomy(path: Path) -> Taxonomy:
+    """Read a site's own lists, a YAML file; a list that it leaves out stays as it is.
+
+        categories:
+          missed-finding: Missed finding
+          artefact: Took an artefact for a finding
+        severities:
+          none: No consequence
+          major: Could change the treatment
+
+    Keys are kept with every flag: a key may be given another label, but not another meaning. Flags
+    with keys that are no longer offered stay as they are.
+
+    Raises:
+        ReviewError: the file cannot be read or says something else.
+    """
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise ReviewError(
+            f"{path.name} cannot be read as YAML; correct it and start again."
+        ) from None
+    if not isinstance(said, dict) or not set(said) <= {"categories", "severities"}:
+        raise ReviewError(
+            f"{path.name} must hold `categories:` or `severities:`; correct it and start again."
+        )
+    return Taxonomy(
+        _choices(path, said.get("categories"), CATEGORIES),
+        _choices(path, said.get("severities"), SEVERITIES),
+    )
+
+
+def _choices(
+    path: Path, said: object, otherwise: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    if said is None:
+        return otherwise
+    usable = (
+        isinstance(said, dict)
+        and said
+        and all(
+            isinstance(key, str) and 0 < len(key) <= 40 and isinstance(label, str) and label.strip()
+            for key, label in said.items()
+        )
+    )
+    if not isinstance(said, dict) or not usable:
+        raise ReviewError(
+            f"{path.name}: each line must be a key of at most 40 characters, a colon and a label; "
+            "correct it and start again."
+        )
+    return tuple(said.items())

@@ -1,17 +1,24 @@
-"""A store in a folder of its own, and a case as the app would make it."""
+"""A store of its own in each database, and a case as the app would make it."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
+import psycopg
 import pytest
 from PIL import Image
 
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response
-from rarl.review import CaseSnapshot, ReviewStore, case_from, open_store
+from rarl.review import CaseSnapshot, ReviewStore, Shown, case_from
 from rarl.scans import Scan
 
 ARMS = (
@@ -24,9 +31,83 @@ ARMS = (
 MakeCase = Callable[..., CaseSnapshot]
 
 
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server of the test run's own, reached by a socket in its folder."""
+
+    programs: Path
+    folder: Path
+    user: str | None
+
+    def run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self.programs / program, *arguments],
+            user=self.user,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder}"
+        log = str(self.folder / "log")
+        self.run("pg_ctl", "-D", "data", "-w", "-t", "120", "-l", log, "-o", options, "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
+
+    def new_database(self) -> str:
+        name = f"review_{uuid4().hex}"
+        with psycopg.connect(
+            host=str(self.folder), user="rarl", dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"postgresql://rarl@/{name}?host={self.folder}"
+
+
+def _programs() -> Path | None:
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return debian[-1].parent if debian else None
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    programs = _programs()
+    if programs is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("PostgreSQL is not installed, and CI tests both databases")
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    # The server refuses to run as root.
+    user = "nobody" if os.getuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="rarl-pg-"))
+    if user is not None:
+        shutil.chown(folder, user)
+    running = Server(programs, folder, user)
+    try:
+        running.run("initdb", "-D", "data", "-U", "rarl", "-A", "trust", "-E", "UTF8", "--no-sync")
+        running.start()
+        yield running
+        running.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'review.sqlite3'}"
+    running: Server = request.getfixturevalue("server")
+    return running.new_database()
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ReviewStore]:
-    opened = open_store(home=tmp_path / "home")
+def store(address: str) -> Iterator[ReviewStore]:
+    opened = ReviewStore(address)
     yield opened
     opened.close()
 
@@ -34,9 +115,15 @@ def store(tmp_path: Path) -> Iterator[ReviewStore]:
 @pytest.fixture
 def make_case() -> MakeCase:
     def make(
-        question: str = "Is there a pneumothorax?", modality: str | None = "CR", **more: str
+        question: str = "Is there a pneumothorax?",
+        modality: str | None = "CR",
+        *,
+        pixel_seed: int = 3,
+        blind: bool = False,
+        sampled: bool = False,
+        **more: str,
     ) -> CaseSnapshot:
-        pixels = np.random.default_rng(3).integers(0, 256, (40, 30), np.uint8)
+        pixels = np.random.default_rng(pixel_seed).integers(0, 256, (40, 30), np.uint8)
         image = Image.fromarray(pixels)
         image.info["Patient"] = "Mustermann"
         texts = {
@@ -58,6 +145,11 @@ def make_case() -> MakeCase:
             prompt_hash="f" * 64,
             scan=Scan(image, "dicom", modality, {"ViewPosition": "PA"}),
             shown_order=("rarl", "sft", "rl"),
+            shown=[
+                Shown("axial", 3, 0, (40.0, 400.5), True, (1, 2, 30, 40), None, ((0, 0, 5, 5),))
+            ],
+            blind=blind,
+            sampled=sampled,
         )
 
     return make

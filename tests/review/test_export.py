@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -12,32 +12,9 @@ from pathlib import Path
 import pytest
 
 from rarl.cli import main
-from rarl.review import COLUMNS, CaseSnapshot, FlagFilter, ReviewStore, open_store
+from rarl.review import COLUMNS, CaseSnapshot, ReviewStore, open_store
 
 MakeCase = Callable[..., CaseSnapshot]
-
-
-def test_jsonl_holds_the_whole_case(store: ReviewStore, make_case: MakeCase) -> None:
-    case = make_case()
-    store.add_case(case)
-    store.add_flag(case.id, "sft", "missed-finding", "major", "Zeile 1\nZeile 2 ä")
-    store.add_flag(case.id, "rl", "style", "none")
-    file = StringIO()
-    assert store.export_jsonl(file) == 2
-    first, second = (json.loads(line) for line in file.getvalue().splitlines())
-    assert (first["flag"]["id"], second["flag"]["id"]) == (1, 2)
-    assert first["flag"]["comment"] == "Zeile 1\nZeile 2 ä"
-    assert base64.b64decode(first["case"]["png"]) == case.png
-    assert first["case"]["decoding"] == {
-        "max_new_tokens": 64,
-        "temperature": 0.7,
-        "top_p": 0.9,
-        "seed": 5,
-    }
-    assert [answer["arm"] for answer in first["case"]["answers"]] == ["sft", "rl", "rarl"]
-    file = StringIO()
-    assert store.export_jsonl(file, FlagFilter(arm="rl"), pixels=False) == 1
-    assert "png" not in json.loads(file.getvalue())["case"]
 
 
 def test_csv_columns_are_stable(store: ReviewStore, make_case: MakeCase) -> None:
@@ -45,7 +22,8 @@ def test_csv_columns_are_stable(store: ReviewStore, make_case: MakeCase) -> None
         "flag", "created", "case", "arm", "label", "revision", "category", "severity", "comment",
         "reader", "modality", "question", "reasoning", "answer", "problems", "tokens", "seconds",
         "stopped", "mode", "model", "prompt_hash", "shown_order", "width", "height",
-        "image_sha256", "app_version",
+        "image_sha256", "app_version", "key", "sentence", "corrected_answer",
+        "corrected_explanation", "blind",
     )  # fmt: skip
     case = make_case()
     store.add_case(case)
@@ -59,7 +37,7 @@ def test_csv_columns_are_stable(store: ReviewStore, make_case: MakeCase) -> None
     assert (row["shown_order"], row["image_sha256"]) == ("rarl sft rl", case.sha256)
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\uff1d"])
 def test_no_cell_is_a_formula(store: ReviewStore, make_case: MakeCase, start: str) -> None:
     evil = f"{start}HYPERLINK(1)"
     case = make_case(evil, sft=f"<think>{evil}</think><answer>{evil}</answer>")
@@ -121,8 +99,42 @@ def test_export(flagged: CaseSnapshot, tmp_path: Path, capsys: pytest.CaptureFix
         assert len(list(csv.DictReader(file))) == 2
     out = tmp_path / "flags.jsonl"
     assert main(["review", "export", "--format", "jsonl", "--out", str(out), "--arm", "sft"]) == 0
-    assert len(out.read_text(encoding="utf-8").splitlines()) == 1
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    # Everything about the case goes along, the other arm's flag as well.
+    assert Counter(line["table"] for line in lines) == {
+        "cases": 1, "pictures": 1, "answers": 3, "flags": 2
+    }  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} == {"flags.csv", "flags.jsonl", "home"}
     bad = tmp_path / "none" / "flags.csv"
     assert main(["review", "export", "--format", "csv", "--out", str(bad)]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_stats_import_and_delete(
+    flagged: CaseSnapshot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["review", "stats", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["flags"] == 2 and said["counts"]["arm"] == {"rarl": 1, "sft": 1}
+    assert said["statuses"] == {"new": 2} and said["agreement"]["correctness kappa"] is None
+    out = tmp_path / "all"
+    assert main(["review", "export", "--format", "csv", "--out", str(out)]) == 0
+    assert main(["review", "delete", flagged.id, "--reason", "asked for", "--as", "DPO"]) == 0
+    capsys.readouterr()
+    assert main(["review", "show", flagged.id]) == 2
+    assert "deleted for good" in capsys.readouterr().err
+    assert main(["review", "import", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cases"] == 0  # it stays deleted
+    monkeypatch.setenv("RARL_HOME", str(tmp_path / "other"))
+    assert main(["review", "import", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["flags"] == 2
+    assert main(["review", "import", str(tmp_path)]) == 2
+    assert "no export of the review store" in capsys.readouterr().err
+    assert main(["review", "list", "--category", "nonsense"]) == 2
+    assert "choose from false-finding" in capsys.readouterr().err
+    store = open_store()
+    assert {entry.action for entry in store.audit(flagged.id)} == {"import"}
+    store.close()

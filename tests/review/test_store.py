@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
 
 from rarl.errors import ReviewError
 from rarl.review import (
@@ -27,14 +29,14 @@ from rarl.review import (
 MakeCase = Callable[..., CaseSnapshot]
 
 
-def test_a_flag_survives_a_restart(tmp_path: Path, make_case: MakeCase) -> None:
+def test_a_flag_survives_a_restart(address: str, make_case: MakeCase) -> None:
     case = make_case()
-    store = open_store(home=tmp_path)
+    store = ReviewStore(address)
     assert store.add_case(case) == case.id
     flag = store.add_flag(case.id, "sft", "missed-finding", "critical", " Apex, left. ", "Dr. Ä")
     store.close()
 
-    store = open_store(home=tmp_path)
+    store = ReviewStore(address)
     assert store.flags() == (flag,)
     assert flag == Flag(
         id=1,
@@ -49,6 +51,7 @@ def test_a_flag_survives_a_restart(tmp_path: Path, make_case: MakeCase) -> None:
         modality="CR",
         question="Is there a pneumothorax?",
         answer="no",
+        key=flag.key,
     )
     kept = store.case(case.id)
     assert kept == case
@@ -65,8 +68,8 @@ def test_adding_a_case_twice_changes_nothing(store: ReviewStore, make_case: Make
     assert store.case(other.id) == other
 
 
-def test_eight_threads_lose_nothing(tmp_path: Path, make_case: MakeCase) -> None:
-    store = open_store(home=tmp_path)
+def test_eight_threads_lose_nothing(address: str, make_case: MakeCase) -> None:
+    store = ReviewStore(address)
     cases = [make_case(f"Question {number}?") for number in range(8)]
 
     def work(number: int) -> list[int]:
@@ -85,7 +88,7 @@ def test_eight_threads_lose_nothing(tmp_path: Path, make_case: MakeCase) -> None
         numbers = [number for written in pool.map(work, range(8)) for number in written]
     store.close()
     assert len(set(numbers)) == 200
-    store = open_store(home=tmp_path)
+    store = ReviewStore(address)
     assert store.count() == 200
     assert {flag.comment for flag in store.flags()} == {
         f"thread {number} turn {turn}" for number in range(8) for turn in range(25)
@@ -110,10 +113,12 @@ def test_processes_may_open_and_write_together(tmp_path: Path, make_case: MakeCa
     store.close()
 
 
-def test_stores_may_be_made_together(tmp_path: Path) -> None:
+def test_stores_may_be_made_together(address: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        stores = list(pool.map(lambda _: open_store(home=tmp_path), range(8)))
+        stores = list(pool.map(lambda _: ReviewStore(address), range(8)))
     assert [store.count() for store in stores] == [0] * 8
+    for store in stores:
+        store.close()
 
 
 @pytest.fixture
@@ -207,21 +212,28 @@ def test_unknown_case_and_flag(store: ReviewStore) -> None:
         store.add_flag("0" * 32, "sft", "style", "none")
 
 
-def test_rows_cannot_be_changed(tmp_path: Path, filled: ReviewStore) -> None:
-    database = sqlite3.connect(tmp_path / "home" / "review.sqlite3")
-    for statement in (
+@pytest.mark.parametrize(
+    "statement",
+    [
         "UPDATE flags SET severity = 'none'",
         "DELETE FROM flags",
         "UPDATE answers SET answer = ''",
         "UPDATE cases SET question = ''",
-    ):
-        with pytest.raises(sqlite3.IntegrityError, match="append only"):
-            database.execute(statement)
-    database.close()
+        "UPDATE pictures SET sha256 = ''",
+        "DELETE FROM cases",
+    ],
+)
+def test_rows_cannot_be_changed(address: str, filled: ReviewStore, statement: str) -> None:
+    engine = create_engine(address.replace("postgresql:", "postgresql+psycopg:"))
+    with pytest.raises(IntegrityError, match="append only"), engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+    assert filled.count() == 4
 
 
-def test_settings_of_the_database(tmp_path: Path, store: ReviewStore) -> None:
+def test_settings_of_the_database(tmp_path: Path) -> None:
     folder = tmp_path / "home"
+    open_store(home=folder).close()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     database = sqlite3.connect(folder / "review.sqlite3")
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -1,0 +1,325 @@
+"""What readers settled, as regression cases, training examples and preference pairs.
+
+A case counts once two readers agree or an adjudicator has decided, and only with a corrected
+answer. It becomes a row of split "test" (a regression case: is this error fixed?) and, unless its
+picture is held out, a row of split "train". A regression case that also trains says so
+(`Example.reworded`): being right there may be memory. One picture in five trains nothing; its
+cases are the split "image-disjoint" as well.
+
+Held out are also pictures that are, or nearly are, held-out pictures of any set at hand: a reader
+who asks about a test image of VQA-RAD must not bring it into training.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rarl.data.example import Example, ImageRef, Kind
+from rarl.data.leakage import shared
+from rarl.data.sets import REVIEW as SOURCE
+from rarl.data.sets import held_out_rows
+from rarl.errors import DataError, ReviewError
+from rarl.prompts import messages, target_text, user_text
+from rarl.response import MODES, Mode
+from rarl.review import CaseSnapshot, Queue, ReviewStore, Settled, open_store
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+_LICENCE = "not stated"
+_HELD_OUT_OF = 5
+# DICOM Modality (PS3.3 C.7.3.1.1.1) to the words of the data sets.
+_MODALITIES = {
+    "CR": "x-ray",
+    "DX": "x-ray",
+    "RG": "x-ray",
+    "MG": "x-ray",
+    "CT": "ct",
+    "MR": "mri",
+    "US": "ultrasound",
+    "SM": "light microscopy",
+    "GM": "light microscopy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two texts for one prompt, the first the better, as TRL's `DPOTrainer` takes them.
+
+    Attributes:
+        source: "vote" (one arm against another) or "correction" (against what was flagged).
+        case_id: see `rarl.review.CaseSnapshot`.
+        images: PNG files, in the order of the prompt.
+        names: what the prompt calls them.
+        prompt: text after the pictures.
+        chosen: the better completion.
+        rejected: the worse completion.
+    """
+
+    source: Literal["vote", "correction"]
+    case_id: str
+    images: tuple[bytes, ...]
+    names: tuple[str, ...]
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+def load_review(held_out: Sequence[Example]) -> list[Example]:
+    """The rows of the review store that the settings name.
+
+    Args:
+        held_out: rows of other sets whose images must train nothing.
+
+    Raises:
+        DataError: the store cannot be used.
+    """
+    try:
+        store = open_store()
+        try:
+            return review_examples(store, held_out)
+        finally:
+            store.close()
+    except ReviewError as error:
+        raise DataError(str(error)) from error
+
+
+def review_examples(store: ReviewStore, held_out: Sequence[Example]) -> list[Example]:
+    """One row per settled case with a correction and a single, kept picture; see the module.
+
+    Where several arms of a case were corrected, an adjudicator's word comes before two readers',
+    and the last before the first.
+
+    Args:
+        store: the review store.
+        held_out: rows of other sets whose images must train nothing.
+
+    Raises:
+        ReviewError: the store cannot be read.
+        DataError: an image of `held_out` cannot be read.
+    """
+    rows = []
+    for settled in _corrected(store).values():
+        case = store.case(settled.case_id)
+        png = case.png
+        if len(case.pictures) > 1 or png is None:
+            continue
+        rows.append(
+            Example(
+                id=f"{SOURCE}/{case.id}",
+                image=ImageRef(f"{SOURCE}/{case.sha256}", data=png),
+                question=" ".join(case.question.split()),
+                answer=settled.corrected_answer.strip().lower(),
+                explanation=settled.corrected_explanation.strip() or None,
+                kind=_kind(case.question, settled.corrected_answer),
+                modality=_MODALITIES.get(case.modality or ""),
+                organ=None,
+                facts=(),
+                source=SOURCE,
+                licence=_LICENCE,
+                split="train",
+            )
+        )
+    kept_out = _kept_out(rows, held_out)
+    found: list[Example] = []
+    for row in rows:
+        assert row.image is not None
+        trains = row.image.key not in kept_out
+        found.append(replace(row, id=f"{row.id}/regression", split="test", reworded=trains))
+        found.append(row if trains else replace(row, split="image-disjoint"))
+    return found
+
+
+def preference_pairs(store: ReviewStore, held_out: Sequence[Example]) -> list[PreferencePair]:
+    """Pairs from votes for the better arm, and from corrections of what an arm said.
+
+    Arms that said the same word for word give no pair; nor do held-out pictures.
+
+    Args:
+        store: the review store.
+        held_out: rows of other sets whose images must train nothing.
+
+    Raises:
+        ReviewError: the store cannot be read.
+        DataError: an image of `held_out` cannot be read.
+    """
+    found = [*_from_votes(store), *_from_corrections(store)]
+    first = {pair.case_id: pair for pair in found}
+    pictures = [
+        row
+        for case_id, pair in first.items()
+        for row in (_picture_row(case_id, png) for png in pair.images)
+    ]
+    out = _kept_out(pictures, held_out)
+    left_out = {row.id for row in pictures if row.image is not None and row.image.key in out}
+    kept = [pair for pair in found if f"{SOURCE}/{pair.case_id}" not in left_out]
+    return list(dict.fromkeys(kept))
+
+
+def write_preferences(
+    store: ReviewStore, out: Path, held_out: Sequence[Example] | None = None
+) -> int:
+    """Write the pairs as Parquet for `datasets.load_dataset("parquet", data_files=...)` and TRL.
+
+    Columns: `images`, and `prompt`, `chosen`, `rejected` as chat messages.
+
+    Args:
+        store: the review store, with the right to export.
+        out: the file.
+        held_out: see `preference_pairs`; those of the sets at hand where not given.
+
+    Returns:
+        How many pairs.
+
+    Raises:
+        ReviewError: the person may not, there is no pair, or the file cannot be written.
+    """
+    from datasets import Dataset
+
+    store.need("export")
+    if held_out is None:
+        held_out = held_out_rows()
+    pairs = preference_pairs(store, held_out)
+    if not pairs:
+        raise ReviewError(
+            "There is no preference yet: vote for the better of two answers, or settle a "
+            "correction, and export again."
+        )
+    table = Dataset.from_list([_as_row(pair) for pair in pairs], features=_features())
+    try:
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=".rarl-export-")
+        os.close(handle)
+        try:
+            table.to_parquet(name)
+            os.replace(name, out)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError:
+        raise ReviewError(
+            "The export cannot be written; choose another file with --out, or free some space."
+        ) from None
+    return len(pairs)
+
+
+def _corrected(store: ReviewStore) -> dict[str, Settled]:
+    """The correction of each case."""
+    found: dict[str, Settled] = {}
+    for settled in Queue(store).settled():
+        if not settled.corrected_answer.strip():
+            continue
+        known = found.get(settled.case_id)
+        if known is None or settled.adjudicated or not known.adjudicated:
+            found[settled.case_id] = settled
+    return found
+
+
+def _kept_out(rows: Sequence[Example], held_out: Sequence[Example]) -> set[str]:
+    """Keys of the images that must train nothing."""
+    refs = {row.image.key: row.image for row in rows if row.image is not None}
+    kept = {key for key, ref in refs.items() if int(ref.sha256(), 16) % _HELD_OUT_OF == 0}
+    others = [row for row in held_out if row.image is not None and row.split != "train"]
+    for overlap in shared([*rows, *others]).overlaps:
+        if overlap.first.source == SOURCE:
+            kept |= {ours for ours, _ in (*overlap.identical, *overlap.near)}
+            kept |= set(overlap.images)
+    return kept
+
+
+def _picture_row(case_id: str, png: bytes) -> Example:
+    """A picture in the form that the leakage check reads."""
+    ref = ImageRef("", data=png)
+    return Example(
+        id=f"{SOURCE}/{case_id}",
+        image=ImageRef(f"{SOURCE}/{ref.sha256()}", data=png),
+        question="",
+        answer="",
+        explanation=None,
+        kind="open",
+        modality=None,
+        organ=None,
+        facts=(),
+        source=SOURCE,
+        licence=_LICENCE,
+        split="train",
+    )
+
+
+def _from_votes(store: ReviewStore) -> Iterator[PreferencePair]:
+    for vote in store.votes():
+        if vote.preferred is None:
+            continue
+        case = store.case(vote.case_id)
+        texts = {answer.arm: answer.text for answer in case.answers if not answer.stopped}
+        better = texts.get(vote.preferred)
+        for arm, text in texts.items():
+            if better is not None and arm != vote.preferred and text != better:
+                yield from _pair("vote", case, better, text)
+
+
+def _from_corrections(store: ReviewStore) -> Iterator[PreferencePair]:
+    for settled in Queue(store).settled():
+        if not settled.corrected_answer.strip():
+            continue
+        case = store.case(settled.case_id)
+        explanation = settled.corrected_explanation.strip()
+        mode = _mode(case)
+        if mode != "answer" and not explanation:
+            # Without reasoning it would teach the model to leave its reasoning out.
+            continue
+        wanted = target_text(settled.corrected_answer.strip(), explanation or None, mode)
+        said = next(answer.text for answer in case.answers if answer.arm == settled.arm)
+        if said != wanted:
+            yield from _pair("correction", case, wanted, said)
+
+
+def _pair(
+    source: Literal["vote", "correction"], case: CaseSnapshot, chosen: str, rejected: str
+) -> Iterator[PreferencePair]:
+    """One pair, or none where the site keeps no pixels."""
+    images = [picture.png for picture in case.pictures if picture.png is not None]
+    if len(images) == len(case.pictures):
+        yield PreferencePair(
+            source=source,
+            case_id=case.id,
+            images=tuple(images),
+            names=tuple(picture.name for picture in case.pictures),
+            prompt=user_text(case.question, _mode(case)),
+            chosen=chosen,
+            rejected=rejected,
+        )
+
+
+def _mode(case: CaseSnapshot) -> Mode:
+    return next((mode for mode in MODES if mode == case.mode), "reason")
+
+
+def _kind(question: str, answer: str) -> Kind:
+    """Closed where the answer is yes or no, or one of the choices that the question gives."""
+    word, asked = answer.strip().lower(), question.lower()
+    return "closed" if word in ("yes", "no") or (" or " in asked and word in asked) else "open"
+
+
+def _as_row(pair: PreferencePair) -> dict[str, Any]:
+    def said(text: str) -> list[dict[str, Any]]:
+        return [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
+
+    return {
+        "images": [{"bytes": png, "path": None} for png in pair.images],
+        "prompt": messages(pair.prompt, pair.names),
+        "chosen": said(pair.chosen),
+        "rejected": said(pair.rejected),
+    }
+
+
+def _features() -> Features:
+    from datasets import Features, Image, List, Value
+
+    text = Value("string")
+    turns = List({"role": text, "content": List({"type": text, "text": text})})
+    return Features({"images": List(Image()), "prompt": turns, "chosen": turns, "rejected": turns})

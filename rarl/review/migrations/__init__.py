@@ -1,0 +1,1 @@
+"""Schema changes of the review store, applied when it is opened (Alembic)."""

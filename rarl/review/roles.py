@@ -1,0 +1,150 @@
+"""Who may do what. Names come from whoever signs people in; this only says what a name may do.
+
+Each role may do all that the ones before it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from rarl.errors import ReviewError
+
+Role = Literal["visitor", "reader", "adjudicator", "admin"]
+Right = Literal[
+    "ask", "flag", "vote", "queue", "judge", "adjudicate", "assign", "export", "import", "delete",
+    "users",
+]  # fmt: skip
+
+ROLES: tuple[Role, ...] = ("visitor", "reader", "adjudicator", "admin")
+_LEAST: Mapping[Right, Role] = {
+    "ask": "visitor",
+    "flag": "visitor",
+    "vote": "visitor",
+    "queue": "reader",
+    "judge": "reader",
+    "adjudicate": "adjudicator",
+    "assign": "adjudicator",
+    "export": "admin",
+    "import": "admin",
+    "delete": "admin",
+    "users": "admin",
+}
+_TO: Mapping[Right, str] = {
+    "ask": "ask questions",
+    "flag": "flag answers",
+    "vote": "vote",
+    "queue": "see the cases of others",
+    "judge": "judge answers",
+    "adjudicate": "adjudicate",
+    "assign": "assign work and draw studies",
+    "export": "export cases",
+    "import": "import cases",
+    "delete": "delete cases",
+    "users": "manage who may do what",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The site's list of who has which role.
+
+    Attributes:
+        roles: name to role; names are compared without regard to case.
+        otherwise: role of a named person who is not on the list.
+        unnamed: role of somebody without a name: visitor, or None where the host takes nobody in.
+    """
+
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    otherwise: Role | None = "visitor"
+    unnamed: Role | None = "visitor"
+
+    def role(self, name: str | None) -> Role | None:
+        """Role of a person, or None where the person may do nothing.
+
+        >>> People({"Dr. A": "reader"}).role("dr. a")
+        'reader'
+        """
+        wanted = (name or "").strip().casefold()
+        if not wanted:
+            return self.unnamed
+        for listed, role in self.roles.items():
+            if listed.strip().casefold() == wanted:
+                return role
+        return self.otherwise
+
+
+def may(role: Role | None, right: Right) -> bool:
+    """Whether a role has a right.
+
+    >>> may("reader", "judge"), may("reader", "export"), may(None, "ask")
+    (True, False, False)
+    """
+    return role is not None and ROLES.index(role) >= ROLES.index(_LEAST[right])
+
+
+def require(role: Role | None, right: Right) -> None:
+    """Let pass, or say who could.
+
+    Raises:
+        ReviewError: the role lacks the right.
+    """
+    if not may(role, right):
+        raise ReviewError(
+            f"You may not {_TO[right]}: that takes the role of {_LEAST[right]}; ask whoever "
+            "keeps this site's list of people."
+        )
+
+
+def read_people(path: Path) -> People:
+    """Read the site's list, a YAML file.
+
+        people:
+          dr.a@example.org: adjudicator
+        otherwise: visitor     # a named person who is not listed; none for nobody
+        unnamed: none          # somebody without a name
+
+    Raises:
+        ReviewError: the file cannot be read or says something else.
+    """
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise ReviewError(
+            f"The list of people ({path.name}) cannot be read as YAML; correct it and start again."
+        ) from None
+    if (
+        not isinstance(said, dict)
+        or not set(said) <= {"people", "otherwise", "unnamed"}
+        or not isinstance(said.get("people", {}), dict)
+    ):
+        raise ReviewError(
+            f"{path.name} must hold `people:` with a role for each name, and may hold `otherwise:` "
+            "and `unnamed:`; correct it and start again."
+        )
+    listed: dict[str, Role] = {}
+    for name, word in said.get("people", {}).items():
+        role = _role(path, word)
+        if role is None or not str(name).strip():
+            raise ReviewError(f"{path.name} has a person without name or role; take the line out.")
+        if str(name).strip().casefold() in listed:
+            raise ReviewError(f"{path.name} names one person twice; keep one of the lines.")
+        listed[str(name).strip().casefold()] = role
+    return People(
+        listed,
+        otherwise=_role(path, said.get("otherwise", "visitor")),
+        unnamed=_role(path, said.get("unnamed", "visitor")),
+    )
+
+
+def _role(path: Path, word: object) -> Role | None:
+    if word is None or word == "none":
+        return None
+    for role in ROLES:
+        if role == word:
+            return role
+    raise ReviewError(f"{path.name} has an unknown role; choose from {', '.join(ROLES)}.")

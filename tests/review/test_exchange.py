@@ -1,0 +1,280 @@
+"""A round trip loses nothing, whatever the form."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+from rarl.errors import ReviewError
+from rarl.review import (
+    CaseSnapshot,
+    FlagFilter,
+    Judgement,
+    Queue,
+    Region,
+    ReviewStore,
+)
+from rarl.review._tables import ROWS
+from rarl.review.exchange import FORMS, Form, data_dictionary, export, import_from, push_to_hub
+from rarl.review.studies import Studies
+
+MakeCase = Callable[..., CaseSnapshot]
+ODD = '=1+1 \'tis "quoted",\r\nnext; line\rß 東京 <script>'
+
+
+def fill(store: ReviewStore, make_case: MakeCase) -> list[str]:
+    """Every table gets rows, with texts that are hard to carry."""
+    odd = make_case(ODD, None, pixel_seed=1, sampled=True, sft=f"<think>{ODD}</think>")
+    plain = make_case("'=Plain?", blind=True, sampled=True)
+    ids = [store.add_case(odd), store.add_case(plain), store.add_case(make_case("Gone?"))]
+    flag = store.add_flag(ids[0], "sft", "style", "none", ODD, "'A", sentence="tis")
+    store.add_flag(
+        ids[0], "sft", "other", "major", "@x", "'A", replaces=flag.key, corrected_answer="-no",
+        region=Region(0, (0, 0, 9, 9)), corrected_explanation=ODD,
+    )  # fmt: skip
+    store.add_vote(ids[1], "better", "rl", reason="\uff1dx", own_answer="+", reader="B")
+    for person in ("B", "C"):
+        queue = Queue(store.for_person(person, "adjudicator"))
+        if person == "B":
+            queue.assign([(ids[0], "sft")], "B")
+            queue.assign([(ids[0], "sft")], "B", given=False)
+        queue.judge(ids[0], "sft", Judgement(1, 2, None, comment=ODD, seconds=0.1))
+    runs = Studies(store)
+    runs.draw_audit("Audit", 2, ["B", "C"], seed=-7)
+    study = runs.draw_study("Study", ["B"], seed=1, arms=["sft"], cases=ids[:2])
+    Studies(store.for_person("B", "reader")).respond(study.id, 0, "=no", seconds=1 / 3)
+    store.delete_case(ids[2], "asked for")
+    return ids
+
+
+def rows(address: str) -> dict[str, list[tuple[object, ...]]]:
+    engine = create_engine(address.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        found = {
+            row.__tablename__: sorted(
+                (tuple(map(str, one)) for one in connection.execute(row.__table__.select())),
+            )
+            for row in ROWS
+        }
+    engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_round_trip_loses_nothing(
+    address: str, store: ReviewStore, make_case: MakeCase, form: Form, tmp_path: Path
+) -> None:
+    fill(store, make_case)
+    before = rows(address)
+    assert all(before.values()), "a table is empty"
+    out = tmp_path / ("all.jsonl" if form == "jsonl" else "all")
+    counts = export(store, out, form)
+    assert counts == {name: len(found) for name, found in before.items()}
+    # Into the other kind of database than the one that it came from, where that is SQLite.
+    there = f"sqlite:///{tmp_path / 'copy.sqlite3'}"
+    copy = ReviewStore(there)
+    assert import_from(copy, out) == counts
+    assert rows(there) == before
+    assert set(import_from(copy, out).values()) == {0}  # a second time changes nothing
+    assert rows(there) == before
+    # Back into the store that it came from: nothing is new there either.
+    assert set(import_from(store, out).values()) == {0}
+    flag = copy.add_flag(copy.flags()[0].case_id, "sft", "style", "none")
+    assert flag.id == 3
+    copy.close()
+    store_number = store.add_flag(flag.case_id, "sft", "style", "none").id
+    assert store_number == 3
+
+
+def test_imports_meet_what_is_there(
+    address: str, store: ReviewStore, make_case: MakeCase, tmp_path: Path
+) -> None:
+    other = ReviewStore(f"sqlite:///{tmp_path / 'other.sqlite3'}")
+    fill(other, make_case)
+    export(other, tmp_path / "all.jsonl", "jsonl")
+    case_id = store.add_case(make_case("Mine?"))
+    mine = store.add_flag(case_id, "sft", "style", "none")
+    import_from(store, tmp_path / "all.jsonl")
+    numbers = [flag.id for flag in store.flags()]
+    assert len(set(numbers)) == 2 and store.flag(mine.id).key == mine.key
+    # The next number is free, in PostgreSQL as well.
+    assert store.add_flag(case_id, "sft", "style", "none").id not in numbers
+    # A case that was deleted here does not come back.
+    (flag,) = other.flags()
+    store.delete_case(flag.case_id, "asked for")
+    assert set(import_from(store, tmp_path / "all.jsonl").values()) == {0}
+    other.close()
+
+
+def test_a_filter_takes_whole_cases(
+    store: ReviewStore, make_case: MakeCase, tmp_path: Path
+) -> None:
+    ids = fill(store, make_case)
+    store.add_flag(ids[1], "rl", "style", "none")
+    counts = export(store, tmp_path / "out", "csv", FlagFilter(severity="major"), pixels=False)
+    assert counts["cases"] == 1 and counts["flags"] == 2 and counts["verdicts"] == 2
+    assert counts["studies"] == counts["responses"] == counts["tombstones"] == 0
+    assert not (tmp_path / "out" / "pictures").exists()
+    copy = ReviewStore(f"sqlite:///{tmp_path / 'copy.sqlite3'}")
+    import_from(copy, tmp_path / "out")
+    assert copy.case(ids[0]).png is None and copy.case(ids[0]).sha256 == store.case(ids[0]).sha256
+    copy.close()
+    with pytest.raises(ReviewError, match="new or empty folder"):
+        export(store, tmp_path / "out", "parquet")
+
+
+def test_no_cell_of_any_table_is_a_formula(
+    store: ReviewStore, make_case: MakeCase, tmp_path: Path
+) -> None:
+    fill(store, make_case)
+    export(store, tmp_path / "out", "csv")
+    cells = [
+        cell
+        for table in (tmp_path / "out").glob("*.csv")
+        for row in csv.reader(table.open(encoding="utf-8", newline=""))
+        for cell in row
+    ]
+    evil = [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"))]
+    assert evil == ["-7"]  # a number: the audit's seed
+    assert "'" + ODD in cells
+
+
+def test_the_dictionary_explains_every_column(
+    store: ReviewStore, make_case: MakeCase, tmp_path: Path
+) -> None:
+    assert all(entry.meaning.endswith(".") for entry in data_dictionary())
+    fill(store, make_case)
+    export(store, tmp_path / "out", "csv")
+    listed = {(entry.table, entry.column) for entry in data_dictionary()}
+    held = {
+        (table.stem, column)
+        for table in (tmp_path / "out").glob("*.csv")
+        if table.stem != "data_dictionary"
+        for column in next(csv.reader(table.open(encoding="utf-8", newline="")))
+    }
+    assert held == listed
+    assert (tmp_path / "out" / "data_dictionary.csv").is_file()
+
+
+def test_the_hub_reads_the_folder(
+    store: ReviewStore, make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import load_dataset
+
+    ids = fill(store, make_case)
+    export(store, tmp_path / "out", "datasets")
+    cache = str(tmp_path / "cache")
+    flags = load_dataset(str(tmp_path / "out"), "flags", split="train", cache_dir=cache)
+    assert flags["comment"] == [ODD, "@x"]
+    pictures = load_dataset(str(tmp_path / "out"), "pictures", split="train", cache_dir=cache)
+    shown = {row["case_id"]: row["png"] for row in pictures}
+    assert shown[ids[0]].tobytes() == store.case(ids[0]).image().tobytes()
+    assert "## flags (2 rows)" in (tmp_path / "out" / "README.md").read_text()
+
+
+@contextmanager
+def hub(private: bool) -> Iterator[tuple[str, list[tuple[str, dict[str, object]]]]]:
+    """A server that answers as the Hub does to the making of a repository, and takes no files."""
+    asked: list[tuple[str, dict[str, object]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append((self.path, json.loads(body)))
+            found = self.path == "/api/repos/create"
+            self._answer(200 if found else 500, {"url": f"{address}/datasets/a/b"})
+
+        def do_GET(self) -> None:
+            asked.append((self.path, {}))
+            self._answer(200, {"id": "a/b", "private": private, "siblings": [], "tags": []})
+
+        def _answer(self, status: int, said: dict[str, object]) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield address, asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_pushed_privately_and_never_into_a_public_place(
+    store: ReviewStore, make_case: MakeCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, make_case)
+    export(store, tmp_path / "out", "datasets")
+    with hub(private=False) as (address, asked):
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        monkeypatch.setenv("HF_TOKEN", "hf_test")
+        with pytest.raises(ReviewError, match="a/b is public on the Hub"):
+            push_to_hub(tmp_path / "out", "a/b")
+        path, body = asked[0]
+        assert path == "/api/repos/create" and body["type"] == "dataset"
+        assert body.get("private") is True or body.get("visibility") == "private"
+        assert not any("commit" in path or "preupload" in path for path, _ in asked)
+    with pytest.raises(ReviewError, match="write one first"):
+        push_to_hub(tmp_path, "a/b")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"severity": "none"', '"severity": 3'),
+        ('"table": "flags"', '"table": "users"'),
+        ('"sha256": "', '"sha256": "0'),
+        ('"created": "2', '"created": "x2'),
+        ('"png": "iVBOR', '"png": "iVBOS'),
+        ('"case_id": "', '"case_id": "../'),
+        ('{"table": "answers"', '{"table": "answers", "more": 1'),
+        ('"shown_order": ["', '["'),
+    ],
+)
+def test_damaged_imports_change_nothing(
+    tmp_path: Path, make_case: MakeCase, old: str, new: str
+) -> None:
+    there = f"sqlite:///{tmp_path / 'a.sqlite3'}"
+    store = ReviewStore(there)
+    fill(store, make_case)
+    path = tmp_path / "all.jsonl"
+    export(store, path, "jsonl")
+    said = path.read_text(encoding="utf-8")
+    assert old in said
+    path.write_text(said.replace(old, new), encoding="utf-8")
+    copy = ReviewStore(f"sqlite:///{tmp_path / 'copy.sqlite3'}")
+    with pytest.raises(ReviewError, match=r"damaged or of another version \(line"):
+        import_from(copy, path)
+    assert set(map(len, rows(f"sqlite:///{tmp_path / 'copy.sqlite3'}").values())) == {0}
+    copy.close()
+    store.close()
+
+
+def test_cases_without_their_parents_do_not_fit(tmp_path: Path, make_case: MakeCase) -> None:
+    store = ReviewStore(f"sqlite:///{tmp_path / 'a.sqlite3'}")
+    fill(store, make_case)
+    path = tmp_path / "all.jsonl"
+    export(store, path, "jsonl")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if '"table": "cases"' not in line))
+    copy = ReviewStore(f"sqlite:///{tmp_path / 'copy.sqlite3'}")
+    with pytest.raises(ReviewError, match="does not fit"):
+        import_from(copy, path)
+    for no_export in (tmp_path / "missing", tmp_path):
+        with pytest.raises(ReviewError, match="no export of the review store"):
+            import_from(copy, no_export)
+    copy.close()
+    store.close()

@@ -1,0 +1,107 @@
+"""Audits give rates, studies are balanced and blinded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rarl.errors import ReviewError
+from rarl.review import CaseSnapshot, Judgement, Queue, ReviewStore
+from rarl.review.studies import CONDITIONS, Studies, allocate
+
+MakeCase = Callable[..., CaseSnapshot]
+
+
+def test_balanced_by_seed() -> None:
+    cases = [f"{number:02}" for number in range(18)]
+    readers, arms = ["A", "B", "C"], ["sft", "rl", "rarl"]
+    tasks = allocate(cases, readers, arms, CONDITIONS, seed=4)
+    assert tasks == allocate(cases[::-1], readers, arms, CONDITIONS, seed=4)
+    assert tasks != allocate(cases, readers, arms, CONDITIONS, seed=5)
+    orders = []
+    for reader in readers:
+        own = [task for task in tasks if task.reader == reader]
+        assert [task.position for task in own] == list(range(18))
+        assert sorted(task.case_id for task in own) == cases
+        assert set(Counter((task.condition, task.arm) for task in own).values()) == {2}
+        orders.append([task.case_id for task in own])
+    assert len({tuple(order) for order in orders}) == 3
+    for case in cases:  # each case is seen once under each condition, and with each arm
+        seen = [task for task in tasks if task.case_id == case]
+        assert len({task.condition for task in seen}) == len({task.arm for task in seen}) == 3
+
+
+def test_a_study_from_draw_to_export(store: ReviewStore, make_case: MakeCase) -> None:
+    for number in range(4):
+        store.add_case(make_case(f"Question {number}?"))
+    runs = Studies(store.for_person("Judge", "admin"))
+    study = runs.draw_study("Nodules", ["A", "B"], seed=1, arms=["rarl"], instructions="Look.")
+    assert runs.study(study.id) == study and study.population == 4
+    tasks = {(task.reader, task.position): task for task in runs.tasks(study.id)}
+    reader = Studies(store.for_person("A", "reader"))
+    with pytest.raises(ReviewError, match="You may not"):
+        reader.tasks(study.id)
+    for position in range(4):
+        view = reader.next(study.id)
+        assert view is not None and view.position == position and view.pictures[0].png
+        condition = tasks["A", position].condition
+        assert (view.answer is None) == (condition == "no-ai")
+        assert (view.reasoning is not None) == (condition == "full-reasoning")
+        sent = reader.respond(study.id, position, f"answer {position}", confidence=70, seconds=3)
+    assert reader.next(study.id) is None
+    better = reader.respond(study.id, 3, "better", replaces=sent.key)
+    for bad in (
+        lambda: reader.respond(study.id, 3, "again"),
+        lambda: reader.respond(study.id, 9, "none such"),
+        lambda: reader.respond(study.id, 0, " "),
+        lambda: reader.respond(study.id, 0, "x", confidence=101),
+        lambda: Studies(store.for_person("C", "reader")).next(study.id),
+    ):
+        with pytest.raises(ReviewError):
+            bad()
+    found = runs.responses(study.id)
+    assert [response.answer for _, response in found] == [
+        *(f"answer {n}" for n in range(3)),
+        "better",
+    ]
+    assert found[-1] == (tasks["A", 3], better)
+    late = runs.draw_study(
+        "Late", ["A"], seed=1, arms=["rarl"], size=2, deadline=datetime.now(UTC) - timedelta(1)
+    )
+    with pytest.raises(ReviewError, match="deadline"):
+        reader.respond(late.id, 0, "x")
+    with pytest.raises(ReviewError, match="answer of every arm"):
+        runs.draw_study("Base", ["A"], seed=1, arms=["base"])
+
+
+def test_rates_come_from_a_random_audit_alone(store: ReviewStore, make_case: MakeCase) -> None:
+    store.add_flag(store.add_case(make_case()), "sft", "style", "none")
+    runs = Studies(store.for_person("Judge", "admin"))
+    with pytest.raises(ReviewError, match="0 answers that chance kept"):
+        runs.draw_audit("June", 1, ["A", "B"], seed=0)
+    for number in range(6):
+        store.add_case(make_case(f"Question {number}?", pixel_seed=number, sampled=True))
+    audit = runs.draw_audit("June", 10, ["A", "B", "C"], seed=0)
+    assert audit.population == 18
+    queue = Queue(store, audit.id)
+    items = queue.items()
+    assert len(items) == 10 and all(len(item.assigned) == 2 for item in items)
+    again = runs.draw_audit("June", 10, ["A", "B", "C"], seed=0)
+    assert [item.case_id for item in Queue(store, again.id).items()] == [
+        item.case_id for item in items
+    ]
+    assert runs.rates(audit.id) == ()
+    for item in items[:9]:
+        for name in item.assigned:
+            score = 0 if item.arm == "rl" else 3
+            own = Queue(store.for_person(name, "reader"), audit.id)
+            own.judge(item.case_id, item.arm, Judgement(score, 2))
+    rates = {rate.arm: rate for rate in runs.rates(audit.id)}
+    assert sum(rate.wrong.n for rate in rates.values()) == 9
+    assert rates["rl"].wrong.value == 1 and rates["rarl"].wrong.value == 0
+    assert sum(rate.unsettled for rate in rates.values()) == 1
+    # An audit's verdicts are not the flags' verdicts.
+    assert Queue(store).readings() == {}
