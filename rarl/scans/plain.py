@@ -69,7 +69,8 @@ def read_plain(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
 
 
 def _open(data: bytes, limits: Limits) -> Image.Image:
-    """Read the header; Pillow itself refuses what would fill the memory."""
+    """Read the header; Pillow itself refuses, by the same limit, what would fill the memory."""
+    Image.MAX_IMAGE_PIXELS = limits.frame_pixels  # of the decoding process alone
     try:
         return Image.open(BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
