@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, pairwise
 from math import gcd
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -95,8 +96,8 @@ class _Stack:
             for place, arm in enumerate(arms, 1):
                 if arm in layer.lora_A:
                     own = layer.r[arm]
-                    down[place, number, :own] = layer.lora_A[arm].weight
-                    scaled = layer.lora_B[arm].weight.float() * layer.scaling[arm]
+                    down[place, number, :own] = cast(Tensor, layer.lora_A[arm].weight)
+                    scaled = cast(Tensor, layer.lora_B[arm].weight).float() * layer.scaling[arm]
                     up[place, number, :own, first:last] = scaled.T
             first = last
         # Entries x inputs x ranks, and entries x ranks x outputs.
@@ -179,7 +180,8 @@ class MixedAdapters:
             # A second copy of a large model's weights would cost more than it gains.
             and base.num_parameters() < LARGE
         )
-        self._entries = {None: 0, **{arm: entry for entry, arm in enumerate(arms, 1)}}
+        self._entries: dict[str | None, int] = {None: 0}
+        self._entries |= {arm: entry for entry, arm in enumerate(arms, 1)}
         self._stacks: list[_Stack] = []
         # Whose child, its name, PEFT's layer, and what takes its place.
         self._places: list[tuple[nn.Module, str, LoraLinear, _StackedLinear]] = []
@@ -252,7 +254,7 @@ def _plain(layer: LoraLinear) -> nn.Linear:
     return base
 
 
-def _side_by_side(weights: Sequence[nn.Parameter]) -> Tensor:
+def _side_by_side(weights: Sequence[Tensor]) -> Tensor:
     """One tensor (outputs of all x inputs) of which the weights are parts from now on."""
     first = weights[0]
     rows = sum(len(weight) for weight in weights)
