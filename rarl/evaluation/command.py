@@ -16,6 +16,7 @@ from rarl.data.example import Example
 from rarl.errors import QuestionError
 from rarl.evaluation.conditions import ALTERED, Condition
 from rarl.evaluation.leaks import EXCLUSIONS, Leak, find_leaks, training_rows, without_leaks
+from rarl.evaluation.metrics import Labels
 from rarl.evaluation.output import write_run
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import TEMPERATURE, Selection, evaluate, select, summarise
@@ -223,7 +224,7 @@ def _judged(
         humans = human_scores(store)
     finally:
         store.close()
-    labels = {(leak.source, leak.split): leak.label for leak in leaks}
+    labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks}
     return judged, judge_summary(judge, rows, judged, humans, labels)
 
 

@@ -18,12 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from openai import APIConnectionError, APIError, APIStatusError, OpenAI
+from openai.types.chat import ChatCompletionMessage
 from PIL import Image
 
 from rarl.errors import ModelError, QuestionError
 from rarl.inference.engine import Answer, Arm, Question, Seen
 from rarl.prompts import messages, user_text
-from rarl.response import parse_response
+from rarl.response import Mode, parse_response
 
 _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
 
@@ -153,7 +154,7 @@ class EndpointEngine:
                 f"The server at {self._where} does not answer; start it, then run the same "
                 "command again: answered rows are kept."
             ) from error
-        text = (made.choices[0].message.content or "") if made.choices else ""
+        text = _whole_text(made.choices[0].message, question.mode) if made.choices else ""
         return Answer(
             arm=arm,
             response=parse_response(text, question.mode),
@@ -172,6 +173,21 @@ class EndpointEngine:
             raise ModelError(
                 f"The server at {self._where} does not answer; start it, or correct --endpoint."
             ) from error
+
+
+def _whole_text(message: ChatCompletionMessage, mode: Mode) -> str:
+    """What the model wrote, where a server has cut the reasoning out of it as well.
+
+    transformers' and vLLM's servers can do so, under one of two names outside the protocol. In
+    which order the parts stood is lost: the one that the mode asks for is taken.
+    """
+    content = message.content or ""
+    extra = message.model_extra or {}
+    reasoning = extra.get("reasoning_content") or extra.get("reasoning")
+    if not isinstance(reasoning, str) or "<think>" in content:
+        return content
+    thought = f"<think>{reasoning}</think>"
+    return content + thought if mode == "answer-then-reason" else thought + content
 
 
 def _turns(question: Question, urls: Mapping[int, str]) -> Any:

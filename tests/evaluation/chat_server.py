@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# What a request gets: text for the message, a status for an error, or seconds to hang for.
-Reply = str | int | float
+# What a request gets: text for the message, or the message's fields; a status for an error; seconds
+# to hang for.
+Reply = str | dict[str, str] | int | float
 Say = Callable[[Mapping[str, Any]], Reply]
 
 
@@ -80,7 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if isinstance(reply, int):
                 return self._send(reply, {"error": {"message": "scripted"}})
-            message = {"role": "assistant", "content": reply}
+            fields = {"content": reply} if isinstance(reply, str) else reply
+            message = {"role": "assistant", **fields}
             choices = [{"index": 0, "finish_reason": "stop", "message": message}]
             usage = {"prompt_tokens": 90, "completion_tokens": len(reply), "total_tokens": 100}
             self._send(

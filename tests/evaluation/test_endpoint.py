@@ -16,6 +16,7 @@ from rarl.errors import ModelError, QuestionError
 from rarl.evaluation.endpoint import EndpointEngine
 from rarl.inference.engine import NamedImage, Question
 from rarl.prompts import user_text
+from rarl.response import Mode
 from tests.evaluation.chat_server import serving
 
 MODELS = ("med-2b", "sft", "rarl")
@@ -100,6 +101,22 @@ def test_the_words_are_those_of_the_local_engine() -> None:
     assert body["messages"][0]["content"][0]["text"] == "Picture 1 (current): "
     assert body["messages"][0]["content"][-1]["text"] == user_text("is it new?", "answer")
     assert (body["model"], body["max_tokens"]) == ("rarl", 256)
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [
+        ("reason", "<think>Clear.</think><answer>no</answer>"),
+        ("answer-then-reason", "<answer>no</answer><think>Clear.</think>"),
+    ],
+)
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_reasoning_that_a_server_cuts_out_is_put_back(mode: Mode, text: str, name: str) -> None:
+    question = Question((NamedImage(Image.new("RGB", (4, 4))),), "Is it?", ("base",), mode)
+    reply = {"content": "<answer>no</answer>", name: "Clear."}
+    with serving(lambda body: reply, MODELS) as server:
+        ((answer,),) = engine(server.url).answer_batch([question])
+    assert answer.response.text == text and answer.response.well_formed
 
 
 def test_a_timeout_is_tried_again() -> None:
