@@ -420,7 +420,7 @@ class Queue:
     ) -> Verdict:
         person = self._store.person
         if person is None:
-            raise ReviewError("A verdict needs a name: sign in, or give yours with --as.")
+            raise ReviewError("A verdict needs a name; sign in and judge again.")
         if judgement.correctness not in SCALE or judgement.explanation not in SCALE:
             raise ReviewError("Correctness and explanation are each 0, 1, 2 or 3; choose both.")
         seconds = judgement.seconds

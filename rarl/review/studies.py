@@ -470,7 +470,7 @@ class Studies:
         """
         study = self.study(study_id)
         if study.kind != "audit":
-            raise ReviewError("Rates come from an audit; draw one with `review audit`.")
+            raise ReviewError("Rates come from an audit, not a study; draw one and have it judged.")
         queue = Queue(self._store, study_id)
         drawn = [(item.case_id, item.arm) for item in queue.items()]
         settled = {(one.case_id, one.arm): one for one in queue.settled()}
@@ -544,7 +544,7 @@ class Studies:
     def _row(self, session: Session, study_id: str) -> StudyRow:
         row = session.get(StudyRow, study_id)
         if row is None:
-            raise ReviewError("There is no such study; `review studies` shows those there are.")
+            raise ReviewError("There is no such study; choose one from the list of studies.")
         return row
 
     def _view(self, task: TaskRow) -> TaskView:

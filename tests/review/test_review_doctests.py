@@ -1,0 +1,16 @@
+"""The examples in the docstrings hold."""
+
+from __future__ import annotations
+
+import doctest
+from types import ModuleType
+
+import pytest
+
+from rarl.review import agreement, export, regression, roles, studies
+
+
+@pytest.mark.parametrize("module", [agreement, export, regression, roles, studies])
+def test_examples(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted > 0 and found.failed == 0
