@@ -235,7 +235,7 @@ def seen(loader: EngineLoader, session: Session) -> tuple[tuple[str, Seen], ...]
     engine = loader.wait(0)
     if engine is None:
         raise QuestionError("The model is still loading; look again in a moment.")
-    return tuple((picture.name, engine.seen(picture.image)) for picture in session.pictures())
+    return tuple((picture.name, engine.seen(picture.image)) for picture in session.pictures()[0])
 
 
 def _check_covers(session: Session) -> None:
@@ -265,7 +265,8 @@ def _stream(
     assert session.active is not None
     scan = session.active.shown()
     words = f"{text.strip()} {session.region_words()}".strip()
-    question = Question(session.pictures(), words, arms, mode, DECODING)
+    pictures, shown = session.pictures()
+    question = Question(pictures, words, arms, mode, DECODING)
     answering = tuple(arm for arm in engine.arms if arm.name in arms)
     session.asked = None
     last = 0.0
@@ -274,7 +275,7 @@ def _stream(
             yield Progress(arms)
             return
         # Kept at every step, so that a flag or a failure half-way has all that came.
-        session.asked = Asked(scan, question, answers, answering, engine.model_name)
+        session.asked = Asked(scan, question, shown, answers, answering, engine.model_name)
         session.case_id = None  # what was flagged half-way is another case than the whole
         ended = all(answer.done for answer in answers)
         if ended or monotonic() - last >= REDRAW_SECONDS:

@@ -60,6 +60,7 @@ class Desk:
                     model=asked.model_name,
                     prompt_hash=prompt_hash(asked.question.mode, len(asked.question.images)),
                     scan=asked.scan,
+                    shown=asked.shown,
                 )
             )
         return store.add_flag(session.case_id, arm, category, severity, comment.strip())

@@ -24,7 +24,7 @@ from demo.session import OpenScan, Session
 from rarl.inference.engine import Seen
 from rarl.prompts import user_text
 from rarl.response import PROBLEM_SENTENCES, Problem
-from rarl.review import ArmAnswer, CaseSnapshot, Flag
+from rarl.review import ArmAnswer, CaseSnapshot, Flag, Picture
 
 LOGO = """<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">
 <rect x="1" y="1" width="30" height="30" rx="8" class="logo-plate"/>
@@ -434,8 +434,7 @@ def case_view(flag: Flag, case: CaseSnapshot) -> str:
     )
     return (
         '<div class="case"><div class="case-top">'
-        f'<div class="stage" data-page="stage" tabindex="0" aria-label="Scan of the case">'
-        f'<img src="{picture_url(case.image())}" alt="Scan of the case" draggable="false"></div>'
+        f'<div class="stages">{"".join(_stage(picture) for picture in case.pictures)}</div>'
         f'<div class="case-facts"><h4 class="eyebrow">Question</h4><h2>{escape(case.question)}</h2>'
         f'<p class="facts">{facts_line}</p>'
         f'<div class="complaint"><h4 class="eyebrow">Flag {flag.id} on {escape(flag.label)}</h4>'
@@ -443,6 +442,19 @@ def case_view(flag: Flag, case: CaseSnapshot) -> str:
         f"<p>{_severity(flag.severity)}</p>{comment}"
         f'<p class="row-foot">{_when(flag.created)}</p></div></div></div>'
         f'<div class="columns" data-count="{len(case.answers)}">{columns}</div></div>'
+    )
+
+
+def _stage(picture: Picture) -> str:
+    name = f"{picture.name} of the case" if picture.name else "scan of the case"
+    if picture.png is None:
+        inside = "<p>Only the hash of this picture was kept.</p>"
+    else:
+        url = picture_url(picture.image())
+        inside = f'<img src="{url}" alt="{escape(name.capitalize())}" draggable="false">'
+    return (
+        f'<div class="stage" data-page="stage" tabindex="0" aria-label="{escape(name)}">{inside}'
+        "</div>"
     )
 
 

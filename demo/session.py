@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from rarl.inference.engine import Answer, Arm, NamedImage, Question
+from rarl.review import Shown
 from rarl.scans import Box, Scan, Stack, View
 
 ROLES = ("current", "prior", "frontal", "lateral")
@@ -23,6 +24,7 @@ class Asked:
     Attributes:
         scan: the scan that was asked about; of several, the one on the stage.
         question: as it was handed to the engine.
+        shown: how each of its pictures was looked at.
         answers: one per arm, in the order of the columns.
         arms: the arms that answer, with their revisions.
         model_name: what the engine says it runs.
@@ -30,6 +32,7 @@ class Asked:
 
     scan: Scan
     question: Question
+    shown: tuple[Shown, ...]
     answers: tuple[Answer, ...]
     arms: tuple[Arm, ...]
     model_name: str
@@ -125,21 +128,25 @@ class Session:
         """Whether so many more scans may be added."""
         return len(self.scans) + more <= len(ROLES)
 
-    def pictures(self) -> tuple[NamedImage, ...]:
-        """What the model is given: every scan as it stands, each followed by its region.
+    def pictures(self) -> tuple[tuple[NamedImage, ...], tuple[Shown, ...]]:
+        """What the model is given, every scan as it stands followed by its region; and how.
 
         A region is a picture of its own beside the whole, not instead of it: the crop has the
         detail, and the whole says where it lies and which side is which.
         """
         found: list[NamedImage] = []
+        shown: list[Shown] = []
         several = len(self.scans) > 1
         for scan in self.scans:
-            shown = scan.shown()
-            found.append(NamedImage(shown.image, scan.role if several else "scan"))
+            image = scan.shown().image
+            found.append(NamedImage(image, scan.role if several else "scan"))
+            shown.append(_how(scan, crop=None))
             if scan.region is not None:
-                crop = shown.image.crop(_grown(scan.region, *shown.image.size))
-                found.append(NamedImage(crop, f"region of {scan.role}" if several else "region"))
-        return tuple(found)
+                crop = _grown(scan.region, *image.size)
+                name = f"region of {scan.role}" if several else "region"
+                found.append(NamedImage(image.crop(crop), name))
+                shown.append(_how(scan, crop))
+        return tuple(found), tuple(shown)
 
     def region_words(self) -> str:
         """One sentence per region that says where it lies, or "".
@@ -166,6 +173,24 @@ def _projection(stack: Stack) -> str:
     if position in _FRONTAL:
         return "frontal"
     return "lateral" if position in _LATERAL else ""
+
+
+def _how(scan: OpenScan, crop: tuple[int, int, int, int] | None) -> Shown:
+    view = scan.view
+    return Shown(
+        plane=view.plane,
+        frame=view.frame,
+        time=view.time,
+        window=(view.window.center, view.window.width) if view.window else None,
+        invert=view.invert,
+        crop=crop,
+        region=_corners(scan.region) if scan.region and crop is None else None,
+        masks=tuple(_corners(box) for box in scan.masks),
+    )
+
+
+def _corners(box: Box) -> tuple[int, int, int, int]:
+    return box.left, box.top, box.right, box.bottom
 
 
 def _grown(box: Box, width: int, height: int) -> tuple[int, int, int, int]:

@@ -78,7 +78,8 @@ def frame_bytes(stack: Stack, plane: str, frame: int, time: int) -> tuple[dict[s
 
     Returns:
         What stands in `X-Frame`, and the bytes. The facts: `type` (int16, int32, float32 or
-        uint8) and `rows`, `columns`, `channels` of the values; for grey frames also `window` and
+        uint8) and `rows`, `columns`, `channels` of the values; `letters` of the edges (left,
+        right, top, bottom) or None; for grey frames also `window` and
         `ownCurve` (centre and width, and the VOI LUT function, of the picture that the file itself
         asks for), `curve` (the function of windows that the reader sets), `auto` (centre and
         width by percentile), `inverse` (low values are shown white) and `picture`: whether the
@@ -86,7 +87,8 @@ def frame_bytes(stack: Stack, plane: str, frame: int, time: int) -> tuple[dict[s
     """
     values = stack.values(plane, frame, time)
     rows, columns = values.shape[:2]
-    facts: dict[str, Any] = {"rows": rows, "columns": columns}
+    letters = stack.letters(plane, frame)
+    facts: dict[str, Any] = {"rows": rows, "columns": columns, "letters": letters}
     if stack.color:
         return {**facts, "type": "uint8", "channels": 3}, _little(values, "<u1")
     values = _narrow(values)

@@ -75,7 +75,6 @@ def _scan(scan: OpenScan) -> dict[str, Any]:
         "frames": {plane: stack.frames(plane) for plane in stack.planes},
         "times": stack.times,
         "spacing": {plane: stack.spacing(plane) for plane in stack.planes},
-        "letters": {plane: stack.letters(plane) for plane in stack.planes},
         "color": stack.color,
         "unit": stack.unit,
         "presets": presets,

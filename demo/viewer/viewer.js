@@ -302,7 +302,7 @@ const RarlViewer = (() => {
       this.input("time").value = state.time;
       this.input("plane").value = state.plane;
       say(".top-left", scan.title);
-      const letters = scan.letters[state.plane] ?? ["", "", "", ""];
+      const letters = this.frame?.letters ?? ["", "", "", ""];
       this.root.querySelectorAll(".viewer-letters b").forEach((one, index) => { one.textContent = letters[index]; });
       const used = this.shownWindow();
       const shown = (value) => (scan.step < 1 ? value.toFixed(2) : String(Math.round(value)));

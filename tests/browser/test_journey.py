@@ -82,10 +82,14 @@ def test_journey(tmp_path: Path, model: str | None, open_page: Callable) -> None
 
         with page.expect_download() as download:
             page.click("#export-jsonl")
-        (line,) = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
-        flagged = json.loads(line)
-        assert flagged["flag"]["arm"] == "rarl" and flagged["flag"]["comment"] == COMMENT
-        assert flagged["case"]["question"] == QUESTION and flagged["case"]["png"]
+        rows: dict[str, list[dict[str, object]]] = {}
+        for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            rows.setdefault(row["table"], []).append(row)
+        (flagged,), (asked,), (picture,) = rows["flags"], rows["cases"], rows["pictures"]
+        assert flagged["arm"] == "rarl" and flagged["comment"] == COMMENT
+        assert asked["question"] == QUESTION and picture["png"]
+        assert picture["shown"]["plane"] == "acquired"
         with page.expect_download() as download:
             page.click("#export-csv")
         with Path(download.value.path()).open(encoding="utf-8", newline="") as file:

@@ -171,7 +171,7 @@ def test_a_volume_in_three_planes_and_in_time(address: str, open_page: Callable)
         page.select_option("#viewer [data-input=plane]", plane)
         page.wait_for_selector(f"{STAGE}[data-plane={plane}]")
         letters = page.locator("#viewer .viewer-letters b").all_inner_texts()
-        assert tuple(letters) == stack.letters(plane)
+        assert tuple(letters) == stack.letters(plane, report(page)["frame"])
         assert assert_same_picture(page, stack)["time"] == 1
 
 
