@@ -18,7 +18,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LINES = ("-", "--", "-.", ":", (0, (1, 1)), (0, (5, 1)))
 _GREYS = ("#111111", "#4d4d4d", "#767676", "#2b2b2b", "#5c5c5c", "#8a8a8a")
 _FILLS = ("#f2f2f2", "#d0d0d0", "#a6a6a6", "#7d7d7d")
-_HATCHES = ("", "////", "....", "xxxx")
+_HATCHES = ("", "////", "\\\\\\\\", "xxxx")  # straight: dots take 200 kB a drawing
 _CONDITIONS = ("scan", "blank", "mirrored", "swapped")
 
 
@@ -85,7 +85,8 @@ def reliability_diagram(calibration: Sequence[dict[str, Any]]) -> Figure:
     right.set(xlabel="share answered", ylabel="accuracy of these", xlim=(0, 1.02), ylim=(0, 1.02))
     for axes in (left, right):
         _plain(axes)
-    left.legend(frameon=False, fontsize=8)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -147,7 +148,8 @@ def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
         axes.set_ylabel(name)
         axes.set_ylim(0, 100)
         _plain(axes)
-    left.legend(frameon=False, fontsize=8, ncols=2)
+    # Outside, since a bar may reach the top.
+    figure.legend(loc="outside upper center", ncols=len(shown), frameon=False, fontsize=8)
     return figure
 
 

@@ -32,6 +32,7 @@ p.quiet { color: #555; margin: .2rem 0; } ul { padding-left: 1.2rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid #ddd; }
+td + td { white-space: nowrap; }
 th { border-bottom: 2px solid #111; white-space: nowrap; }
 svg { max-width: 100%; height: auto; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; }
@@ -69,7 +70,8 @@ def modes(summary: Mapping[str, Any]) -> list[str]:
 def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """What must be said of how much the answers need the image.
 
-    Where blank pictures were asked about, they decide; else those swapped in.
+    Where blank pictures were asked about, they decide; else those swapped in. Groups that only
+    repeat rows of others are left out, and so are those of a single image, which tells nothing.
 
     Returns:
         Warnings, one for each arm and group whose accuracy is not surely better with the image;
@@ -85,7 +87,8 @@ def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
             == (one["group"], one["arm"], one["mode"])
         }
         deciding = "blank" if "blank" in asked else "swapped"
-        if one["condition"] != deciding:
+        repeated = one["group"].endswith((" overall", ", not reworded in training"))
+        if one["condition"] != deciding or repeated or one["low"] is None:
             continue
         stand_in = "a blank picture" if deciding == "blank" else "another image"
         gap = percent(one["value"], one["low"], one["high"], signed=True)
@@ -95,10 +98,12 @@ def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
             f"{100 * one['changed']:.1f} % of the answers change"
         )
         where = f"{one['arm']} on {one['group']}, mode {one['mode']}"
-        if one["low"] is not None and one["low"] > 0:
+        if one["low"] > 0:
             fine.append(f"{where}: {figures}.")
         else:
-            warnings.append(f"{where}: the answers do not need the image. {figures}.")
+            warnings.append(
+                f"{where}: as far as this shows, the answers do not need the image: {figures}."
+            )
     return warnings, fine
 
 
