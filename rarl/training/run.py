@@ -189,7 +189,10 @@ def _trained(
     with warnings.catch_warnings(), completions_scored_alone():
         # What the libraries owe each other is no news to the person who trains.
         warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|trl|peft)")
-        trainer.train(resume_from_checkpoint=checkpoint)
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+        finally:
+            progress.close()
 
     settled = None
     if selection is not None and first:

@@ -22,6 +22,9 @@ class _Trainer(Silent, SFTTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Qwen2-VL says that it takes no count of tokens, but TRL's loss does. Without one, each
+        # micro-batch and each process would weigh alike, however few tokens it holds.
+        self.model_accepts_loss_kwargs = True
         # Weights that are spread over processes only run inside the whole model's pass.
         whole = self.accelerator.distributed_type not in {
             DistributedType.FSDP,

@@ -99,7 +99,8 @@ def main(base: str, out: str) -> None:
         plain = accelerator.unwrap_model(model)
         found = {n: p.grad for n, p in plain.named_parameters() if p.grad is not None}
         torch.save({"loss": mean, "gradients": found, "of": accelerator.num_processes}, out)
-    accelerator.end_training()
+    # Nobody leaves while another still talks.
+    accelerator.wait_for_everyone()
 
 
 if __name__ == "__main__":

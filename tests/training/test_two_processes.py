@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,10 +29,20 @@ def launched(processes: int, *words: str) -> None:
         command += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
     command += [f"--num_processes={processes}", "--num_cpu_threads_per_process=1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, *words], env=environment, capture_output=True, text=True, check=False
+    process = subprocess.Popen(
+        [*command, *words],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    try:
+        _, told = process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == 0, told[-3000:]
 
 
 @pytest.mark.usefixtures("examples")
