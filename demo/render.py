@@ -63,6 +63,8 @@ _GLYPHS = {
 
 # The long side that the page shows; the model and the store always get the full scan.
 _SHOWN_SIDE = 1400
+# What fits beside the page in the drawer, CSS pixels.
+_DRAWER_SIDE = 440
 
 
 def label_of(arm: str) -> str:
@@ -198,11 +200,13 @@ def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
     shown = []
     for name, seen in pictures:
         width, height = seen.image.size
+        times = max(1, _DRAWER_SIDE // width)  # whole multiples keep the pixels what they are
         title = f"{escape(name.capitalize())}: " if len(pictures) > 1 else ""
         shown.append(
-            f'<figure><img src="{picture_url(seen.image)}" width="{width}" height="{height}" '
-            f'alt="What the model gets of the {escape(name)}"><figcaption>{title}'
-            f"{width} × {height} pixels, {seen.tokens} image tokens</figcaption></figure>"
+            f'<figure><img src="{picture_url(seen.image)}" width="{width * times}" '
+            f'height="{height * times}" alt="What the model gets of the {escape(name)}">'
+            f"<figcaption>{title}{width} × {height} pixels, {seen.tokens} image tokens"
+            "</figcaption></figure>"
         )
     return (
         '<div class="drawer" role="dialog" aria-modal="true" aria-labelledby="seen-title">'

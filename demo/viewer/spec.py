@@ -92,8 +92,7 @@ def _scan(scan: OpenScan) -> dict[str, Any]:
 def _presets(stack: Stack) -> list[Preset]:
     """The file's own windows first, then automatic, then those of the modality."""
     found: list[Preset] = []
-    name = stack.windows[0].name if stack.windows else ""
-    found.append({"key": "file", "label": f"As in the file{_named(name)}", "window": None})
+    found.append({"key": "file", "label": "As in the file", "window": None})
     for number, window in enumerate(stack.windows[1:], 2):
         label = window.name.capitalize() or f"Second window of the file ({number})"
         found.append(_preset(f"file-{number}", label, window))
@@ -105,10 +104,6 @@ def _presets(stack: Stack) -> list[Preset]:
 
 def _preset(key: str, label: str, window: Window) -> Preset:
     return {"key": key, "label": label, "window": [window.center, window.width]}
-
-
-def _named(name: str) -> str:
-    return f" ({name.lower()})" if name else ""
 
 
 def _corners(box: Box) -> list[int]:

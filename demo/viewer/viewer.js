@@ -275,7 +275,8 @@ const RarlViewer = (() => {
         shapes.push(made);
       };
       const { state, scan } = this;
-      if (!state.decided) for (const box of scan.proposed) rectangle(box, "proposed", false);
+      const open = !state.decided && !state.masks[state.plane].length;
+      if (open) for (const box of scan.proposed) rectangle(box, "proposed", false);
       state.masks[state.plane].forEach((box, index) =>
         rectangle(box, "mask", this.tool === "mask" && index === this.chosen));
       const region = state.regions[state.plane];
@@ -327,7 +328,11 @@ const RarlViewer = (() => {
       this.find(".viewer-notice").hidden = state.decided;
       const covered = state.masks[state.plane].length > 0;
       this.find('[data-do="accept"]').hidden = covered || !scan.proposed.length;
-      this.find('[data-do="clean"]').textContent = covered ? "All names are covered" : "It names nobody";
+      say("[data-notice]", covered
+        ? "Is a name, a number or a date still to be read in the picture?"
+        : "Text may be burned into this picture. Cover what names the patient before you ask.");
+      say('[data-do="draw"]', covered ? "Draw another cover" : "Draw a cover");
+      say('[data-do="clean"]', covered ? "Everything is covered" : "It names nobody");
       this.scale();
     }
 
@@ -703,8 +708,8 @@ const RarlViewer = (() => {
       else if (what === "fit") { state.zoom = null; this.redraw(); }
       else if (what === "actual") this.zoomTo(1);
       else if (what === "accept") {
+        // A proposal may have missed something: the reader is asked once more.
         state.masks[state.plane].push(...this.scan.proposed);
-        state.decided = true;
         this.redraw();
       } else if (what === "draw") { this.setTool("mask"); this.canvas.focus(); }
       else if (what === "clean") { state.decided = true; this.redraw(); }
@@ -722,6 +727,7 @@ const RarlViewer = (() => {
 
     tray() {
       const several = this.order.length > 1;
+      this.root.toggleAttribute("data-several", several);
       const cards = this.order.map((scan, index) => {
         const state = this.states.get(scan.token);
         const card = element("li", index === this.at ? { "data-active": "" } : {});
