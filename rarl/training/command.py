@@ -81,11 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
     # Before the libraries are imported: nothing about a hospital's run leaves the machine.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import torch
-    from accelerate import PartialState
 
     from rarl.data import load_examples
     from rarl.judge import Judge
     from rarl.training.run import Options, train
+    from rarl.training.trainers import processes
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         examples,
         held_out=[row for row in rows if row.split == "validation"],
     )
-    if not PartialState().is_main_process:
+    if not processes().is_main_process:
         return 0
     if arguments.json:
         print(json.dumps(record))

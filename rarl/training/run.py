@@ -16,7 +16,6 @@ from typing import Any
 
 import datasets
 import torch
-from accelerate import PartialState
 from accelerate.utils import DistributedType
 from peft import PeftModel
 from safetensors import SafetensorError
@@ -44,7 +43,7 @@ from rarl.training.rl import grpo_trainer
 from rarl.training.rows import check_training_rows, grpo_rows, sft_rows
 from rarl.training.selection import Selection
 from rarl.training.sft import sft_trainer
-from rarl.training.trainers import completions_scored_alone, show
+from rarl.training.trainers import completions_scored_alone, processes, show
 
 # Models of this many parameters take the variant of the recipe that is made for them.
 _LARGE = 500_000_000
@@ -107,9 +106,9 @@ def train(
     """
     check_training_rows(examples)
     _recipe(options, options.variant or "pocket")  # a mistyped key shows before a long load
-    first = PartialState().is_main_process
+    first = processes().is_main_process
     checkpoint = _last_checkpoint(options)
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
     started = time.monotonic()
     try:
         return _trained(options, examples, held_out, checkpoint, first, started)
@@ -219,7 +218,7 @@ def _trained(
         "adapter_norm_relative": norm.relative,
         "moved": norm.moved,
         "judge": _judged(options.judge),
-        "processes": PartialState().num_processes,
+        "processes": processes().num_processes,
         "seconds": round(time.monotonic() - started, 1),
         "last": progress.last,
         "versions": {

@@ -16,6 +16,14 @@ from rarl.training.progress import Progress
 from rarl.training.recipe import Recipe, RecipeError
 
 
+def processes() -> PartialState:
+    """What the processes of a run know of each other.
+
+    Without a GPU several are only found where the CPU is asked for, as TRL does a little later.
+    """
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 def accumulation(batch: int, micro_batch: int, name: str) -> int:
     """Forward passes of each process to a step.
 
@@ -27,13 +35,13 @@ def accumulation(batch: int, micro_batch: int, name: str) -> int:
     Raises:
         RecipeError: the processes cannot share the batch out evenly.
     """
-    processes: int = PartialState().num_processes
-    if batch % (micro_batch * processes):
+    count: int = processes().num_processes
+    if batch % (micro_batch * count):
         raise RecipeError(
-            f"{processes} processes with micro_batch ({micro_batch}) cannot share {name} ({batch}) "
+            f"{count} processes with micro_batch ({micro_batch}) cannot share {name} ({batch}) "
             "out evenly; set micro_batch to a smaller divisor."
         )
-    return batch // (micro_batch * processes)
+    return batch // (micro_batch * count)
 
 
 def shared_arguments(
