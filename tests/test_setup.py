@@ -35,12 +35,22 @@ def pins(file: str) -> dict[str, str]:
     lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text("utf-8").splitlines()]
     pairs = [line.split("==") for line in lines if line]
     assert all(len(pair) == 2 for pair in pairs), f"{file}: every line is NAME==VERSION"
-    return {normalise(name): pinned for name, pinned in pairs}
+    # "psycopg[binary]": the extra is no part of the name.
+    return {normalise(name.partition("[")[0]): pinned for name, pinned in pairs}
 
 
 RUNTIME = pins("requirements.txt")
 DEVELOPMENT = pins("requirements-dev.txt")
 HOMES = packages_distributions()
+
+
+def is_for_developers(path: Path) -> bool:
+    """Whether only developers run it: tests, and the scripts that drive or attack the app."""
+    return path.is_relative_to(ROOT / "tests") or path.name in {
+        "screenshots",
+        "bench_viewer",
+        "fuzz_scans",
+    }
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -51,15 +61,15 @@ def imported_modules(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.partition(".")[0])
     own = {"rarl", "demo", "app", "tests", "scripts"} | {p.stem for p in path.parent.glob("*.py")}
+    if is_for_developers(path):
+        own |= {p.stem for p in (ROOT / "tests").rglob("*.py")}
     # `spaces` exists only on a hosted Space, whose requirements are its own.
     return found - own - sys.stdlib_module_names - {"spaces"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_import_is_a_pinned_requirement(path: Path) -> None:
-    # Taking screenshots is a developer's business, like the tests.
-    developer = path.is_relative_to(ROOT / "tests") or path == ROOT / "scripts" / "screenshots"
-    allowed = RUNTIME | (DEVELOPMENT if developer else {})
+    allowed = RUNTIME | (DEVELOPMENT if is_for_developers(path) else {})
     missing = {
         module
         for module in imported_modules(path)
