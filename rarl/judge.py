@@ -13,6 +13,7 @@ import json
 import os
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -169,8 +170,10 @@ class Judge:
         return hashlib.sha256(pinned.encode()).hexdigest()[:12]
 
     def grade(self, items: Sequence[Graded]) -> list[Verdict]:
-        """As `grade_together`, for callers without an event loop."""
-        return asyncio.run(self.grade_together(items))
+        """As `grade_together`, for callers that do not await, whether or not a loop is running."""
+        # A thread of its own, since no loop may be started inside a running one.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(asyncio.run, self.grade_together(items)).result()
 
     async def grade_together(self, items: Sequence[Graded]) -> list[Verdict]:
         """Grade answers.

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -196,15 +197,16 @@ def test_as_a_reward(server: Scripted) -> None:
         "<answer>no</answer>",
     ]
     reward = judge_reward_of(judge(server))
-    rewards = asyncio.run(
-        reward(  # type: ignore[arg-type]
-            [""] * 4,
-            texts,
-            question=["A", "B", "C", "D"],
-            answer=["no"] * 4,
-            explanation=["Clear."] * 4,
-            mode=["reason", "reason", "reason", "answer"],
-        )
+    asked = reward(  # type: ignore[arg-type]
+        [""] * 4,
+        texts,
+        question=["A", "B", "C", "D"],
+        answer=["no"] * 4,
+        explanation=["Clear."] * 4,
+        mode=["reason", "reason", "reason", "answer"],
     )
+    # A loop may be running in this thread: the browser tests leave theirs.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        rewards = thread.submit(asyncio.run, asked).result()
     assert rewards == [2 / 3, 0.0, None, None]
     assert server.asked == {"A": 1, "C": 1}
