@@ -10,21 +10,19 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from html import escape
 from pathlib import Path
 
 from PIL import Image
 
-from demo.asking import ARM_MEANINGS, COMPARED, MODE_LABELS, Progress, agreement, steps
+from demo.asking import ARM_MEANINGS, COMPARED, Progress, agreement, steps
 from demo.examples import OpenedExample
-from demo.flagging import CATEGORY_LABELS, SEVERITY_LABELS
 from demo.loading import EngineLoader
 from demo.session import OpenScan, Session
 from rarl.inference.engine import Seen
 from rarl.prompts import user_text
 from rarl.response import PROBLEM_SENTENCES, Problem
-from rarl.review import ArmAnswer, CaseSnapshot, Flag, Picture
+from rarl.review import Flag
 
 LOGO = """<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">
 <rect x="1" y="1" width="30" height="30" rx="8" class="logo-plate"/>
@@ -105,7 +103,7 @@ def engine_pill(loader: EngineLoader) -> str:
         return '<span class="pill waiting" role="status">Loading the model…</span>'
     if loader.phase == "failed" or loader.engine is None:
         return f'<span class="pill broken" role="alert">{escape(loader.sentence)}</span>'
-    name = escape(_short_name(loader.engine.model_name))
+    name = escape(short_name(loader.engine.model_name))
     return f'<span class="pill ready" role="status">{name} ready</span>'
 
 
@@ -121,7 +119,7 @@ def footer(loader: EngineLoader) -> str:
     """The lasting notice, and what the loaded model is."""
     said = ""
     if loader.engine is not None:
-        name = _short_name(loader.engine.model_name)
+        name = short_name(loader.engine.model_name)
         if name == "pocket":
             said = "pocket is a 9-million-parameter teaching model; it is often wrong."
         else:
@@ -129,7 +127,7 @@ def footer(loader: EngineLoader) -> str:
     return f"<p>{NOTICE}</p><p>{escape(said)}</p>"
 
 
-def _short_name(model_name: str) -> str:
+def short_name(model_name: str) -> str:
     """The name without the folders before it; a Hub name keeps its owner."""
     path = Path(model_name)
     return path.name if path.is_absolute() or path.exists() else model_name
@@ -265,13 +263,13 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> st
         answer = said.get(arm)
         label = labels.get(arm, label_of(arm))
         if answer is None:
-            columns.append(_column(arm, label, waiting=progress.running))
+            columns.append(column(arm, label, waiting=progress.running))
             continue
         response = answer.response
         over = answer.done or not progress.running
         foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
         columns.append(
-            _column(
+            column(
                 arm,
                 label,
                 answer=response.answer,
@@ -322,7 +320,7 @@ def _flag_button(arm: str, label: str) -> str:
     )
 
 
-def _column(
+def column(
     arm: str,
     label: str,
     *,
@@ -384,111 +382,6 @@ def sentence(text: str, tone: str = "trouble") -> str:
 def flag_saved(flag: Flag) -> str:
     """The confirmation of a flag."""
     return sentence(f"Flag {flag.id} on {flag.label} is saved. You find it under Review.", "done")
-
-
-def flag_list(flags: Sequence[Flag], chosen: int | None, filtered: bool) -> str:
-    """The flags, newest first, or what the emptiness means."""
-    if not flags:
-        told = (
-            ("No flag matches", "Loosen the filters to see more.")
-            if filtered
-            else (
-                "Nothing flagged yet",
-                "When an answer on the Ask page is wrong or unsafe, press Flag under it. "
-                "It is kept here with its scan, its question and what every arm said.",
-            )
-        )
-        return (
-            '<div class="nothing"><svg viewBox="0 0 64 64" aria-hidden="true"><path d="M20 54V12m0 '
-            '2c9-5 15 5 26 0v19c-11 5-17-5-26 0"/></svg>'
-            f"<h2>{told[0]}</h2><p>{told[1]}</p></div>"
-        )
-    rows = []
-    for flag in flags:
-        current = ' aria-current="true"' if flag.id == chosen else ""
-        comment = f'<p class="comment">{escape(flag.comment)}</p>' if flag.comment else ""
-        rows.append(
-            f'<button type="button" class="row" data-event="open" data-flag="{flag.id}"{current}>'
-            f'<span class="row-head"><b>{escape(flag.label)}</b>'
-            f"<span>{escape(CATEGORY_LABELS.get(flag.category, flag.category))}</span>"
-            f"{_severity(flag.severity)}</span>"
-            f'<span class="row-question">{escape(flag.question)}</span>{comment}'
-            f'<span class="row-foot">Flag {flag.id} · {_when(flag.created)}'
-            f"{' · ' + escape(flag.modality) if flag.modality else ''}</span></button>"
-        )
-    count = "1 flag" if len(flags) == 1 else f"{len(flags)} flags"
-    return f'<p class="count" role="status">{count}</p>{"".join(rows)}'
-
-
-def case_view(flag: Flag, case: CaseSnapshot) -> str:
-    """A case as it was when it was flagged."""
-    mode = next((label for label, key in MODE_LABELS if key == case.mode), case.mode)
-    columns = "".join(_stored_column(answer, flag) for answer in case.answers)
-    comment = f"<blockquote>{escape(flag.comment)}</blockquote>" if flag.comment else ""
-    facts_line = "".join(
-        f"<span>{escape(word)}</span>"
-        for word in (
-            case.modality or "",
-            f"{case.width} × {case.height}",
-            mode,
-            f"model {_short_name(case.model)}",
-            f"asked {_when(case.created)}",
-        )
-        if word
-    )
-    return (
-        '<div class="case"><div class="case-top">'
-        f'<div class="stages">{"".join(_stage(picture) for picture in case.pictures)}</div>'
-        f'<div class="case-facts"><h4 class="eyebrow">Question</h4><h2>{escape(case.question)}</h2>'
-        f'<p class="facts">{facts_line}</p>'
-        f'<div class="complaint"><h4 class="eyebrow">Flag {flag.id} on {escape(flag.label)}</h4>'
-        f"<p><b>{escape(CATEGORY_LABELS.get(flag.category, flag.category))}</b></p>"
-        f"<p>{_severity(flag.severity)}</p>{comment}"
-        f'<p class="row-foot">{_when(flag.created)}</p></div></div></div>'
-        f'<div class="columns" data-count="{len(case.answers)}">{columns}</div></div>'
-    )
-
-
-def _stage(picture: Picture) -> str:
-    name = f"{picture.name} of the case" if picture.name else "scan of the case"
-    if picture.png is None:
-        inside = "<p>Only the hash of this picture was kept.</p>"
-    else:
-        url = picture_url(picture.image())
-        inside = f'<img src="{url}" alt="{escape(name.capitalize())}" draggable="false">'
-    return (
-        f'<div class="stage" data-page="stage" tabindex="0" aria-label="{escape(name)}">{inside}'
-        "</div>"
-    )
-
-
-def _stored_column(answer: ArmAnswer, flag: Flag) -> str:
-    foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s · weights {answer.revision}"
-    return _column(
-        answer.arm,
-        answer.label,
-        answer=answer.answer,
-        reasoning=answer.reasoning,
-        problems=() if answer.stopped else answer.problems,
-        foot=foot + (" · stopped" if answer.stopped else ""),
-        flag='<span class="flagged">Flagged</span>' if answer.arm == flag.arm else "",
-    )
-
-
-def no_case() -> str:
-    """The right side of Review before a flag is opened."""
-    return '<div class="nothing quiet"><p>Choose a flag to see the case as it was.</p></div>'
-
-
-def _severity(key: str) -> str:
-    return (
-        f'<span class="severity severity-{escape(key)}">'
-        f"{escape(SEVERITY_LABELS.get(key, key))}</span>"
-    )
-
-
-def _when(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def default_progress() -> Progress:

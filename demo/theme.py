@@ -1,4 +1,4 @@
-"""The reading-room theme: every colour is a token of assets/style.css, dark and light."""
+"""The reading-room theme: every colour is a token of assets/style/frame.css, dark and light."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from demo.render import FAVICON
 from demo.viewer import SCRIPTS
 
 _HERE = Path(__file__).parent
-STYLE_SHEET = _HERE.parent / "assets" / "style.css"
+_STYLE = _HERE.parent / "assets" / "style"
+# In this order: what suits a narrow window comes last.
+STYLE_SHEETS = [
+    _STYLE / f"{name}.css" for name in ("frame", "ask", "viewer", "flag", "review", "narrow")
+]
 PAGE_SCRIPT = _HERE / "page.js"
 
 # Fonts that are on the machine already: the page asks no other host for anything.

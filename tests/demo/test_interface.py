@@ -49,7 +49,8 @@ def test_the_page_builds_and_its_cache_is_private(monkeypatch: pytest.MonkeyPatc
 def test_the_theme_asks_no_other_host() -> None:
     made = theme.reading_room()
     assert not made._stylesheets
-    assert "http" not in theme.STYLE_SHEET.read_text(encoding="utf-8")
+    for sheet in theme.STYLE_SHEETS:
+        assert "http" not in sheet.read_text(encoding="utf-8")
     assert "http" not in theme.head().replace("http://www.w3.org/2000/svg", "")
 
 
@@ -70,7 +71,7 @@ def _contrast(one: str, other: str) -> float:
 
 
 def test_colours_meet_wcag_aa_in_both_themes() -> None:
-    sheet = theme.STYLE_SHEET.read_text(encoding="utf-8")
+    sheet = theme.STYLE_SHEETS[0].read_text(encoding="utf-8")
     light, rest = sheet.split("body.dark {", 1)
     for tokens in (_tokens(light), _tokens(rest.split("}", 1)[0])):
         for ground in ("ground", "surface", "raised", "well"):

@@ -8,7 +8,7 @@ from opened import report_of, scan_of, session_with
 from PIL import Image, ImageChops
 from scripted import SAID, ScriptedEngine
 
-from demo import render
+from demo import render, review_render
 from demo.asking import Progress, ask
 from demo.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
 from demo.flagging import Desk, chosen_filter
@@ -142,8 +142,8 @@ def test_a_flag_and_its_case_come_back(tmp_path: Path) -> None:
     assert [one.id for one in desk.flags(chosen_filter("rarl", "", "", "onerror"))] == [flag.id]
 
     found, case = desk.flag_and_case(flag.id)
-    listed = render.flag_list((found,), flag.id, False)
-    shown = render.case_view(found, case)
+    listed = review_render.flag_list((found,), flag.id, False)
+    shown = review_render.case_view(found, case)
     for page in (listed, shown, render.flag_saved(flag)):
         assert "<img src=x" not in page
     assert 'aria-current="true"' in listed
@@ -152,14 +152,14 @@ def test_a_flag_and_its_case_come_back(tmp_path: Path) -> None:
 
 
 def test_empty_lists_say_why() -> None:
-    assert "Nothing flagged yet" in render.flag_list((), None, filtered=False)
-    assert "No flag matches" in render.flag_list((), None, filtered=True)
+    assert "Nothing flagged yet" in review_render.flag_list((), None, filtered=False)
+    assert "No flag matches" in review_render.flag_list((), None, filtered=True)
 
 
 def test_unknown_keys_of_an_older_store_are_shown_as_they_are() -> None:
     moment = datetime(2026, 1, 2, tzinfo=UTC)
     flag = Flag(3, "c" * 32, "site", "odd", "odd", "", moment, None, "Site", None, "q", "a")
-    assert "odd" in render.flag_list((flag,), None, False)
+    assert "odd" in review_render.flag_list((flag,), None, False)
     assert CaseSnapshot is not None
 
 

@@ -1,0 +1,225 @@
+"""The Ask page: scan on the left, question and answers on the right.
+
+Handlers return `{widget: update}`; a widget that is left out stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import gradio as gr
+
+from demo import render
+from demo.asking import (
+    COMPARE,
+    MODE_LABELS,
+    OUR_FAULT,
+    Progress,
+    ask,
+    chosen_arms,
+    log_fault,
+    seen,
+    suggestions,
+)
+from demo.asking import arm_choices as choices_for
+from demo.components import panel
+from demo.flag_panel import flag_panel
+from demo.identity import doubts
+from demo.parts import FOCUS, NOW, QUIET, Parts, Update
+from demo.session import ROLES, Session
+from demo.uploads import MAX_UPLOAD_BYTES, take_uploads
+from demo.viewer import REPORT, open_scan, page_spec, take_report, viewer_panel
+from rarl.errors import QuestionError, RarlError
+from rarl.response import Mode
+
+
+def ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
+    """Scan on the left, question and answers on the right. Returns the arm selector."""
+    with gr.Row(elem_id="ask-page"):
+        with gr.Column(elem_id="scan-side"):
+            viewer = viewer_panel(MAX_UPLOAD_BYTES)
+            facts = panel(elem_id="scan-facts")
+            strip = panel(
+                render.example_strip(parts.examples.values()), elem_id="examples", events=("pick",)
+            )
+        with gr.Column(elem_id="answer-side"):
+            with gr.Column(elem_id="composer"):
+                with gr.Row(elem_id="ask-line"):
+                    question = gr.Textbox(
+                        label="Question",
+                        show_label=False,
+                        container=False,
+                        placeholder="Ask about the scan. Enter sends.",
+                        lines=1,
+                        max_lines=3,
+                        elem_id="question",
+                        autofocus=True,
+                        scale=1,
+                    )
+                    # The style sheet shows one of the two, by whether the board is running.
+                    go = gr.Button("Ask", variant="primary", elem_id="ask", scale=0)
+                    halt = gr.Button("Stop", elem_id="stop", scale=0)
+                chips = panel(render.chips(suggestions(None)), elem_id="chips", events=("suggest",))
+                with gr.Row(elem_id="choices"):
+                    mode = gr.Radio(
+                        list(MODE_LABELS),
+                        value="reason",
+                        label="Form of the answer",
+                        show_label=False,
+                        container=False,
+                        elem_id="mode",
+                        scale=1,
+                    )
+                    choices = choices_for(parts.arms())
+                    arms = gr.Dropdown(
+                        choices,
+                        value=COMPARE,
+                        label="Variants",
+                        show_label=False,
+                        container=False,
+                        elem_id="arms",
+                        filterable=False,
+                        scale=0,
+                        min_width=270,
+                    )
+            note = panel(elem_id="note", events=("keep", "retype"))
+            board = panel(
+                render.board(render.default_progress(), Session(), parts.labels()),
+                elem_id="board",
+                events=("flagged",),
+            )
+            behind = panel(elem_id="behind")
+    inside = panel(elem_id="seen", events=("close",))
+    serials = count(1)
+
+    def spec(held: Session) -> dict[str, Any]:
+        return page_spec(held.scans, held.active, next(serials))
+
+    def shown(held: Session, choice: str) -> Update:
+        # Answers to the last scan must never stand beside this one.
+        return {
+            viewer: spec(held),
+            facts: render.facts(held),
+            chips: render.chips(suggestions(held.active.modality if held.active else None)),
+            board: render.board(Progress(chosen_arms(choice)), held, parts.labels()),
+            behind: "",
+            note: "",
+        }
+
+    def opened(event: gr.EventData, held: Session, choice: str) -> Update:
+        paths = [str(path) for path in getattr(event, "paths", ())]
+        beside = bool(getattr(event, "add", False)) and bool(held.scans)
+        try:
+            stacks = take_uploads(paths, parts.cache)
+            if beside and not held.has_room(len(stacks)):
+                raise QuestionError(
+                    f"A question takes {len(ROLES)} scans at most; remove one before you add."
+                )
+            for stack in stacks:
+                held.show(open_scan(stack, parts.frames, "Your scan"), beside)
+                beside = True
+        except RarlError as error:
+            return {viewer: spec(held), facts: render.facts(held, str(error))}
+        except Exception as error:
+            log_fault("upload", error)
+            sentence = "The scan could not be opened on our side."
+            return {viewer: spec(held), facts: render.facts(held, sentence)}
+        return shown(held, choice)
+
+    def picked(event: gr.EventData, held: Session, choice: str) -> Update:
+        found = parts.examples.get(str(getattr(event, "key", "")))
+        if found is None:
+            return {facts: render.facts(held, "This example is no longer there; reload the page.")}
+        example = found.example
+        held.show(
+            open_scan(
+                found.stack(),
+                parts.frames,
+                f"Example: {example.source}",
+                modality=example.modality,
+                reference=example.reference,
+                checked=True,  # ours: nobody's name is in it
+            )
+        )
+        return {**shown(held, choice), question: example.question}
+
+    def removed(event: gr.EventData, held: Session, choice: str) -> Update:
+        token = getattr(event, "token", None)
+        held.change(*(scan for scan in held.scans if scan.token != token))
+        return shown(held, choice)
+
+    def activated(event: gr.EventData, held: Session) -> Update:
+        token = getattr(event, "token", None)
+        held.active = next((scan for scan in held.scans if scan.token == token), held.active)
+        modality = held.active.modality if held.active else None
+        return {facts: render.facts(held), chips: render.chips(suggestions(modality))}
+
+    def looked(event: gr.EventData, held: Session) -> Update:
+        try:
+            take_report(held, getattr(event, "report", None))
+            return {inside: render.inside(seen(parts.loader, held))}
+        except RarlError as error:
+            return {inside: render.inside((), str(error))}
+        except Exception as error:
+            log_fault("seen", error)
+            return {inside: render.inside((), OUR_FAULT.split(".")[0] + ".")}
+
+    def asked(text: str, form: Mode, choice: str, report: Any, held: Session) -> Iterator[Update]:
+        found = () if text in held.kept else doubts(text, held)
+        if found:
+            held.doubted = text
+            yield {note: render.doubt(found, "the question"), behind: ""}
+            return
+        first = True
+        for progress in ask(parts.loader, held, text, form, choice, report):
+            update: Update = {board: render.board(progress, held, parts.labels())}
+            if first:
+                update |= {note: "", behind: ""}
+                first = False
+            if not progress.running:
+                update[behind] = render.prompt_line(held)
+            yield update
+
+    def kept(text: str, form: Mode, choice: str, report: Any, held: Session) -> Iterator[Update]:
+        # Only the words that were shown: what was typed since is looked at again.
+        held.kept.add(held.doubted)
+        yield from asked(text, form, choice, report, held)
+
+    def stopped(held: Session) -> None:
+        if held.stop is not None:
+            held.stop.set()
+
+    def columns_for(choice: str, held: Session) -> Update:
+        if held.stop is not None:  # the running answers keep their columns
+            return {}
+        return {board: render.board(Progress(chosen_arms(choice)), held, parts.labels())}
+
+    page = [viewer, facts, chips, board, behind, note]
+    viewer.opened(opened, [session, arms], page, **QUIET)
+    viewer.removed(removed, [session, arms], page, **NOW)
+    viewer.activated(activated, session, [facts, chips], **NOW)
+    viewer.see(looked, session, [inside], **QUIET)
+    inside.close(lambda: "", None, inside, **NOW)
+    strip.pick(picked, [session, arms], [*page, question], **QUIET)
+    chips.suggest(_suggested, None, question, **NOW)
+    asking: dict[str, Any] = {
+        "inputs": [question, mode, arms, viewer, session],
+        "outputs": [board, note, behind],
+        # What is on the stage at this moment is what is asked about.
+        "js": f"(text, form, arms, viewer, held) => [text, form, arms, {REPORT}, held]",
+        **QUIET,
+    }
+    gr.on([go.click, question.submit], asked, trigger_mode="once", **asking)
+    note.keep(kept, **asking)
+    note.retype(None, None, None, js=FOCUS % "#question textarea", **NOW)
+    halt.click(stopped, session, None, **NOW)
+    arms.input(columns_for, [arms, session], [board], **NOW)
+    flag_panel(parts, session, board, note)
+    return arms
+
+
+def _suggested(event: gr.EventData) -> str:
+    """The text of the chip that was pressed."""
+    return str(getattr(event, "text", ""))

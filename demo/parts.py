@@ -1,0 +1,68 @@
+"""What every page of the app shares: its parts, and how its events are wired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from demo import render
+from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
+from demo.flagging import Desk
+from demo.loading import EngineLoader
+from demo.uploads import private_cache
+from demo.viewer import FrameServer
+from rarl.inference.engine import Arm
+
+Update = dict[Any, Any]
+Examples = dict[str, OpenedExample]
+
+# Until the engine says what it offers.
+_USUAL_ARMS = tuple(Arm(name, render.label_of(name), "") for name in ("base", "sft", "rl", "rarl"))
+# Events of a page are nobody's programming interface.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+NOW: dict[str, Any] = {**QUIET, "queue": False}
+FOCUS = "() => document.querySelector('%s')?.focus()"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all handlers share, made once per app.
+
+    Attributes:
+        loader: the engine, or on its way.
+        desk: the review store.
+        examples: scans on offer, by key.
+        cache: the private folder that Gradio may serve.
+        frames: lets each page read the frames of its own scans.
+    """
+
+    loader: EngineLoader
+    desk: Desk
+    examples: Examples
+    cache: Path
+    frames: FrameServer = field(default_factory=FrameServer)
+
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms on offer, or the usual ones while the engine is loading."""
+        return self.loader.engine.arms if self.loader.engine else _USUAL_ARMS
+
+    def labels(self) -> dict[str, str]:
+        """Arm name to what the page calls it."""
+        return {arm.name: arm.label for arm in self.arms()}
+
+
+def make_parts(loader: EngineLoader | None = None) -> Parts:
+    """The parts of an app; `launch` starts the loading unless a loader is handed in."""
+    cache = private_cache()
+    return Parts(
+        loader or EngineLoader(),
+        Desk(),
+        open_examples((*BUILT_IN, *vqa_rad_rows())),
+        cache,
+    )
+
+
+def labelled(pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    """Gradio wants (label, value) where the taxonomy has (key, label)."""
+    return [(label, key) for key, label in pairs]
