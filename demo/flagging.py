@@ -1,32 +1,121 @@
-"""Flags into the store, and out of it again."""
+"""Flags and cases into the review store, in the name of whoever sent them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import mkdtemp
+import os
+import random
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+from uuid import uuid4
 
-from demo.session import Session
+import gradio as gr
+
+from demo.session import Asked, Session
+from demo.signing_in import Person, SignIn
 from rarl.errors import ReviewError
 from rarl.prompts import prompt_hash
-from rarl.review import CATEGORIES, SEVERITIES, CaseSnapshot, Flag, FlagFilter, case_from
+from rarl.review import CaseSnapshot, Flag, Region, case_from
 from rarl.review import open_store as open_review_store
 from rarl.review.store import ReviewStore
 
-CATEGORY_LABELS = dict(CATEGORIES)
-SEVERITY_LABELS = dict(SEVERITIES)
-# What a drop-down calls "no filter".
-EVERY = ""
+# Cases whose flag could not be stored wait in memory, pictures included: never on a disk or in a
+# browser. More than so many at a time are let go of, oldest first.
+_WAITING = 50
+
+
+def read_share(environment: Mapping[str, str] = os.environ) -> float:
+    """RARL_AUDIT_SHARE: the part of all questions that chance keeps for audits; none where unset.
+
+    Raises:
+        ReviewError: it is no number from 0 to 1.
+    """
+    said = environment.get("RARL_AUDIT_SHARE") or "0"
+    try:
+        share = float(said)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ReviewError("RARL_AUDIT_SHARE must be a number from 0 to 1; correct or unset it.")
+    return share
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A flag as it was typed, before the store has it.
+
+    Attributes:
+        case_id: the case that it belongs to.
+        arm: whose answer.
+        category: key of the taxonomy, or None where nothing was chosen.
+        severity: key of the taxonomy, or None where nothing was chosen.
+        comment: free text.
+        sentence: the step of the reasoning that is wrong, or "".
+        sentence_start: where it begins, in characters of the reasoning.
+        region: a place on a picture of the case, or None.
+        corrected_answer: what would have been right, or "".
+        corrected_explanation: and why, or "".
+        key: 32 hex digits, so that sending it again stores nothing twice.
+    """
+
+    case_id: str
+    arm: str
+    category: str | None
+    severity: str | None
+    comment: str = ""
+    sentence: str = ""
+    sentence_start: int | None = None
+    region: Region | None = None
+    corrected_answer: str = ""
+    corrected_explanation: str = ""
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON, for the browser to keep; read by `from_plain`."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, said: Any) -> Self:
+        """What a browser kept; whoever sits at it may have changed it.
+
+        Raises:
+            ReviewError: it is no flag.
+        """
+        try:
+            region = said["region"]
+            if region is not None:
+                left, top, right, bottom = (int(number) for number in region["box"])
+                region = Region(int(region["picture"]), (left, top, right, bottom))
+            start = said["sentence_start"]
+            texts = ("case_id", "arm", "category", "severity", "comment", "sentence",
+                     "corrected_answer", "corrected_explanation", "key")  # fmt: skip
+            return cls(
+                **{name: str(said[name]) for name in texts},
+                sentence_start=None if start is None else int(start),
+                region=region,
+            )
+        except (TypeError, KeyError, ValueError):
+            raise ReviewError("What this browser kept is no flag; flag the answer anew.") from None
 
 
 @dataclass
 class Desk:
-    """The review store, opened when it is first needed: a page without one can still answer."""
+    """The review store, opened when it is first needed: a page without one can still answer.
+
+    Attributes:
+        store: for the program itself; `for_request` is what handlers use.
+        sign_in: who is who.
+        share: of the questions asked, the part that chance keeps as cases for audits, 0 to 1.
+    """
 
     store: ReviewStore | None = None
+    sign_in: SignIn = field(default_factory=SignIn)
+    share: float = 0.0
+    _waiting: OrderedDict[str, CaseSnapshot] = field(default_factory=OrderedDict)
 
     def open(self) -> ReviewStore:
-        """The store.
+        """The store, for the program itself.
 
         Raises:
             ReviewError: it cannot be opened.
@@ -35,64 +124,116 @@ class Desk:
             self.store = open_review_store()
         return self.store
 
-    def flag(
-        self, session: Session, category: str | None, severity: str | None, comment: str
-    ) -> Flag:
-        """Store the open flag of a session, and its case with the first flag.
+    def person(self, request: gr.Request) -> Person:
+        """Who sent a request."""
+        return self.sign_in.person(request)
+
+    def for_request(self, request: gr.Request) -> ReviewStore:
+        """The store with the rights of whoever sent a request.
 
         Raises:
-            ReviewError: nothing is being flagged, a choice is missing, or the store refuses.
+            ReviewError: it cannot be opened.
         """
-        asked, arm = session.asked, session.flagging
-        if asked is None or arm is None:
-            raise ReviewError("There is no answer to flag yet; ask a question first.")
-        if not category:
-            raise ReviewError("Choose what is wrong with the answer.")
-        if not severity:
-            raise ReviewError("Choose how much it would matter.")
-        store = self.open()
+        person = self.person(request)
+        return self.open().for_person(person.name, person.role)
+
+    def keep(self, session: Session, request: gr.Request) -> str:
+        """Store what was asked as a case, unless it is one already; returns its id.
+
+        Raises:
+            ReviewError: nothing was asked, or the store refuses.
+        """
+        if session.asked is None:
+            raise ReviewError("There is no answer yet; ask a question first.")
         if session.case_id is None:
-            session.case_id = store.add_case(
-                case_from(
-                    asked.question,
-                    asked.answers,
-                    arms=asked.arms,
-                    model=asked.model_name,
-                    prompt_hash=prompt_hash(asked.question.mode, len(asked.question.images)),
-                    scan=asked.scan,
-                    shown=asked.shown,
-                )
-            )
-        return store.add_flag(session.case_id, arm, category, severity, comment.strip())
+            session.case_id = self.for_request(request).add_case(case_of(session.asked))
+        return session.case_id
 
-    def flags(self, chosen: FlagFilter, limit: int = 200) -> tuple[Flag, ...]:
-        """The flags that pass a filter, newest first.
+    def flag(self, words: Words, asked: Asked, request: gr.Request) -> Flag:
+        """Store a flag, and its case with the first flag.
+
+        Where the store cannot be used, the case waits here, and `send` may be tried again.
+
+        Args:
+            words: the flag.
+            asked: what it is about.
+            request: who flags.
 
         Raises:
-            ReviewError: the store cannot be read.
+            ReviewError: a choice is missing, or the store refuses.
+            StoreError: the store cannot be used now.
         """
-        return self.open().flags(chosen, limit=limit)
+        if not words.category:
+            raise ReviewError("Choose what is wrong with the answer.")
+        if not words.severity:
+            raise ReviewError("Choose how much it would matter.")
+        self._waiting[words.case_id] = case_of(asked, words.case_id)
+        while len(self._waiting) > _WAITING:
+            self._waiting.popitem(last=False)
+        return self.send(words, request)
 
-    def flag_and_case(self, number: int) -> tuple[Flag, CaseSnapshot]:
-        """One flag and its case.
+    def send(self, words: Words, request: gr.Request) -> Flag:
+        """Store a flag that was typed before; the same key stores nothing twice.
 
         Raises:
-            ReviewError: there is none, or the store cannot be read.
+            ReviewError: the case is gone, or the store refuses.
+            StoreError: the store cannot be used now.
         """
-        store = self.open()
-        flag = store.flag(number)
-        return flag, store.case(flag.case_id)
+        store = self.for_request(request)
+        waiting = self._waiting.get(words.case_id)
+        if waiting is not None:
+            store.add_case(waiting)
+        flag = store.add_flag(
+            words.case_id,
+            words.arm,
+            words.category or "",
+            words.severity or "",
+            words.comment.strip(),
+            key=words.key,
+            sentence=words.sentence,
+            sentence_start=words.sentence_start,
+            region=words.region,
+            corrected_answer=words.corrected_answer,
+            corrected_explanation=words.corrected_explanation,
+        )
+        self._waiting.pop(words.case_id, None)
+        return flag
+
+    def sample(self, session: Session) -> None:
+        """Let chance keep what was asked, whether or not anybody complains: for audits.
+
+        Answers that the person stopped are left out: how they end is not the arm's doing.
+
+        Raises:
+            ReviewError: the store cannot be written.
+        """
+        asked = session.asked
+        if asked is None or any(answer.stopped for answer in asked.answers):
+            return
+        if session.case_id is None and random.random() < self.share:
+            session.case_id = self.open().add_case(case_of(asked, sampled=True))
 
 
-def chosen_filter(
-    arm: str | None, category: str | None, severity: str | None, text: str | None
-) -> FlagFilter:
-    """The filter that the review page's widgets stand for."""
-    return FlagFilter(
-        arm=arm or None, category=category or None, severity=severity or None, text=text or ""
+def case_of(asked: Asked, case_id: str | None = None, *, sampled: bool = False) -> CaseSnapshot:
+    """An exchange, frozen.
+
+    Args:
+        asked: the exchange.
+        case_id: 32 hex digits; new where not given.
+        sampled: whether chance chose it.
+
+    Raises:
+        ReviewError: no arm has said anything yet.
+    """
+    return case_from(
+        asked.question,
+        asked.answers,
+        arms=asked.arms,
+        model=asked.model_name,
+        prompt_hash=prompt_hash(asked.question.mode, len(asked.question.images)),
+        scan=asked.scan,
+        shown=asked.shown,
+        case_id=case_id,
+        blind=asked.blind,
+        sampled=sampled,
     )
-
-
-def export_path(cache: Path, name: str) -> Path:
-    """A fresh private file for an export, inside the folder that Gradio may serve."""
-    return Path(mkdtemp(prefix="export-", dir=cache)) / name

@@ -28,6 +28,7 @@ class Asked:
         answers: one per arm, in the order of the columns.
         arms: the arms that answer, with their revisions.
         model_name: what the engine says it runs.
+        blind: whether the arms stand under letters.
     """
 
     scan: Scan
@@ -36,6 +37,7 @@ class Asked:
     answers: tuple[Answer, ...]
     arms: tuple[Arm, ...]
     model_name: str
+    blind: bool = False
 
 
 @dataclass(eq=False)

@@ -78,8 +78,10 @@ def user_text(question: str, mode: Mode = "reason", form: Form | None = None) ->
     return f"{question}\n{_INSTRUCTIONS[mode]}"
 
 
-def messages(text: str, names: Sequence[str] = ("",)) -> list[dict[str, object]]:
-    """One user turn with its pictures, in the chat form that transformers and TRL read.
+def messages(
+    text: str, names: Sequence[str] = ("",), earlier: Sequence[tuple[str, str]] = ()
+) -> list[dict[str, object]]:
+    """The user's turn with its pictures, in the chat form that transformers and TRL read.
 
     Several pictures are numbered as Qwen2-VL's own template numbers them with `add_vision_id`
     ("Picture 1: "), with the name added, so that the question can speak of each. A single picture
@@ -88,6 +90,8 @@ def messages(text: str, names: Sequence[str] = ("",)) -> list[dict[str, object]]
     Args:
         text: what stands after the pictures, see `user_text`.
         names: one for each picture, in order; "" leaves a picture without a name.
+        earlier: turns before this one, oldest first: what stood after the pictures, and the reply.
+            The pictures stand in the first of all turns.
 
     Raises:
         QuestionError: no picture or more than `MAX_PICTURES`, a name that is too long or spans
@@ -108,7 +112,12 @@ def messages(text: str, names: Sequence[str] = ("",)) -> list[dict[str, object]]
             called = f"Picture {number} ({name}): " if name else f"Picture {number}: "
             content.append({"type": "text", "text": called})
         content.append({"type": "image"})
-    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+    turns: list[dict[str, object]] = []
+    for asked, reply in earlier:
+        turns.append({"role": "user", "content": [*content, {"type": "text", "text": asked}]})
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": reply}]})
+        content = []
+    return [*turns, {"role": "user", "content": [*content, {"type": "text", "text": text}]}]
 
 
 def _check_names(names: Sequence[str]) -> None:

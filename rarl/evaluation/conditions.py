@@ -52,9 +52,14 @@ class Picture:
             DataError: the file is missing or is not an image.
         """
         if self.source is None:
-            return Image.new("RGB", self.size, MID_GREY)
+            return blank(self.size)
         image = self.source.load()
         return ImageOps.mirror(image) if self.mirrored else image
+
+
+def blank(size: tuple[int, int]) -> Image.Image:
+    """A grey picture, 8-bit RGB; `size` is width and height in pixels."""
+    return Image.new("RGB", size, MID_GREY)
 
 
 def image_of(example: Example) -> ImageRef:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Event
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rarl.response import Mode, Response
+
+_LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,14 @@ class Arm:
         name: "base", "sft", "rl", "rarl" or a site's own.
         label: what the interface shows ("RARL").
         revision: twelve hex digits of the adapter's (or base's) weights.
+        chats: whether earlier turns may go into its prompt; a model that was trained on single
+            questions would only be confused by them.
     """
 
     name: str
     label: str
     revision: str
+    chats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,21 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier question about the same pictures, and what was answered.
+
+    Attributes:
+        text: the question as the person typed it.
+        mode: inference mode.
+        answers: arm name to the raw text of its answer.
+    """
+
+    text: str
+    mode: Mode
+    answers: Mapping[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One question about one or more pictures, for one or more arms.
 
@@ -81,6 +103,8 @@ class Question:
         mode: inference mode.
         arms: names of the arms that shall answer, in the order of the columns.
         decoding: see `Decoding`.
+        earlier: what was asked before, oldest first. An arm that chats reads these turns, with its
+            own answers; the others get the question alone.
     """
 
     images: tuple[NamedImage, ...]
@@ -88,6 +112,7 @@ class Question:
     arms: tuple[str, ...]
     mode: Mode = "reason"
     decoding: Decoding = Decoding()
+    earlier: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +126,7 @@ class Answer:
         seconds: since the question was handed over.
         done: True when this arm has ended.
         stopped: True when it ended because the person stopped it.
+        failure: why this arm broke off though others may go on, in one sentence; "" otherwise.
     """
 
     arm: str
@@ -109,6 +135,16 @@ class Answer:
     seconds: float
     done: bool
     stopped: bool = False
+    failure: str = ""
+
+
+def arm_label(name: str) -> str:
+    """What people read for an arm's name, where nobody has given it another label.
+
+    >>> arm_label("rarl"), arm_label("med-r1")
+    ('RARL', 'med-r1')
+    """
+    return _LABELS.get(name, name)
 
 
 class Engine(Protocol):
@@ -149,5 +185,30 @@ class Engine(Protocol):
 
         Raises:
             QuestionError: as for `stream`.
+        """
+        ...
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """What an engine offers besides answers where it can tell where an answer looked."""
+
+    def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
+        """Weights of each picture's tokens for what an arm said, by gradient x input.
+
+        It says which parts moved the words, not why, and explains nothing by itself.
+
+        Args:
+            question: as it was asked.
+            answer: one of the answers to it, whole or so far.
+
+        Returns:
+            One map per picture, in the question's order: rows x columns of image tokens, which
+            spread evenly over the picture, none below 0. All maps together sum to 1; they are 0
+            throughout where no part of the pictures differs from the rest, as in a blank one.
+
+        Raises:
+            QuestionError: as for `Engine.stream`; or the answer has no text, or its arm cannot
+                tell.
         """
         ...

@@ -18,7 +18,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from rarl.errors import QuestionError
-from rarl.inference.engine import Answer, Arm, Question, Seen
+from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
 from rarl.inference.line import Line
 from rarl.inference.mixed import MixedAdapters
 from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
@@ -27,7 +27,6 @@ from rarl.models.processor import pixels_seen
 from rarl.prompts import messages, user_text
 
 BASE = "base"
-_LABELS = {BASE: "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
 
 # The library's own limit on how long and narrow a picture may be.
 _MAX_ASPECT = 200
@@ -77,7 +76,8 @@ class LocalEngine:
         self._cache: OrderedDict[str, _Encoded] = OrderedDict()
         revisions = {BASE: loaded.revision, **loaded.adapters}
         self._arms = tuple(
-            Arm(name, _LABELS.get(name, name), revision) for name, revision in revisions.items()
+            Arm(name, arm_label(name), revision, loaded.chats)
+            for name, revision in revisions.items()
         )
 
     @property
@@ -178,9 +178,10 @@ class LocalEngine:
             closed.set()
 
     def _check(self, question: Question) -> None:
-        _turn(question)
+        messages(user_text(question.text, question.mode), _names(question))
+        texts = [question.text, *_names(question), *(turn.text for turn in question.earlier)]
         for token in self._loaded.reserved:
-            if token in question.text or any(token in named.name for named in question.images):
+            if any(token in text for text in texts):
                 raise QuestionError(
                     f"The question holds {token}, which the model keeps for itself; leave it out."
                 )
@@ -271,7 +272,7 @@ class LocalEngine:
         prompts = []
         for row in rows:
             prompt = processor.apply_chat_template(
-                _turn(row.question),  # type: ignore[arg-type]
+                self._turns(row),  # type: ignore[arg-type]
                 add_generation_prompt=True,
                 tokenize=False,
             )
@@ -289,6 +290,15 @@ class LocalEngine:
             "mm_token_type_ids": (ids == processor.image_token_id).int(),
             "image_grid_thw": torch.stack([image.grid for image in images]),
         }
+
+    def _turns(self, row: Row) -> list[dict[str, object]]:
+        question = row.question
+        earlier = [
+            (user_text(turn.text, turn.mode), turn.answers[row.arm])
+            for turn in question.earlier
+            if self._loaded.chats and row.arm in turn.answers
+        ]
+        return messages(user_text(question.text, question.mode), _names(question), earlier)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
         """Encode each distinct picture once, the missing ones together; the caller has the turn."""
@@ -321,10 +331,8 @@ class LocalEngine:
         return [found[hashes[id(image)]] for image in images]
 
 
-def _turn(question: Question) -> list[dict[str, object]]:
-    """The user's turn; raises `QuestionError` where it cannot be put into words."""
-    names = [named.name for named in question.images]
-    return messages(user_text(question.text, question.mode), names)
+def _names(question: Question) -> list[str]:
+    return [named.name for named in question.images]
 
 
 def _check_size(image: Image.Image) -> None:

@@ -15,8 +15,8 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from transformers import GenerationConfig, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
+from rarl.models.arms import SETTING, is_arms_file
 from rarl.models.processor import ImageProcessor, load_processor
 
 POCKET = "pocket"
-SETTING = "RARL_MODEL"
 
 # A model of this many parameters or more is held in half precision on a CPU that computes in it.
 LARGE = 300_000_000
@@ -79,6 +79,8 @@ class LoadedModel:
         pad_id: token that fills a batch.
         forbidden_ids: special tokens that an answer never holds (image placeholders, turn marks).
         reserved: special tokens as text, which a question must not hold.
+        unfit: name to the reason, in a sentence, of adapters that were left out.
+        chats: whether it was trained on conversations, and not on single questions alone.
     """
 
     name: str
@@ -92,6 +94,8 @@ class LoadedModel:
     pad_id: int
     forbidden_ids: tuple[int, ...]
     reserved: tuple[str, ...]
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    chats: bool = True
 
     @property
     def base(self) -> Qwen2VLForConditionalGeneration:
@@ -111,7 +115,8 @@ def resolve_model(
     Args:
         name: "pocket", a model folder, or a name on the Hub ("Qwen/Qwen2-VL-2B-Instruct"); None
             takes the setting `RARL_MODEL`, or else "pocket".
-        adapters: adapter name to folder; None takes those in the model folder's `adapters/`.
+        adapters: adapter name to a folder or a name on the Hub; None takes those in the model
+            folder's `adapters/`.
 
     Raises:
         ModelError: there is no such folder, or an adapter's name cannot be used.
@@ -125,6 +130,8 @@ def resolve_model(
                 "The pocket model is missing from assets/pocket; build it with "
                 f"scripts/build_pocket, or name another model with {SETTING}."
             )
+        if is_arms_file(name):
+            raise ModelError(f"{name} names several arms; a single model is needed here.")
         if not _HUB_NAME.fullmatch(name):
             raise ModelError(
                 f"There is no model folder {name}; give an existing folder, "
@@ -148,6 +155,7 @@ def load_model(
     name: str | None = None,
     adapters: Mapping[str, Path | str] | None = None,
     device: torch.device | str | None = None,
+    leave_out: bool = False,
 ) -> LoadedModel:
     """Load a base with its adapters and its processor.
 
@@ -159,6 +167,8 @@ def load_model(
         name: see `resolve_model`.
         adapters: see `resolve_model`.
         device: where to put the weights; None takes CUDA where there is one, or else the CPU.
+        leave_out: leave an adapter out that is missing or does not fit, see `LoadedModel.unfit`,
+            instead of raising.
 
     Raises:
         ModelError: a file is missing or damaged, the model is of another kind, or an adapter does
@@ -197,7 +207,9 @@ def load_model(
     }
     # Sampling settings of the base's authors must not leak into what the user asked for.
     base.generation_config = GenerationConfig(eos_token_id=sorted(end_ids), pad_token_id=pad_id)
-    model = _with_adapters(base, spec, revision)
+    model, folders, unfit = _with_adapters(base, spec, revision)
+    if unfit and not leave_out:
+        raise ModelError(next(iter(unfit.values())))
     nn.Module.to(model, place)
     model.requires_grad_(False)
     model.eval()
@@ -206,15 +218,15 @@ def load_model(
         model=model,
         processor=processor,
         revision=revision,
-        adapters={
-            arm: _digest([folder / _ADAPTER_WEIGHTS]) for arm, folder in spec.adapters.items()
-        },
+        adapters={arm: _digest([folder / _ADAPTER_WEIGHTS]) for arm, folder in folders.items()},
         device=place,
         dtype=dtype,
         end_ids=tuple(sorted(end_ids)),
         pad_id=pad_id,
         forbidden_ids=tuple(sorted(set(special) - end_ids)),
         reserved=tuple(special.values()),
+        unfit=unfit,
+        chats=directory.resolve() != _POCKET_FOLDER.resolve(),
     )
 
 
@@ -250,9 +262,9 @@ def _in_order(adapters: Mapping[str, Path]) -> dict[str, Path]:
     return {arm: adapters[arm] for arm in [*known, *sorted(adapters.keys() - set(known))]}
 
 
-def _fetched(name: str) -> Path:
+def _fetched(name: str, files: Sequence[str] = _HUB_FILES) -> Path:
     try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(name, allow_patterns=list(files)))
     except (OSError, ValueError) as error:
         # Its errors of network and cache are of the first kind, those of naming of the second.
         raise ModelError(
@@ -326,23 +338,29 @@ def _load_base(name: str, directory: Path, dtype: torch.dtype) -> Qwen2VLForCond
 
 def _with_adapters(
     base: Qwen2VLForConditionalGeneration, spec: ModelSpec, revision: str
-) -> PeftModel | Qwen2VLForConditionalGeneration:
+) -> tuple[PeftModel | Qwen2VLForConditionalGeneration, dict[str, Path], dict[str, str]]:
+    """Put every adapter on the base that fits it.
+
+    Returns:
+        The model, the folders of the adapters on it, and the reasons of those left out.
+    """
     linears = {
         name: (module.in_features, module.out_features)
         for name, module in base.named_modules()
         if isinstance(module, nn.Linear)
     }
+    unfit: dict[str, str] = {}
+    checked: dict[str, tuple[Path, LoraConfig]] = {}
     # Everything is checked before the first adapter touches the base.
-    configs = {
-        arm: _checked_adapter(arm, folder, linears, revision)
-        for arm, folder in spec.adapters.items()
-    }
+    for arm, folder in spec.adapters.items():
+        try:
+            if not folder.is_dir() and _HUB_NAME.fullmatch(str(folder)):
+                folder = _fetched(str(folder), [_ADAPTER_CONFIG, _ADAPTER_WEIGHTS, _ADAPTER_NOTE])
+            checked[arm] = folder, _checked_adapter(arm, folder, linears, revision)
+        except ModelError as error:
+            unfit[arm] = str(error)
     model: PeftModel | None = None
-    for arm, config in configs.items():
-        misfit = ModelError(
-            f"The adapter {arm!r} does not fit its own {_ADAPTER_CONFIG}: the weights and the "
-            "layers it names differ."
-        )
+    for arm, (folder, config) in checked.items():
         try:
             with warnings.catch_warnings():
                 # What the two libraries have to tell each other.
@@ -353,13 +371,23 @@ def _with_adapters(
                     model.add_adapter(arm, config, autocast_adapter_dtype=False)
                 # The adapter exists already, so this reads its weights and nothing else.
                 report = model.load_adapter(
-                    spec.adapters[arm], arm, torch_device="cpu", autocast_adapter_dtype=False
+                    folder, arm, torch_device="cpu", autocast_adapter_dtype=False
                 )
-        except (RuntimeError, ValueError) as error:
-            raise misfit from error
-        if report.missing_keys or report.unexpected_keys:
-            raise misfit
-    return base if model is None else model
+            fits = not (report.missing_keys or report.unexpected_keys)
+        except (RuntimeError, ValueError):
+            fits = False
+        if not fits:
+            unfit[arm] = (
+                f"The adapter {arm!r} does not fit its own {_ADAPTER_CONFIG}: the weights and the "
+                "layers it names differ."
+            )
+            if model is not None and arm in model.peft_config:
+                model.delete_adapter(arm)
+    folders = {arm: folder for arm, (folder, _) in checked.items() if arm not in unfit}
+    if model is not None and not folders:
+        model.unload()
+        model = None
+    return base if model is None else model, folders, unfit
 
 
 def _checked_adapter(

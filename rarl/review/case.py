@@ -344,7 +344,7 @@ def case_from(
         ),
         modality=scan.modality if scan else None,
         attributes=dict(scan.attributes) if scan else {},
-        question=question.text,
+        question=_in_words(question),
         mode=question.mode,
         model=model,
         prompt_hash=prompt_hash,
@@ -354,6 +354,12 @@ def case_from(
         blind=blind,
         sampled=sampled,
     )
+
+
+def _in_words(question: Question) -> str:
+    """The question, and what it follows up where something went before."""
+    before = [f"“{turn.text.strip()}”" for turn in question.earlier]
+    return f"After {', '.join(before)}: {question.text}" if before else question.text
 
 
 def _picture(named: NamedImage, shown: Shown) -> Picture:

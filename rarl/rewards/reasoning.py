@@ -93,6 +93,17 @@ class Statement:
         """Left, right or both, as the sentence says; of a question, its reply says it."""
         return _sides(self.reply if self.frame else self.affirmed)
 
+    @property
+    def modalities(self) -> frozenset[str]:
+        """The kinds of image it says this is."""
+        return self.affirmed & _MODALITIES
+
+    @property
+    def organs(self) -> frozenset[str]:
+        """The organs it says are shown; empty where it speaks of something in the image."""
+        named = self.affirmed & _ORGANS.keys() if self.about_kind else ()
+        return frozenset(_ORGANS[word] for word in named)
+
     def denies(self, words: frozenset[str]) -> bool:
         """Whether what these words name is denied."""
         return bool(words & self.denied)
