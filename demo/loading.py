@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Literal
 
 from rarl.errors import ModelError, RarlError
+from rarl.inference import Offer, load_offer
 from rarl.inference.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -16,25 +16,17 @@ log = logging.getLogger(__name__)
 Phase = Literal["loading", "ready", "failed"]
 
 
-def load_default() -> Engine:
-    """The engine that `RARL_MODEL` names, or the embedded one."""
-    # Imported here: this pulls in torch, and the page should not wait for it.
-    from rarl.inference import load_engine
-
-    return load_engine(os.environ.get("RARL_MODEL") or None)
-
-
 class EngineLoader:
     """Loads an engine once, in a thread of its own.
 
     Args:
-        load: what makes the engine.
+        load: what makes the engine; an `Offer` also says which arms are missing.
     """
 
-    def __init__(self, load: Callable[[], Engine] = load_default) -> None:
+    def __init__(self, load: Callable[[], Engine | Offer] = load_offer) -> None:
         self._load = load
         self._done = Event()
-        self._engine: Engine | None = None
+        self._offer: Offer | None = None
         self._sentence = ""
         self._thread = Thread(target=self._run, name="engine-loader", daemon=True)
 
@@ -46,7 +38,8 @@ class EngineLoader:
 
     def _run(self) -> None:
         try:
-            self._engine = self._load()
+            made = self._load()
+            self._offer = made if isinstance(made, Offer) else Offer(made, {})
         except RarlError as error:
             self._sentence = str(error)
         except Exception as error:
@@ -60,7 +53,7 @@ class EngineLoader:
         """Where loading stands."""
         if not self._done.is_set():
             return "loading"
-        return "failed" if self._engine is None else "ready"
+        return "failed" if self._offer is None else "ready"
 
     @property
     def sentence(self) -> str:
@@ -70,7 +63,12 @@ class EngineLoader:
     @property
     def engine(self) -> Engine | None:
         """The engine once it is ready."""
-        return self._engine
+        return self._offer.engine if self._offer else None
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """Arm name to the reason, in a sentence, for arms that are configured and cannot be had."""
+        return self._offer.missing if self._offer else {}
 
     def wait(self, seconds: float) -> Engine | None:
         """Wait for the engine.
@@ -84,4 +82,4 @@ class EngineLoader:
         self._done.wait(seconds)
         if self.phase == "failed":
             raise ModelError(self._sentence)
-        return self._engine
+        return self.engine

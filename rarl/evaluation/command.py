@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from rarl.evaluation.output import write_run
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import TEMPERATURE, Selection, evaluate, select, summarise
 from rarl.evaluation.tables import as_text
+from rarl.inference import load_engine, load_offer
 from rarl.inference.engine import Engine
+from rarl.models.arms import is_arms_file, read_arms
 from rarl.response import MODES, Mode
 
 HELP = "Ask arms of a model held-out questions and report what they get right."
@@ -30,7 +32,9 @@ HELP = "Ask arms of a model held-out questions and report what they get right."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--model", required=True, help="a model's folder or name; with --endpoint, the server's"
+        "--model",
+        required=True,
+        help="a model's folder or name, or an arms file; with --endpoint, the server's name",
     )
     parser.add_argument("--arms", help="say base,sft,rl,rarl; without it, all on offer")
     parser.add_argument("--modes", default="reason", help=f"of {','.join(MODES)}")
@@ -170,12 +174,17 @@ def _noted(model: str | None) -> list[str]:
     """The sets that a model's adapters say they were trained on."""
     if model is None:
         return []
-    # Here, since it loads torch, which bad input should not have to wait for.
-    from rarl.models.loading import resolve_model
+    folders: Iterable[Path | str]
+    if is_arms_file(model):
+        folders = read_arms(model).adapters.values()
+    else:
+        # Here, since it loads torch, which bad input should not have to wait for.
+        from rarl.models.loading import resolve_model
 
+        folders = resolve_model(model).adapters.values()
     names: list[str] = []
-    for folder in resolve_model(model).adapters.values():
-        note = folder / "rarl.json"
+    for folder in folders:
+        note = Path(folder) / "rarl.json"
         if note.is_file():
             try:
                 names += json.loads(note.read_text("utf-8")).get("data", {}).get("sets", [])
@@ -186,7 +195,7 @@ def _noted(model: str | None) -> list[str]:
 
 def _engine(arguments: argparse.Namespace) -> Engine:
     if arguments.endpoint:
-        from rarl.evaluation.endpoint import EndpointEngine
+        from rarl.inference.remote import EndpointEngine
 
         return EndpointEngine(
             arguments.endpoint,
@@ -194,9 +203,12 @@ def _engine(arguments: argparse.Namespace) -> Engine:
             key=os.environ.get("OPENAI_API_KEY"),
             concurrency=arguments.concurrency,
         )
-    from rarl.inference import load_engine
-
-    return load_engine(arguments.model)
+    if not is_arms_file(arguments.model):
+        return load_engine(arguments.model)
+    offer = load_offer(arguments.model)
+    for reason in offer.missing.values():
+        print(reason, file=sys.stderr)
+    return offer.engine
 
 
 def _judged(

@@ -5,10 +5,14 @@ Importing this loads no torch; `load_engine` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from rarl.errors import ModelError
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question, Seen
+from rarl.inference.offer import Offer, load_offer
+from rarl.models.arms import SETTING, is_arms_file
 
 __all__ = [
     "Answer",
@@ -16,9 +20,11 @@ __all__ = [
     "Decoding",
     "Engine",
     "NamedImage",
+    "Offer",
     "Question",
     "Seen",
     "load_engine",
+    "load_offer",
 ]
 
 
@@ -28,13 +34,20 @@ def load_engine(
     """Load a model and return the engine that answers with it.
 
     Args:
-        model: "pocket", a model folder, or a name on the Hub; None takes `RARL_MODEL`, or else
-            "pocket".
+        model: "pocket", a model folder, a name on the Hub, or an arms file; None takes
+            `RARL_MODEL`, or else "pocket".
         adapters: arm name to adapter folder; None takes those in the model folder.
 
     Raises:
-        ModelError: the model or an adapter cannot be loaded.
+        ModelError: the model, an adapter or another arm cannot be loaded; see `load_offer` for
+            what can be had all the same.
     """
+    name = model or os.environ.get(SETTING)
+    if adapters is None and is_arms_file(name):
+        offer = load_offer(name)
+        if offer.missing:
+            raise ModelError(next(iter(offer.missing.values())))
+        return offer.engine
     from rarl.inference.local import LocalEngine
     from rarl.models.loading import load_model
 

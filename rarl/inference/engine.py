@@ -205,7 +205,7 @@ class Looks(Protocol):
         Returns:
             One map per picture, in the question's order: rows x columns of image tokens, which
             spread evenly over the picture, none below 0. All maps together sum to 1; they are 0
-            throughout where no part of the pictures differs from the rest, as in a blank one.
+            throughout where nothing in the pictures mattered.
 
         Raises:
             QuestionError: as for `Engine.stream`; or the answer has no text, or its arm cannot

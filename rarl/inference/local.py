@@ -6,12 +6,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from threading import Event, Thread, main_thread
 from time import perf_counter
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
@@ -19,6 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
+from rarl.inference.heatmap import heat_maps
 from rarl.inference.line import Line
 from rarl.inference.mixed import MixedAdapters
 from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
@@ -115,6 +118,22 @@ class LocalEngine:
         """
         _check_size(image)
         return Seen(*pixels_seen(self._loaded.processor, image.convert("RGB")))
+
+    def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
+        """Where an arm looked for what it said; see `Looks.looked`."""
+        self._check(replace(question, arms=(answer.arm,)))
+        said = self._loaded.processor.tokenizer.encode(
+            answer.response.text, add_special_tokens=False
+        )
+        if not said:
+            raise QuestionError("There is no answer yet to show a heat map of; ask first.")
+        row = Row(question, answer.arm)
+        with self._line.turn():
+            with torch.inference_mode():
+                images = self._encode([named.image for named in question.images])
+                prompt = self._inputs([row], images)
+            arm = None if answer.arm == BASE else answer.arm
+            return heat_maps(self._loaded, arm, prompt, said, [image.features for image in images])
 
     def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
         """Answer many questions at once; see `Engine.answer_batch`."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rarl.cli import main
 from rarl.errors import ModelError, QuestionError
-from rarl.evaluation.endpoint import EndpointEngine
+from rarl.inference.remote import EndpointEngine
 from rarl.inference.engine import NamedImage, Question
 from rarl.prompts import user_text
 from rarl.response import Mode

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from rarl.evaluation.endpoint import EndpointEngine
+from rarl.inference.remote import EndpointEngine
 from rarl.inference.engine import Decoding, NamedImage, Question
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,248 @@
+"""Streams of answers side by side, and several engines as one.
+
+What answers on its own (a model of a server, another checkpoint) streams in a thread of its own.
+One that breaks off leaves its answer so far and a sentence; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from time import perf_counter
+
+from PIL import Image
+
+from rarl.errors import QuestionError, RarlError
+from rarl.inference.engine import Answer, Arm, Engine, Question, Seen
+from rarl.response import parse_response
+
+log = logging.getLogger(__name__)
+
+Answers = tuple[Answer, ...]
+
+# How soon a stop is noticed, and how long a stream has to end by itself, in seconds.
+_GLANCE = 0.05
+_GRACE = 0.3
+_BROKE_OFF = "This variant broke off on our side; the others are not affected. Ask again."
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What a stream reports: answers, what went wrong, or (neither) that it has ended."""
+
+    stream: int
+    answers: Answers = ()
+    error: BaseException | None = None
+
+
+def side_by_side(
+    streams: Sequence[tuple[Question, Callable[[], Iterator[Answers]]]], stop: Event
+) -> Iterator[Answers]:
+    """Run streams at once and yield the answers of all of them so far.
+
+    Args:
+        streams: for each, its question and what begins it; it yields the answers to its question's
+            arms so far, in their order, and may block.
+        stop: ends all of them; one that does not end by itself within moments is left behind.
+
+    Yields:
+        The answers of the first stream's arms, then those of the second's, and so on. A stream
+        that raises leaves `Answer.failure`.
+    """
+    started = perf_counter()
+    closed = Event()
+    news: SimpleQueue[_News] = SimpleQueue()
+
+    def follow(number: int, begin: Callable[[], Iterator[Answers]]) -> None:
+        try:
+            with closing(begin()) as stream:  # type: ignore[type-var]
+                for answers in stream:
+                    news.put(_News(number, answers))
+                    if closed.is_set():
+                        return
+            news.put(_News(number))
+        except BaseException as error:
+            news.put(_News(number, error=error))
+
+    state = [
+        tuple(
+            Answer(arm, parse_response("", question.mode), tokens=0, seconds=0.0, done=False)
+            for arm in question.arms
+        )
+        for question, _ in streams
+    ]
+    running = set(range(len(streams)))
+    for number, (_, begin) in enumerate(streams):
+        # A thread that waits for a server must not keep the process from ending.
+        Thread(target=follow, args=(number, begin), name="rarl-side", daemon=True).start()
+    given_up: float | None = None
+    try:
+        while running:
+            changed = False
+            for item in _arrived(news):
+                changed = True
+                if item.answers:
+                    state[item.stream] = item.answers
+                    continue
+                running.discard(item.stream)
+                state[item.stream] = _ended(
+                    state[item.stream], perf_counter() - started, item.error
+                )
+            if stop.is_set() and running:
+                given_up = given_up or perf_counter() + _GRACE
+                if perf_counter() > given_up:
+                    changed = True
+                    seconds = perf_counter() - started
+                    for number in running:
+                        state[number] = _ended(state[number], seconds, None)
+                    running.clear()
+            if changed:
+                yield tuple(answer for answers in state for answer in answers)
+    finally:
+        closed.set()
+
+
+def _arrived(news: SimpleQueue[_News]) -> Iterator[_News]:
+    """What has come, after waiting a moment for it."""
+    try:
+        yield news.get(timeout=_GLANCE)
+        while True:
+            yield news.get_nowait()
+    except Empty:
+        return
+
+
+def _ended(answers: Answers, seconds: float, error: BaseException | None) -> Answers:
+    """Answers of a stream that is over; those that had not ended say why."""
+    failure = ""
+    if isinstance(error, RarlError):
+        failure = str(error)
+    elif error is not None:
+        log.error("a variant broke off: %s", type(error).__name__)
+        failure = _BROKE_OFF
+    return tuple(
+        answer
+        if answer.done
+        else replace(answer, seconds=seconds, done=True, stopped=not failure, failure=failure)
+        for answer in answers
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """An engine and what it contributes.
+
+    Attributes:
+        engine: what answers.
+        arms: each arm as it is offered, with the name that the engine knows it by.
+    """
+
+    engine: Engine
+    arms: tuple[tuple[Arm, str], ...]
+
+
+class SideBySide:
+    """Several engines as one; see `Engine`. Arms of one engine share its batch.
+
+    Args:
+        sides: the engines, in the order of the arms; no arm's name occurs twice.
+        name: what the whole is called.
+    """
+
+    def __init__(self, sides: Sequence[Side], name: str) -> None:
+        self._sides = tuple(sides)
+        self._name = name
+
+    @property
+    def model_name(self) -> str:
+        """What the whole is called."""
+        return self._name
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms of all engines."""
+        return tuple(arm for side in self._sides for arm, _ in side.arms)
+
+    def stream(self, question: Question, stop: Event | None = None) -> Iterator[Answers]:
+        """Yield all arms' answers so far; see `Engine.stream`.
+
+        An engine that fails leaves `Answer.failure`, and the others go on.
+
+        Raises:
+            QuestionError: at once, not with the first item.
+        """
+        shares = self._shares(question)
+        over = stop or Event()
+        # Every engine looks at its question before any of them begins.
+        streams = [side.engine.stream(share, over) for side, share, _ in shares]
+        begun = [
+            (replace(share, arms=outer), lambda stream=stream, outer=outer: _renamed(stream, outer))
+            for (_, share, outer), stream in zip(shares, streams, strict=True)
+        ]
+        order = [arm for _, _, outer in shares for arm in outer]
+        return (
+            tuple(answers[order.index(arm)] for arm in question.arms)
+            for answers in side_by_side(begun, over)
+        )
+
+    def answer_batch(self, questions: Sequence[Question]) -> list[Answers]:
+        """Answer many questions at once, the engines beside each other."""
+        asked: dict[int, list[tuple[int, Question, tuple[str, ...]]]] = {}
+        for number, question in enumerate(questions):
+            for side, share, outer in self._shares(question):
+                asked.setdefault(self._sides.index(side), []).append((number, share, outer))
+        found: dict[tuple[int, str], Answer] = {}
+        with ThreadPoolExecutor(max(1, len(asked))) as pool:
+            batches = pool.map(
+                lambda item: self._sides[item[0]].engine.answer_batch([q for _, q, _ in item[1]]),
+                asked.items(),
+            )
+            for shares, answered in zip(asked.values(), batches, strict=True):
+                for (number, _, outer), answers in zip(shares, answered, strict=True):
+                    for arm, answer in zip(outer, answers, strict=True):
+                        found[number, arm] = replace(answer, arm=arm)
+        return [
+            tuple(found[number, arm] for arm in question.arms)
+            for number, question in enumerate(questions)
+        ]
+
+    def seen(self, image: Image.Image) -> Seen:
+        """What the model gets of a picture, from the first engine that knows.
+
+        Raises:
+            QuestionError: none knows, or the picture is too narrow to be read.
+        """
+        trouble: QuestionError | None = None
+        for side in self._sides:
+            try:
+                return side.engine.seen(image)
+            except QuestionError as error:
+                trouble = trouble or error
+        raise trouble or QuestionError("There is no model to look with.")
+
+    def _shares(self, question: Question) -> list[tuple[Side, Question, tuple[str, ...]]]:
+        """Each engine's part of a question, and the arms as they are offered."""
+        offered = [arm.name for arm in self.arms]
+        for arm in question.arms:
+            if arm not in offered:
+                raise QuestionError(f"There is no arm {arm!r}; choose from {', '.join(offered)}.")
+        if not question.arms:
+            raise QuestionError(f"Choose at least one of the arms {', '.join(offered)}.")
+        shares = []
+        for side in self._sides:
+            inner = {arm.name: name for arm, name in side.arms}
+            outer = tuple(arm for arm in question.arms if arm in inner)
+            if outer:
+                share = replace(question, arms=tuple(inner[arm] for arm in outer))
+                shares.append((side, share, outer))
+        return shares
+
+
+def _renamed(stream: Iterator[Answers], names: Sequence[str]) -> Iterator[Answers]:
+    for answers in stream:
+        yield tuple(replace(answer, arm=name) for answer, name in zip(answers, names, strict=True))

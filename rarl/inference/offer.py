@@ -1,0 +1,128 @@
+"""What a model's name, an arms file or an endpoint offers: an engine, and what is missing.
+
+Importing this loads neither torch nor a client for servers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rarl.errors import ModelError
+from rarl.inference.beside import Side, SideBySide
+from rarl.inference.engine import Arm, Engine, arm_label
+from rarl.models.arms import SETTING, ArmsFile, is_arms_file, read_arms
+
+ENDPOINT_SETTING = "RARL_ENDPOINT"
+KEY_SETTING = "OPENAI_API_KEY"
+
+# A person waits: a server that is silent for so many seconds has failed, after so many tries.
+_PATIENCE = 60.0
+_RETRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An engine, and what it lacks.
+
+    Attributes:
+        engine: answers for the arms that could be had.
+        missing: arm name to the reason, in a sentence, for those that could not.
+    """
+
+    engine: Engine
+    missing: Mapping[str, str]
+
+
+def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
+    """Load whatever can be had of what is configured.
+
+    Args:
+        model: "pocket", a model folder, a name on the Hub or an arms file (see
+            `rarl.models.arms`); None takes `RARL_MODEL`, or else "pocket". With an endpoint, the
+            server's name of the base; None then takes the one that it lists.
+        endpoint: address of an OpenAI-compatible server; None takes `RARL_ENDPOINT`. Its key, if
+            it wants one, is `OPENAI_API_KEY`.
+
+    Raises:
+        ModelError: there is no arm at all.
+    """
+    model = model or os.environ.get(SETTING) or None
+    endpoint = endpoint or os.environ.get(ENDPOINT_SETTING)
+    if endpoint:
+        return Offer(_served(endpoint, model, key=os.environ.get(KEY_SETTING)), {})
+    if model is not None and is_arms_file(model):
+        return _of_file(Path(model), read_arms(model))
+    from rarl.inference.local import LocalEngine
+    from rarl.models.loading import load_model
+
+    loaded = load_model(model, leave_out=True)
+    return Offer(LocalEngine(loaded), loaded.unfit)
+
+
+def _of_file(path: Path, arms: ArmsFile) -> Offer:
+    sides: list[Side] = []
+    missing: dict[str, str] = {}
+
+    def add(engine: Engine, names: Mapping[str, str]) -> None:
+        """Offer an engine's arms under other names."""
+        sides.append(
+            Side(
+                engine,
+                tuple(
+                    (replace(arm, name=name, label=arms.labels.get(name, arm_label(name))), inner)
+                    for name, inner in names.items()
+                    for arm in engine.arms
+                    if arm.name == inner
+                ),
+            )
+        )
+
+    if arms.base is not None or arms.checkpoints:
+        from rarl.inference.local import LocalEngine
+        from rarl.models.loading import load_model
+
+    if arms.base is not None:
+        try:
+            loaded = load_model(arms.base, arms.adapters, leave_out=True)
+            engine = LocalEngine(loaded)
+            add(engine, {arm.name: arm.name for arm in engine.arms})
+            missing |= loaded.unfit
+        except ModelError as error:
+            missing |= {name: str(error) for name in ("base", *arms.adapters)}
+    for name, place in arms.checkpoints.items():
+        try:
+            add(LocalEngine(load_model(place, {})), {name: "base"})
+        except ModelError as error:
+            missing[name] = str(error)
+    for name, server in arms.endpoints.items():
+        key = os.environ.get(server.key) if server.key else None
+        if server.key and not key:
+            missing[name] = f"The arm {name!r} wants its server's key in {server.key}; set it."
+            continue
+        try:
+            served = _served(server.url, server.model, {name: server.model}, key)
+            add(served, {name: name})
+        except ModelError as error:
+            missing[name] = str(error)
+    if not sides:
+        raise ModelError(f"None of the arms of {path} can be had. {next(iter(missing.values()))}")
+    whole = sides[0].engine
+    offered: list[Arm] = [arm for side in sides for arm, _ in side.arms]
+    if len(sides) > 1 or tuple(offered) != whole.arms:
+        whole = SideBySide(sides, path.name)
+    return Offer(whole, missing)
+
+
+def _served(
+    url: str,
+    model: str | None,
+    arms: Mapping[str, str] | None = None,
+    key: str | None = None,
+) -> Engine:
+    # Here, since most apps ask no server and need not wait for its client.
+    from rarl.inference.remote import EndpointEngine
+
+    return EndpointEngine(url, model, arms, key=key, retries=_RETRIES, timeout=_PATIENCE)

@@ -1,0 +1,168 @@
+"""Arms from a file: LoRAs on a base, whole checkpoints and servers, side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from pathlib import Path
+from threading import Event
+
+import pytest
+from PIL import Image
+
+from rarl.errors import ModelError, QuestionError
+from rarl.inference import load_engine, load_offer
+from rarl.inference.engine import Decoding, NamedImage, Question
+from rarl.inference.remote import EndpointEngine
+from rarl.models.arms import read_arms
+from tests.evaluation.chat_server import serving
+from tests.hosting.conftest import Serve
+from tests.hosting.word_server import WORDS
+
+SAID = " ".join(WORDS)
+PICTURE = NamedImage(Image.new("L", (56, 56), 90))
+
+
+def question(*arms: str, tokens: int = 8) -> Question:
+    return Question((PICTURE,), "Is it new?", arms, "reason", Decoding(max_new_tokens=tokens))
+
+
+def arms_file(folder: Path, text: str) -> str:
+    path = folder / "arms.yaml"
+    path.write_text(text, "utf-8")
+    return str(path)
+
+
+def test_every_kind_of_arm_and_the_missing_ones(
+    tiny_model: Path, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOBODYS_KEY", raising=False)
+    url, _ = serve()
+    shutil.copytree(tiny_model / "adapters/rarl", tmp_path / "mine")
+    name = arms_file(
+        tmp_path,
+        f"""
+        base: {tiny_model}
+        arms:
+          rarl: {{adapter: mine, label: Ours}}
+          lost: {{adapter: nowhere/to-be-found}}
+          med-r1: {{checkpoint: {tiny_model}}}
+          broken: {{checkpoint: {tmp_path}}}
+          large: {{endpoint: "{url}", model: tiny}}
+          secret: {{endpoint: "{url}", model: tiny, key: NOBODYS_KEY}}
+        """,
+    )
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    offer = load_offer(name)
+    engine = offer.engine
+    assert [(arm.name, arm.label) for arm in engine.arms] == [
+        ("base", "Base"), ("rarl", "Ours"), ("med-r1", "med-r1"), ("large", "large"),
+    ]  # fmt: skip
+    assert set(offer.missing) == {"lost", "broken", "secret"}
+    assert "nowhere/to-be-found" in offer.missing["lost"]
+    assert "config.json" in offer.missing["broken"] or "safetensors" in offer.missing["broken"]
+    assert "NOBODYS_KEY" in offer.missing["secret"]
+
+    asked = question("large", "rarl", "base", "med-r1")
+    *_, last = engine.stream(asked)
+    assert [answer.arm for answer in last] == list(asked.arms)
+    assert all(answer.done and not answer.failure for answer in last)
+    large, rarl, base, med = (answer.response.text for answer in last)
+    assert large == SAID and base == med and base != rarl
+    # Beside each other they say what they say alone.
+    (alone,) = load_engine(str(tiny_model)).answer_batch([question("rarl", "base")])
+    assert [answer.response.text for answer in alone] == [rarl, base]
+    with pytest.raises(QuestionError, match="no arm 'lost'; choose from base, rarl"):
+        engine.stream(question("lost"))
+    with pytest.raises(ModelError, match="nowhere/to-be-found"):
+        load_engine(name)
+
+
+def test_a_batch_is_split_and_put_together_again(tiny_model: Path, tmp_path: Path) -> None:
+    with serving(lambda body: SAID, ("tiny",)) as server:
+        name = arms_file(
+            tmp_path,
+            f"base: {tiny_model}\narms: {{large: {{endpoint: '{server.url}', model: tiny}}}}\n",
+        )
+        asked = [question("large", "base"), question("large")]
+        answers = load_engine(name).answer_batch(asked)
+    assert [[answer.arm for answer in one] for one in answers] == [["large", "base"], ["large"]]
+    assert answers[0][0].response.text == answers[1][0].response.text == SAID
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("- base", 'must say "base", "arms" or both'),
+        ("base: pocket\nmodels: {}", 'must say "base", "arms" or both'),
+        ("base: [", "is not YAML"),
+        ("arms: {}", "names no arm"),
+        ("arms: {sft: {adapter: here}}", 'say which "base" they share'),
+        ("base: pocket\narms: {sft: {adapter: a, checkpoint: b}}", "the arm 'sft' must say one of"),
+        ("base: pocket\narms: {sft: {adapter: 7}}", "the arm 'sft' must say one of"),
+        ("arms: {far: {endpoint: 'http://x/v1'}}", "the arm 'far' must say one of"),
+        ("arms: {base: {checkpoint: here}}", "no arm can be called 'base'"),
+    ],
+)
+def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence) as raised:
+        read_arms(arms_file(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_server_that_dies_mid_answer(tiny_model: Path, tmp_path: Path, serve: Serve) -> None:
+    dying, process = serve(hold_after=3)
+    holding, _ = serve(hold_after=3)
+    engine = load_offer(
+        arms_file(
+            tmp_path,
+            f"base: {tiny_model}\n"
+            "arms:\n"
+            f"  dying: {{endpoint: '{dying}', model: tiny}}\n"
+            f"  other: {{endpoint: '{holding}', model: tiny}}\n",
+        )
+    ).engine
+    killed = False
+    for answers in engine.stream(question("dying", "other", "base")):
+        first = answers[0]
+        if first.failure and not answers[1].done:
+            # The dead one is told of at once, while the others go on.
+            urllib.request.urlopen(holding.replace("/v1", "/go"), data=b"", timeout=30).close()
+        if first.response.text == " ".join(WORDS[:3]) and not killed:
+            killed = True
+            process.kill()
+    dead, other, base = answers
+    assert dead.response.text == " ".join(WORDS[:3])
+    assert dead.done and not dead.stopped
+    assert "does not answer. What came so far is kept; ask again." in dead.failure
+    assert other.response.text == SAID and other.done and other.tokens == 77
+    assert base.done and base.tokens and not other.failure and not base.failure
+
+
+def test_stop_does_not_wait_for_a_silent_server(serve: Serve) -> None:
+    url, process = serve(hold_after=2)
+    stop = Event()
+    for answers in EndpointEngine(url).stream(question("base"), stop):
+        if answers[0].response.text == " ".join(WORDS[:2]):
+            stop.set()
+    assert answers[0].stopped and answers[0].done
+    assert answers[0].response.text == " ".join(WORDS[:2])
+    assert process.poll() is None
+
+
+def test_the_base_of_a_server_is_the_model_that_is_no_lora(serve: Serve) -> None:
+    url, _ = serve()
+    engine = EndpointEngine(url)
+    assert engine.model_name == "tiny"
+    assert [arm.name for arm in engine.arms] == ["base", "sft", "rarl"]
+
+
+def test_the_app_offers_what_can_be_had_of_a_folder(tiny_model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "copy"))
+    (folder / "adapters/rl/rarl.json").write_text(json.dumps({"base_revision": "0" * 12}))
+    offer = load_offer(str(folder))
+    assert [arm.name for arm in offer.engine.arms] == ["base", "sft", "rarl"]
+    assert "take the matching pair" in offer.missing["rl"]
+    *_, last = offer.engine.stream(question("base", "sft", "rarl"))
+    assert all(answer.done for answer in last)
