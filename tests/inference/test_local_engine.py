@@ -75,8 +75,8 @@ def vision_calls(loaded: LoadedModel) -> Iterator[list[int]]:
 
 def test_the_arms_on_offer(engine: LocalEngine, tiny_loaded: LoadedModel) -> None:
     assert [arm.name for arm in engine.arms] == list(EVERY)
-    assert engine.arms[0] == Arm("base", "Base", tiny_loaded.revision)
-    assert engine.arms[3] == Arm("rarl", "RARL", tiny_loaded.adapters["rarl"])
+    assert engine.arms[0] == Arm("base", "Base", tiny_loaded.revision, tiny_loaded.chats)
+    assert engine.arms[3] == Arm("rarl", "RARL", tiny_loaded.adapters["rarl"], tiny_loaded.chats)
     assert engine.model_name == tiny_loaded.name
 
 
