@@ -12,8 +12,6 @@ from string import Template
 
 import torch
 from safetensors.torch import load_file, save_file
-from safetensors.torch import load_model as load_model_weights
-from safetensors.torch import save_model as save_model_weights
 from transformers import PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 
 from rarl.data import Example, Split, load_examples
@@ -28,7 +26,9 @@ from rarl.models.pocket import (
 from rarl.pocket.joint_stage import JointPhase, train_joint
 from rarl.pocket.teacher import Teacher
 from rarl.pocket.vision_stage import (
+    Tower,
     VisionPhase,
+    fit_head,
     labelled_images,
     train_teacher,
     train_vision,
@@ -60,48 +60,8 @@ VISION = (
     VisionPhase(steps=2600, pixels=112 * 112),
     VisionPhase(steps=600, pixels=140 * 140),
 )
-JOINT = (
-    JointPhase(
-        steps=600,
-        pixels_min=SHAPE.min_pixels,
-        pixels_max=SHAPE.max_pixels,
-        vision_rate=2e-4,
-        frozen_steps=250,
-        label_weight=1.0,
-    ),
-    JointPhase(
-        steps=260,
-        pixels_min=SHAPE.min_pixels,
-        pixels_max=SHAPE.max_pixels,
-        labelled_questions=1,
-        rate=8e-4,
-        vision_rate=2e-4,
-        frozen_steps=0,
-        label_weight=1.0,
-        swap=0.2,
-    ),
-    # It comes to recall an image's answers whatever is asked: read the question again.
-    JointPhase(
-        steps=200,
-        pixels_min=SHAPE.min_pixels,
-        pixels_max=SHAPE.max_pixels,
-        images=28,
-        labelled_questions=1,
-        rate=6e-4,
-        frozen_steps=200,
-        swap=0.5,
-    ),
-    JointPhase(
-        steps=150,
-        pixels_min=SHAPE.min_pixels,
-        pixels_max=SHAPE.max_pixels,
-        images=28,
-        rate=1e-3,
-        frozen_steps=150,
-        swap=0.4,
-        restore_tower=True,
-    ),
-)
+HEAD = VisionPhase(steps=300, pixels=140 * 140)
+JOINT = JointPhase(steps=1500, pixels_min=SHAPE.min_pixels, pixels_max=SHAPE.max_pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,26 +168,39 @@ def _vision(place: Place) -> None:
     save_file(visual.state_dict(), finished)
 
 
+def _guide(place: Place) -> Tower:
+    visual = _fresh(place).model.visual
+    visual.load_state_dict(load_file(place.work / "vision.safetensors"))
+    train = labelled_images(rows("train"))
+    finished = place.work / "head.safetensors"
+    if finished.is_file():
+        guide = Tower(visual, sorted({row.label for row in train}))
+        guide.head.load_state_dict(load_file(finished))
+        return guide
+    guide, figures = fit_head(
+        visual,
+        train,
+        labelled_images(rows("validation")),
+        replace(HEAD, steps=place.steps(HEAD.steps)),
+        place.work / "head.checkpoint",
+        place.seed,
+    )
+    logger.info("label head: validation accuracy %s", figures)
+    save_file(guide.head.state_dict(), finished)
+    return guide
+
+
 def _joint(place: Place) -> None:
     if (place.base / "config.json").is_file():
         return
+    guide = _guide(place)
     model = _fresh(place)
-    tower = load_file(place.work / "vision.safetensors")
-    model.model.visual.load_state_dict(tower)
+    model.model.visual.load_state_dict(guide.visual.state_dict())
     tokenizer = PreTrainedTokenizerFast.from_pretrained(place.work / "tokenizer")
     processor = make_processor(tokenizer, SHAPE)
-    for number, phase in enumerate(JOINT):
-        finished = place.work / f"joint-{number}.safetensors"
-        if finished.is_file():
-            load_model_weights(model, str(finished))
-            continue
-        checkpoint = place.work / f"joint-{number}.checkpoint"
-        seed = place.seed + number
-        if phase.restore_tower:
-            model.model.visual.load_state_dict(tower)
-        now = replace(phase, steps=place.steps(phase.steps))
-        train_joint(model, processor, rows("train"), now, checkpoint, seed)
-        save_model_weights(model, str(finished))
+    phase = replace(JOINT, steps=place.steps(JOINT.steps))
+    checkpoint = place.work / "joint.checkpoint"
+    train_joint(model, guide, processor, rows("train"), phase, checkpoint, place.seed)
     processor.save_pretrained(place.base)
     # bf16 halves the download; two cores compute in fp32 all the same.
     model.bfloat16().save_pretrained(place.base, max_shard_size=SHARD)
@@ -282,7 +255,7 @@ def _ship(place: Place) -> None:
         parameters=f"{base.num_parameters() / 1e6:.1f}",
         rows=len(rows("train")),
         images=len({row.image.key for row in rows("train") if row.image}),
-        joint_steps=sum(phase.steps for phase in JOINT),
+        joint_steps=JOINT.steps,
         teacher_steps=sum(phase.steps for phase in TEACHER),
         vision_steps=sum(phase.steps for phase in VISION),
         **{f"{name}_steps": record["steps"] for name, record in records.items()},

@@ -2,6 +2,13 @@
 
 The result is the `base` arm. It already knows the three output forms, so that reinforcement
 learning has completions worth comparing from its first step.
+
+What the labels taught the tower would be lost here: it knows the labelled training images by heart,
+so nothing keeps its features in place, and a language model that reads only such features learns
+no boundary between the classes. So on labelled images the tower is held to what it saw before, no
+gradient of the language loss reaches it, and the language model learns to say what a label head
+sees in mixed and changed images, not what the file's label says (distillation by function matching:
+Beyer et al., arXiv 2106.05237).
 """
 
 from __future__ import annotations
@@ -10,7 +17,6 @@ import logging
 import math
 import random
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +32,7 @@ from rarl.models.vision import encode, patchify
 from rarl.pocket.checkpoints import Average, load_checkpoint, save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
 from rarl.pocket.optimizers import BlockOptimizer, Group
-from rarl.pocket.vision_stage import (
-    LABEL_SMOOTHING,
-    MIRRORED_SOURCES,
-    LabelHead,
-    labelled_images,
-)
+from rarl.pocket.vision_stage import MIRRORED_SOURCES, Tower
 from rarl.prompts import FORMS, Form, messages, target_text, user_text
 from rarl.response import Mode
 
@@ -46,6 +47,8 @@ ROW_SHARES = {
 }
 # Within a labelled set, the label question carries the diagnosis; modality is quickly learnt.
 CATEGORY_SHARES = {"label": 4.0, "presence": 2.0, "count": 2.0, "modality": 1.0, "organ": 1.0}
+# Every question that these sets ask about an image is answered by its label.
+GUIDED_SOURCES = frozenset({"brain_tumor_mri", "busi_breast_us"})
 MODE_SHARES: dict[Mode, float] = {"reason": 0.6, "answer": 0.25, "answer-then-reason": 0.15}
 IGNORED = -100
 
@@ -65,13 +68,11 @@ class JointPhase:
         frozen_steps: first steps in which the tower stands still, since the gradients of a
             language model that knows nothing would undo what it has learnt.
         answer_weight: weight of an answer token in the loss; a reasoning token weighs 1.
-        label_weight: weight of a label head on the tower's features; the language loss alone
-            teaches the tower slowly.
+        anchor_weight: weight of the distance between the tower's features of guided images and
+            those that it gave before.
         swap: chance that a VQA-RAD question is asked about another image of the same modality and
             organ in the batch. Without it the model remembers each image's answers and hardly
             reads the question.
-        restore_tower: begin with the tower as the vision stage left it. The language loss wears it
-            down while the language model learns to read it.
     """
 
     steps: int
@@ -79,14 +80,13 @@ class JointPhase:
     pixels_max: int
     images: int = 24
     questions: int = 2
-    labelled_questions: int = 2
+    labelled_questions: int = 1
     rate: float = 1.5e-3
-    vision_rate: float = 3e-4
-    frozen_steps: int = 150
+    vision_rate: float = 2e-4
+    frozen_steps: int = 200
     answer_weight: float = 2.0
-    label_weight: float = 0.0
-    swap: float = 0.0
-    restore_tower: bool = False
+    anchor_weight: float = 10.0
+    swap: float = 0.2
 
 
 class Renderer:
@@ -136,6 +136,7 @@ class Renderer:
 
 def train_joint(
     model: Qwen2VLForConditionalGeneration,
+    guide: Tower,
     processor: ImageProcessor,
     train: list[Example],
     phase: JointPhase,
@@ -147,12 +148,16 @@ def train_joint(
 
     Args:
         model: the pocket model, its tower from stage 1.
+        guide: the same tower with its label head; it stands still.
         processor: its processor.
         train: training rows with explanations.
         phase: see `JointPhase`.
         checkpoint: file written every `save_every` steps.
         seed: of sampling and augmentation.
         save_every: steps between checkpoints.
+
+    Raises:
+        ValueError: a row is held out.
     """
     if any(row.split != "train" for row in train):
         raise ValueError("the joint stage takes training rows alone")
@@ -165,25 +170,21 @@ def train_joint(
         phase.pixels_max,
         2 * visual.config.patch_size,
     )
-    labels = {row.image.key: row.label for row in labelled_images(train)}
-    torch.manual_seed(seed)
-    head = LabelHead(visual.config.hidden_size, sorted(set(labels.values())))
-    whole = nn.ModuleDict({"model": model, "head": head})
+    guide.eval().requires_grad_(False)
     named = list(model.named_parameters())
     optimizer = BlockOptimizer(
         [
             Group([x for x in named if ".visual." not in x[0]], phase.rate, weight_decay=0.1),
             Group([x for x in named if ".visual." in x[0]], phase.vision_rate, weight_decay=0.05),
-            Group(list(head.named_parameters()), rate=1e-3, weight_decay=0.05),
         ]
     )
-    average = Average(whole, 0.995)
+    average = Average(model, 0.997)
     done = 0
     if checkpoint.is_file():
-        done = load_checkpoint(checkpoint, whole, optimizer, average)
+        done = load_checkpoint(checkpoint, model, optimizer, average)
         logger.info("resuming the joint stage at step %d of %d", done, phase.steps)
 
-    whole.train()
+    model.train()
     bar = tqdm(total=phase.steps, initial=done, desc="joint", unit="step", smoothing=0.05)
     running = 0.0
     for step in range(done, phase.steps):
@@ -193,21 +194,21 @@ def train_joint(
         factor = min(1.0, (step + 1) / 100)
         factor *= 0.5 * (1 + math.cos(math.pi * step / phase.steps)) + 0.01
         visual.requires_grad_(step >= phase.frozen_steps)
-        torch.manual_seed(seed * 7_000_003 + step)  # dropout draws from the global state
         batch = sampler.draw(rng, phase)
-        loss = _loss(model, head, labels, renderer, store, batch, phase, rng, generator)
+        seen, drift = _see(model, guide, store, sampler, batch, phase, rng, generator)
+        loss = _text_loss(model, renderer, seen, phase, rng) + phase.anchor_weight * drift
         loss.backward()
-        nn.utils.clip_grad_norm_(whole.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(factor)
-        average.update(whole)
+        average.update(model)
         running = loss.item() if step == done else 0.95 * running + 0.05 * loss.item()
         bar.update()
         bar.set_postfix(loss=f"{running:.3f}", refresh=False)
         if (step + 1) % save_every == 0 or step + 1 == phase.steps:
             tqdm.write(f"step {step + 1}: loss {running:.3f}")
-            save_checkpoint(checkpoint, whole, optimizer, average, step + 1)
+            save_checkpoint(checkpoint, model, optimizer, average, step + 1)
     bar.close()
-    whole.load_state_dict(average.state)
+    model.load_state_dict(average.state)
     model.eval()
 
 
@@ -220,11 +221,19 @@ class _RowSampler:
         for row in rows:
             if row.image is not None:
                 self._by_image[row.source][row.image.key].append(row)
+        self._of_class: dict[str, list[list[Example]]] = defaultdict(list)
         for source, images in self._by_image.items():
             for key, asked in images.items():
                 label = next((row.answer for row in asked if row.category == "label"), "")
                 self._pools[source][label].append(key)
+                if source in GUIDED_SOURCES:
+                    self._of_class[label].append(asked)
         self._sources = [source for source in ROW_SHARES if source in self._by_image]
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels of the guided sets."""
+        return sorted(self._of_class)
 
     def draw(self, rng: random.Random, phase: JointPhase) -> list[list[Example]]:
         """One list of rows for each image of a step, all about that image."""
@@ -239,11 +248,18 @@ class _RowSampler:
                 key = rng.choices(keys, [len(self._by_image[source][k]) for k in keys])[0]
             else:
                 key = rng.choice(rng.choices(list(pools.values()), weights)[0])
-            rows = self._by_image[source][key]
-            chances = [CATEGORY_SHARES.get(row.category or "", 1.0) for row in rows]
             count = phase.questions if source == "vqa_rad" else phase.labelled_questions
-            batch.append(rng.choices(rows, chances, k=count))
+            batch.append(_some(self._by_image[source][key], count, rng))
         return batch
+
+    def about(self, label: str, count: int, rng: random.Random) -> list[Example]:
+        """Rows of some image with this label."""
+        return _some(rng.choice(self._of_class[label]), count, rng)
+
+
+def _some(rows: list[Example], count: int, rng: random.Random) -> list[Example]:
+    chances = [CATEGORY_SHARES.get(row.category or "", 1.0) for row in rows]
+    return rng.choices(rows, chances, k=count)
 
 
 def _asked(row: Example, rng: random.Random) -> tuple[str, str]:
@@ -259,43 +275,72 @@ def _asked(row: Example, rng: random.Random) -> tuple[str, str]:
     return user, target_text(row.answer, row.explanation, mode)
 
 
-def _loss(
+def _see(
     model: Qwen2VLForConditionalGeneration,
-    head: LabelHead,
-    labels: Mapping[str, str],
-    renderer: Renderer,
+    guide: Tower,
     store: ImageStore,
+    sampler: _RowSampler,
     batch: list[list[Example]],
     phase: JointPhase,
     rng: random.Random,
     generator: torch.Generator,
-) -> Tensor:
-    """Weighted cross-entropy of the completions of one batch, and that of the label head."""
+) -> tuple[list[_Seen], Tensor]:
+    """Features of each image of a batch with the rows to ask, and how far guided ones drifted."""
     patch = model.model.visual.config.patch_size
+    wanted = torch.tensor([guide.classes.index(label) for label in sampler.classes])
     by_size: dict[tuple[int, int], list[list[Example]]] = defaultdict(list)
     for rows in batch:
         assert rows[0].image is not None
         by_size[store.size(rows[0].image.key)].append(rows)
 
     seen: list[_Seen] = []
-    scored: list[Tensor] = []
-    classes: list[int] = []
+    drift = torch.zeros(())
     for (height, width), group in by_size.items():
         grid = height // patch, width // patch
         images = store.batch([rows[0].image.key for rows in group if rows[0].image])
         flip = torch.tensor([rows[0].source in MIRRORED_SOURCES for rows in group])
-        images = normalise(augment(images, flip, Augmentation(), generator))
+        images = augment(images, flip, Augmentation(), generator)
+        guided = [n for n, rows in enumerate(group) if rows[0].source in GUIDED_SOURCES]
+        images[guided] = _mixed(images, guided, group, rng)
+        images = normalise(images)
         # On a CPU the fused kernel's bf16 backward is slower than plain products.
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
             merged = encode(model.model.visual, patchify(images, patch), grid)[1]
-            scores = head(merged)
-        for rows, features, score in zip(group, merged, scores, strict=True):
-            label = labels.get(rows[0].image.key if rows[0].image else "")
-            if label is not None:
-                scored.append(score)
-                classes.append(head.classes.index(label))
-            seen.append(_Seen(rows, features, (1, *grid)))
+            if guided:
+                with torch.no_grad():
+                    scores, before = guide(images[guided])
+                drift = drift + nn.functional.smooth_l1_loss(
+                    merged[guided].float(), before.float(), reduction="sum"
+                ) / (phase.images * before[0].numel())
+                for n, label in zip(guided, scores[:, wanted].argmax(-1).tolist(), strict=True):
+                    group[n] = sampler.about(sampler.classes[label], len(group[n]), rng)
+        for n, (rows, features) in enumerate(zip(group, merged, strict=True)):
+            shown = features.detach() if n in guided else features
+            seen.append(_Seen(rows, shown, (1, *grid)))
+    return seen, drift
 
+
+def _mixed(
+    images: Tensor, guided: list[int], group: list[list[Example]], rng: random.Random
+) -> Tensor:
+    """The guided images, half of them mixed with another of their source (mixup)."""
+    mixed = images[guided]
+    for place, n in enumerate(guided):
+        partner = rng.choice([m for m in guided if group[m][0].source == group[n][0].source])
+        if rng.random() < 0.5:
+            share = rng.uniform(0.5, 1.0)
+            mixed[place] = share * images[n] + (1 - share) * images[partner]
+    return mixed
+
+
+def _text_loss(
+    model: Qwen2VLForConditionalGeneration,
+    renderer: Renderer,
+    seen: list[_Seen],
+    phase: JointPhase,
+    rng: random.Random,
+) -> Tensor:
+    """Weighted cross-entropy of the completions of one batch."""
     sequences: list[_Sequence] = []
     for own in seen:
         alike = [other for other in seen if other.looks_like(own)]
@@ -312,12 +357,7 @@ def _loss(
     halves = [half for half in (sequences[:middle], sequences[middle:]) if half]
     summed = [_weighted_losses(model, renderer, half) for half in halves]
     share = sum(sum(sequence.weights) for sequence in sequences)
-    loss = torch.stack(summed).sum() / share
-    if scored and phase.label_weight:
-        loss = loss + phase.label_weight * nn.functional.cross_entropy(
-            torch.stack(scored).float(), torch.tensor(classes), label_smoothing=LABEL_SMOOTHING
-        )
-    return loss
+    return torch.stack(summed).sum() / share
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,34 @@ def train_vision(
     )
 
 
+def fit_head(
+    visual: Qwen2VisionTransformerPretrainedModel,
+    train: list[Labelled],
+    validation: list[Labelled],
+    phase: VisionPhase,
+    checkpoint: Path,
+    seed: int,
+) -> tuple[Tower, dict[str, float]]:
+    """Fit a label head on a finished tower, which stands still.
+
+    Args:
+        visual: the tower.
+        train: labelled images.
+        validation: labelled images of the same classes, for the log.
+        phase: steps and resolution.
+        checkpoint: file written at every look at the validation rows.
+        seed: of sampling and augmentation.
+
+    Returns:
+        The tower with its head, and the head's validation accuracy by source.
+    """
+    torch.manual_seed(seed)
+    visual.requires_grad_(False)
+    tower = Tower(visual, sorted({row.label for row in train}))
+    factor = 2 * cast(int, visual.config.patch_size)
+    return tower, _train(tower, None, train, validation, [phase], factor, checkpoint, seed)
+
+
 def _train(
     network: Tower | Teacher,
     teacher: Teacher | None,
@@ -208,7 +236,7 @@ def _train(
     network.train()
     settings = Augmentation()
     sampler = _Sampler(train)
-    name = "vision" if teacher else "teacher"
+    name = checkpoint.stem
     bar = tqdm(total=total, initial=done, desc=name, unit="step", smoothing=0.05)
     figures: dict[str, float] = {}
     end = 0

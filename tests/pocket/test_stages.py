@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import random
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,16 @@ from rarl.pocket import vision_stage
 from rarl.pocket.build import KEPT, SHAPE, curated
 from rarl.pocket.checkpoints import save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
-from rarl.pocket.joint_stage import JointPhase, Renderer, train_joint
+from rarl.pocket.joint_stage import JointPhase, Renderer, _RowSampler, _see, train_joint
 from rarl.pocket.teacher import WIDTH, Pupil, Teacher
-from rarl.pocket.vision_stage import VisionPhase, labelled_images, train_teacher, train_vision
+from rarl.pocket.vision_stage import (
+    Tower,
+    VisionPhase,
+    fit_head,
+    labelled_images,
+    train_teacher,
+    train_vision,
+)
 from rarl.prompts import messages, target_text, user_text
 
 
@@ -166,23 +175,67 @@ def test_pupil_matches_the_cells_its_token_covers() -> None:
     assert torch.allclose(without - pupil.loss(merged, taught, (4, 4)), gained, atol=1e-6)
 
 
+PHASE = JointPhase(
+    steps=3, pixels_min=TINY.min_pixels, pixels_max=TINY.max_pixels, images=2, frozen_steps=1
+)
+
+
+def _guide(model: Qwen2VLForConditionalGeneration, examples: list[Example], where: Path) -> Tower:
+    visual = copy.deepcopy(model.model.visual)
+    rows = labelled_images(examples)
+    return fit_head(visual, rows, rows, VisionPhase(2, 56 * 56, batch=4), where / "head", 0)[0]
+
+
+def test_head_is_fitted_on_a_tower_that_stands_still(
+    tmp_path: Path, examples: list[Example]
+) -> None:
+    model, _ = _tiny(examples)
+    guide = _guide(model, examples, tmp_path)
+    assert torch.equal(_flat(guide.visual), _flat(model.model.visual))
+    assert not torch.equal(
+        guide.head.out.weight, Tower(guide.visual, guide.classes).head.out.weight
+    )
+
+
 def test_joint_stage_learns_and_refuses_held_out_rows(
     tmp_path: Path, examples: list[Example]
 ) -> None:
     model, processor = _tiny(examples)
     before = _flat(model)
-    phase = JointPhase(
-        steps=3,
-        pixels_min=TINY.min_pixels,
-        pixels_max=TINY.max_pixels,
-        images=2,
-        frozen_steps=1,
-    )
-    train_joint(model, processor, examples, phase, tmp_path / "checkpoint", seed=0)
+    guide = _guide(model, examples, tmp_path)
+    train_joint(model, guide, processor, examples, PHASE, tmp_path / "checkpoint", seed=0)
     assert not torch.equal(before, _flat(model))
     held = _example(9, "label", "glioma", split="test")
     with pytest.raises(ValueError, match="training rows alone"):
-        train_joint(model, processor, [*examples, held], phase, tmp_path / "other", seed=0)
+        rows = [*examples, held]
+        train_joint(model, guide, processor, rows, PHASE, tmp_path / "other", seed=0)
+
+
+def test_joint_stage_tells_what_the_head_sees(tmp_path: Path, examples: list[Example]) -> None:
+    model, _ = _tiny(examples)
+    guide = _guide(model, examples, tmp_path).eval()
+    with torch.no_grad():  # a head that calls everything a glioma
+        guide.head.out.weight.zero_()
+        guide.head.out.bias.copy_(torch.tensor([name == "glioma" for name in guide.classes]))
+    sampler = _RowSampler(examples)
+    store = ImageStore(
+        [e.image for e in examples if e.image], PHASE.pixels_min, PHASE.pixels_max, 2 * TINY.patch
+    )
+    seen, drift = _see(
+        model,
+        guide,
+        store,
+        sampler,
+        [[example] for example in examples],
+        PHASE,
+        random.Random(0),
+        torch.Generator().manual_seed(0),
+    )
+    assert {row.answer for one in seen for row in one.rows} == {"glioma"}
+    # No gradient of the text reaches the tower through them, and it has not moved yet.
+    assert not any(one.features.requires_grad for one in seen)
+    assert float(drift.detach()) == pytest.approx(0, abs=1e-4)
+    assert drift.requires_grad
 
 
 def test_only_rows_without_sides_are_mirrored() -> None:
