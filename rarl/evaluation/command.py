@@ -19,10 +19,11 @@ from rarl.evaluation.leaks import EXCLUSIONS, Leak, find_leaks, training_rows, w
 from rarl.evaluation.metrics import Labels
 from rarl.evaluation.output import write_run
 from rarl.evaluation.rows import Row
-from rarl.evaluation.run import TEMPERATURE, Selection, evaluate, select, summarise
+from rarl.evaluation.run import Selection, evaluate, select, summarise
 from rarl.evaluation.tables import as_text
 from rarl.inference import load_engine, load_offer
 from rarl.inference.engine import Engine
+from rarl.inference.sampling import TEMPERATURE
 from rarl.models.arms import is_arms_file, read_arms
 from rarl.response import MODES, Mode
 

@@ -45,10 +45,9 @@ from rarl.evaluation.metrics import (
 from rarl.evaluation.rows import Key, Row, RowFile, Settings
 from rarl.evaluation.statistics import LEVEL, RESAMPLES
 from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question
+from rarl.inference.sampling import TEMPERATURE
 from rarl.prompts import prompt_hash
 from rarl.response import MODES, Mode
-
-TEMPERATURE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
