@@ -7,18 +7,21 @@ One that breaks off leaves its answer so far and a sentence; the others go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import perf_counter
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rarl.errors import QuestionError, RarlError
-from rarl.inference.engine import Answer, Arm, Engine, Question, Seen
+from rarl.inference.engine import Answer, Arm, Engine, Looks, Question, Seen, Turn
 from rarl.response import parse_response
 
 log = logging.getLogger(__name__)
@@ -181,7 +184,7 @@ class SideBySide:
         # Every engine looks at its question before any of them begins.
         streams = [side.engine.stream(share, over) for side, share, _ in shares]
         begun = [
-            (replace(share, arms=outer), lambda stream=stream, outer=outer: _renamed(stream, outer))
+            (replace(share, arms=outer), partial(_renamed, stream, outer))
             for (_, share, outer), stream in zip(shares, streams, strict=True)
         ]
         order = [arm for _, _, outer in shares for arm in outer]
@@ -225,6 +228,13 @@ class SideBySide:
                 trouble = trouble or error
         raise trouble or QuestionError("There is no model to look with.")
 
+    def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
+        """Where an arm looked for what it said; see `Looks.looked`."""
+        ((side, share, _),) = self._shares(replace(question, arms=(answer.arm,)))
+        if not isinstance(side.engine, Looks):
+            raise QuestionError("Where this variant looked is known only where its model runs.")
+        return side.engine.looked(share, replace(answer, arm=share.arms[0]))
+
     def _shares(self, question: Question) -> list[tuple[Side, Question, tuple[str, ...]]]:
         """Each engine's part of a question, and the arms as they are offered."""
         offered = [arm.name for arm in self.arms]
@@ -238,9 +248,19 @@ class SideBySide:
             inner = {arm.name: name for arm, name in side.arms}
             outer = tuple(arm for arm in question.arms if arm in inner)
             if outer:
-                share = replace(question, arms=tuple(inner[arm] for arm in outer))
+                share = replace(
+                    question,
+                    arms=tuple(inner[arm] for arm in outer),
+                    earlier=tuple(_known(turn, inner) for turn in question.earlier),
+                )
                 shares.append((side, share, outer))
         return shares
+
+
+def _known(turn: Turn, inner: Mapping[str, str]) -> Turn:
+    """A turn with the answers of one engine's arms, by its names for them."""
+    answers = {inner[arm]: text for arm, text in turn.answers.items() if arm in inner}
+    return replace(turn, answers=answers)
 
 
 def _renamed(stream: Iterator[Answers], names: Sequence[str]) -> Iterator[Answers]:

@@ -91,7 +91,7 @@ class EndpointEngine:
             arms = {"base": model} | {arm: arm for arm in ("sft", "rl", "rarl") if arm in names}
         self._models = dict(arms)
         self._name = model or next(iter(self._models.values()))
-        self._arms = tuple(Arm(arm, arm_label(arm), "") for arm in self._models)
+        self._arms = tuple(Arm(arm, arm_label(arm), "", chats=True) for arm in self._models)
 
     @property
     def model_name(self) -> str:
@@ -229,7 +229,7 @@ class EndpointEngine:
         drawn = question.decoding
         return {
             "model": self._models[arm],
-            "messages": _turns(question, urls),
+            "messages": _turns(question, arm, urls),
             "max_tokens": drawn.max_new_tokens,
             "temperature": drawn.temperature,
             "top_p": drawn.top_p,
@@ -294,18 +294,28 @@ class _Said:
         return f"{thought}</think>{self.content}" if self.content else thought
 
 
-def _turns(question: Question, urls: Mapping[int, str]) -> Any:
-    """The chat turn with its pictures inside, as the protocol wants them."""
-    names = [named.name for named in question.images]
+def _turns(question: Question, arm: str, urls: Mapping[int, str]) -> Any:
+    """The conversation with its pictures inside, as the protocol wants it."""
     images = iter(question.images)
-    (turn,) = messages(user_text(question.text, question.mode), names)
-    content = [
-        {"type": "image_url", "image_url": {"url": urls[id(next(images).image)]}}
-        if part["type"] == "image"
-        else part
-        for part in turn["content"]  # type: ignore[attr-defined]
+    earlier = [
+        (user_text(turn.text, turn.mode), turn.answers[arm])
+        for turn in question.earlier
+        if arm in turn.answers
     ]
-    return [{"role": turn["role"], "content": content}]
+    names = [named.name for named in question.images]
+    turns = messages(user_text(question.text, question.mode), names, earlier)
+    return [
+        {
+            "role": turn["role"],
+            "content": [
+                {"type": "image_url", "image_url": {"url": urls[id(next(images).image)]}}
+                if part["type"] == "image"
+                else part
+                for part in turn["content"]  # type: ignore[attr-defined]
+            ],
+        }
+        for turn in turns
+    ]
 
 
 def _data_url(image: Image.Image) -> str:

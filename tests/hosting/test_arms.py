@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from rarl.errors import ModelError, QuestionError
 from rarl.inference import load_engine, load_offer
-from rarl.inference.engine import Decoding, NamedImage, Question
+from rarl.inference.engine import Decoding, Looks, NamedImage, Question, Turn
 from rarl.inference.remote import EndpointEngine
 from rarl.models.arms import read_arms
 from tests.evaluation.chat_server import serving
@@ -85,10 +86,21 @@ def test_a_batch_is_split_and_put_together_again(tiny_model: Path, tmp_path: Pat
             tmp_path,
             f"base: {tiny_model}\narms: {{large: {{endpoint: '{server.url}', model: tiny}}}}\n",
         )
-        asked = [question("large", "base"), question("large")]
-        answers = load_engine(name).answer_batch(asked)
+        earlier = Turn("Is it old?", "answer", {"large": "yes", "base": "no"})
+        asked = [question("large", "base"), replace(question("large"), earlier=(earlier,))]
+        engine = load_engine(name)
+        answers = engine.answer_batch(asked)
+        told = max((body["messages"] for body in server.bodies), key=len)
     assert [[answer.arm for answer in one] for one in answers] == [["large", "base"], ["large"]]
     assert answers[0][0].response.text == answers[1][0].response.text == SAID
+    # Each arm reads its own earlier answers, under whatever name its engine knows it.
+    assert [turn["role"] for turn in told] == ["user", "assistant", "user"]
+    assert told[1]["content"] == [{"type": "text", "text": "yes"}]
+    assert isinstance(engine, Looks)
+    (weights,) = engine.looked(asked[0], answers[0][1])
+    assert weights.sum() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(QuestionError, match="only where its model runs"):
+        engine.looked(asked[0], answers[0][0])
 
 
 @pytest.mark.parametrize(
