@@ -5,12 +5,32 @@ Gradio's own GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_SHARE say where i
 
 from __future__ import annotations
 
-import logging
+import argparse
+from functools import partial
 
 from demo.interface import build, launch, make_parts
+from demo.loading import EngineLoader
+from demo.serving.logs import start_logging
+from rarl.inference import load_offer
+
+
+def main() -> None:
+    """Read the arguments, build the page and serve it until the process is told to end."""
+    parser = argparse.ArgumentParser(description="Serve the RARL interface.")
+    parser.add_argument(
+        "--model", help="pocket, a model folder, a name on the Hub or an arms file (RARL_MODEL)"
+    )
+    parser.add_argument(
+        "--endpoint", metavar="URL", help="ask an OpenAI-compatible server instead (RARL_ENDPOINT)"
+    )
+    parser.add_argument(
+        "--mcp", action="store_true", help="serve the programming interface to MCP clients too"
+    )
+    arguments = parser.parse_args()
+    start_logging()
+    parts = make_parts(EngineLoader(partial(load_offer, arguments.model, arguments.endpoint)))
+    launch(build(parts), parts, mcp_server=arguments.mcp)
+
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio greets itself at start
-    parts = make_parts()
-    launch(build(parts), parts)
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from demo import render
 from demo.ask_page import ask_page
@@ -12,6 +13,9 @@ from demo.asking import arm_choices
 from demo.components import panel
 from demo.parts import NOW, Parts, Update, make_parts
 from demo.review_page import review_page
+from demo.serving.ending import serve_until_told
+from demo.serving.guard import Guard
+from demo.serving.health import health_route
 from demo.session import Session
 from demo.theme import STYLE_SHEETS, head, reading_room
 from demo.uploads import MAX_UPLOAD_BYTES
@@ -65,9 +69,13 @@ def launch(app: gr.Blocks, parts: Parts, **options: Any) -> None:
         parts: what it was built from.
         options: handed on to `gr.Blocks.launch`.
     """
-    app.queue(default_concurrency_limit=4)
+    app.queue(default_concurrency_limit=16, max_size=64)
+    guard = Middleware(Guard, cache=parts.cache, uploaded=lambda path: path in app.upload_file_set)
     app.launch(
-        app_kwargs={"routes": [parts.frames.route()]},
+        app_kwargs={
+            "routes": [parts.frames.route(), health_route(parts.loader)],
+            "middleware": [guard],
+        },
         theme=reading_room(),
         css_paths=STYLE_SHEETS,
         head=head(),
@@ -82,4 +90,4 @@ def launch(app: gr.Blocks, parts: Parts, **options: Any) -> None:
     )
     # The page is up before torch begins to load.
     parts.loader.start()
-    app.block_thread()
+    serve_until_told(app, parts.loader)

@@ -1,10 +1,12 @@
-"""The engine loads behind the page, so that the page is up at once."""
+"""The engine loads behind the page, so that the page is up at once, and ends before it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from threading import Event, Thread
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Condition, Event, Thread
+from time import monotonic
 from typing import Literal
 
 from rarl.errors import ModelError, RarlError
@@ -28,6 +30,10 @@ class EngineLoader:
         self._done = Event()
         self._offer: Offer | None = None
         self._sentence = ""
+        self._closing = False
+        # The stops of the questions that are being answered.
+        self._running: list[Event] = []
+        self._changed = Condition()
         self._thread = Thread(target=self._run, name="engine-loader", daemon=True)
 
     def start(self) -> EngineLoader:
@@ -83,3 +89,54 @@ class EngineLoader:
         if self.phase == "failed":
             raise ModelError(self._sentence)
         return self.engine
+
+    @contextmanager
+    def turn(self, stop: Event) -> Iterator[None]:
+        """Count a question as being answered.
+
+        Args:
+            stop: ends its answers; set where the app cannot wait for them any longer.
+
+        Raises:
+            ModelError: the app is ending.
+        """
+        with self._changed:
+            if self._closing:
+                raise ModelError(
+                    "The server is about to restart; ask again in a minute. "
+                    "Your scan and question are still here."
+                )
+            self._running.append(stop)
+        started = monotonic()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.remove(stop)
+                self._changed.notify_all()
+            facts = {"seconds": round(monotonic() - started, 3), "stopped": stop.is_set()}
+            log.info("question", extra={"facts": facts})
+
+    @property
+    def answering(self) -> int:
+        """How many questions are being answered."""
+        return len(self._running)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the app is ending."""
+        return self._closing
+
+    def close(self, finish: float, tell: float) -> None:
+        """Take no more questions, and wait for those that are being answered.
+
+        Args:
+            finish: seconds that answers have to finish; then they are stopped.
+            tell: seconds that stopped answers have to say so on their pages.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.wait_for(lambda: not self._running, finish)
+            for stop in self._running:
+                stop.set()
+            self._changed.wait_for(lambda: not self._running, tell)
