@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rarl.data import load_examples
     from rarl.judge import Judge
     from rarl.training.run import Options, train
-    from rarl.training.trainers import processes
+    from rarl.training.trainers import end_processes, processes
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -102,24 +102,27 @@ def run(arguments: argparse.Namespace) -> int:
             cache=arguments.out / "judge",
             calls=arguments.judge_calls,
         )
-    record = train(
-        Options(
-            recipe=arguments.recipe,
-            model=arguments.model,
-            out=arguments.out,
-            data=names,
-            variant=arguments.variant,
-            overrides=tuple(arguments.overrides),
-            steps=arguments.max_steps,
-            seed=arguments.seed,
-            resume=arguments.resume,
-            report_to=tuple(arguments.report_to),
-            judge=judge,
-            vllm_server=arguments.vllm_server,
-        ),
-        examples,
-        held_out=[row for row in rows if row.split == "validation"],
-    )
+    try:
+        record = train(
+            Options(
+                recipe=arguments.recipe,
+                model=arguments.model,
+                out=arguments.out,
+                data=names,
+                variant=arguments.variant,
+                overrides=tuple(arguments.overrides),
+                steps=arguments.max_steps,
+                seed=arguments.seed,
+                resume=arguments.resume,
+                report_to=tuple(arguments.report_to),
+                judge=judge,
+                vllm_server=arguments.vllm_server,
+            ),
+            examples,
+            held_out=[row for row in rows if row.split == "validation"],
+        )
+    finally:
+        end_processes()
     if not processes().is_main_process:
         return 0
     if arguments.json:

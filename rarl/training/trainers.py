@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,16 @@ def processes() -> PartialState:
     Without a GPU several are only found where the CPU is asked for, as TRL does a little later.
     """
     return PartialState(cpu=not torch.cuda.is_available())
+
+
+def end_processes() -> None:
+    """Leave the group of processes; a process that ends inside it may be aborted by its threads.
+
+    Whatever still holds the group goes first: a wrapped model that outlives it would end those
+    threads while Python waits for them and they for Python.
+    """
+    gc.collect()
+    processes().destroy_process_group()
 
 
 def accumulation(batch: int, micro_batch: int, name: str) -> int:

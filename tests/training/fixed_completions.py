@@ -17,6 +17,7 @@ from rarl.prompts import messages
 from rarl.training.adapter import lora_config
 from rarl.training.grpo import GroupedGRPOTrainer
 from rarl.training.recipe import Lora
+from rarl.training.trainers import end_processes
 
 GROUP, QUESTIONS, TOKENS = 2, 2, 6
 
@@ -105,3 +106,4 @@ def main(base: str, out: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    end_processes()

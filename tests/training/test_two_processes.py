@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fixed_completions
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,17 +18,14 @@ from rarl.cli import main
 ROOT = Path(__file__).parents[2]
 
 
-def launched(processes: int, *words: str) -> None:
-    """Run a module (`-m ...`) or a script under `accelerate launch`."""
+def launched(*words: str) -> None:
+    """Run a module (`-m ...`) or a script as two processes under `accelerate launch`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "accelerate.commands.launch", f"--main_process_port={port}"]
-    if processes > 1:
-        command += [f"--config_file={ROOT / 'scripts' / 'accelerate' / 'two_cpu.yaml'}"]
-    else:
-        command += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
-    command += [f"--num_processes={processes}", "--num_cpu_threads_per_process=1"]
+    config = ROOT / "scripts" / "accelerate" / "two_cpu.yaml"
+    command = [sys.executable, "-m", "accelerate.commands.launch", f"--config_file={config}"]
+    command += [f"--main_process_port={port}", "--num_cpu_threads_per_process=1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
     process = subprocess.Popen(
         [*command, *words],
@@ -55,7 +53,7 @@ def test_sft_has_the_losses_of_one_process(tiny: Path, tmp_path: Path) -> None:
         return [*words, "--out", str(out), "--max-steps", "3"]
 
     assert main(command(tmp_path / "one", 4)) == 0
-    launched(2, "-m", "rarl", *command(tmp_path / "two", 2))
+    launched("-m", "rarl", *command(tmp_path / "two", 2))
     losses = {
         name: [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").open()]
         for name in ("one", "two")
@@ -68,13 +66,9 @@ def test_sft_has_the_losses_of_one_process(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_grpo_has_the_loss_and_gradients_of_one_process(tiny: Path, tmp_path: Path) -> None:
-    script = str(Path(__file__).with_name("fixed_completions.py"))
-    found = []
-    for processes in (1, 2):
-        out = tmp_path / f"{processes}.pt"
-        launched(processes, script, str(tiny), str(out))
-        found.append(torch.load(out, weights_only=True))
-    one, two = found
+    fixed_completions.main(str(tiny), str(tmp_path / "1.pt"))
+    launched(fixed_completions.__file__, str(tiny), str(tmp_path / "2.pt"))
+    one, two = (torch.load(tmp_path / f"{count}.pt", weights_only=True) for count in (1, 2))
     assert (one["of"], two["of"]) == (1, 2)
     assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-4)
     assert one["gradients"].keys() == two["gradients"].keys() and one["gradients"]
@@ -84,14 +78,13 @@ def test_grpo_has_the_loss_and_gradients_of_one_process(tiny: Path, tmp_path: Pa
         assert apart < 1e-4, name
 
 
-@pytest.mark.parametrize("recipe", ["rarl"])
 @pytest.mark.usefixtures("examples")
-def test_rarl_runs_through_the_command_line(recipe: str, tiny: Path, tmp_path: Path) -> None:
-    out = tmp_path / recipe
-    words = ["train", recipe, "--model", str(tiny), "--data", "brain_tumor_mri", "--json"]
+def test_rarl_runs_through_the_command_line(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rarl"
+    words = ["train", "rarl", "--model", str(tiny), "--data", "brain_tumor_mri", "--json"]
     for change in "prompts=2 group=2 micro_batch=2 max_completion=12 log_steps=1".split():
         words += ["--set", change]
-    launched(2, "-m", "rarl", *words, "--out", str(out), "--max-steps", "2")
+    launched("-m", "rarl", *words, "--out", str(out), "--max-steps", "2")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").open()]
     assert [line["step"] for line in lines] == [1, 2]
     assert (out / "adapter_model.safetensors").exists() and (out / "README.md").exists()
