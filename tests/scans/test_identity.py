@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import drawn, saved
+from PIL import Image, ImageDraw
 from planted import COUNT, Planted, planted, spellings
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 
 from rarl.cli import main
 from rarl.scans import Scan, Stack, View, identity_in_text, open_stack, open_stack_file
@@ -107,6 +109,27 @@ def test_the_banner_is_proposed_and_masked(built: Planted, stack: Stack) -> None
     for box in boxes:
         expected[box.top : box.bottom, box.left : box.right] = 0
     assert np.array_equal(masked, expected)
+
+
+def test_small_writing_and_writing_on_tissue_is_proposed() -> None:
+    """Of a real ultrasound, and of speckle that somebody wrote on."""
+    ultrasound = open_stack_file([Path(str(get_testdata_file("examples_rgb_color.dcm")))])
+    banner = np.asarray(ultrasound.scan().image.convert("L")) > 200
+    banner[45:] = False  # below it begins the tissue
+    speckle = np.random.default_rng(5).normal(90, 25, (240, 320)).clip(0, 200).astype(np.uint8)
+    on_tissue = Image.fromarray(np.repeat(speckle[:, :, None], 3, axis=2))
+    ImageDraw.Draw(on_tissue).text((60, 110), "MILLER, ANNA 4711", (255, 255, 255), font_size=14)
+    file = BytesIO()
+    on_tissue.save(file, "PNG")
+    for stack, ink in (
+        (ultrasound, banner),
+        (open_stack([file.getvalue()]), np.asarray(on_tissue.convert("L")) > 250),
+    ):
+        covered = np.zeros(ink.shape, bool)
+        for box in masks_of(stack):
+            covered[box.top : box.bottom, box.left : box.right] = True
+        assert ink.sum() > 100 and covered[ink].mean() > 0.98
+        assert covered.mean() < 0.4
 
 
 def test_uids_become_keyed_hashes(built: Planted) -> None:
