@@ -83,14 +83,18 @@ def frame_bytes(stack: Stack, plane: str, frame: int, time: int) -> tuple[dict[s
         `ownCurve` (centre and width, and the VOI LUT function, of the picture that the file itself
         asks for), `curve` (the function of windows that the reader sets), `auto` (centre and
         width by percentile), `inverse` (low values are shown white) and `picture`: whether the
-        8-bit picture follows the values, since the file's presentation is a look-up table.
+        8-bit picture follows the values, since the file's presentation is a look-up table. Last
+        comes, where `overlay` says so, a bitmap of what the file draws over the frame.
     """
     values = stack.values(plane, frame, time)
     rows, columns = values.shape[:2]
     letters = stack.letters(plane, frame)
+    overlay = stack.overlay(plane, frame, time)
+    drawn = b"" if overlay is None else np.packbits(overlay).tobytes()
     facts: dict[str, Any] = {"rows": rows, "columns": columns, "letters": letters}
+    facts["overlay"] = bool(drawn)
     if stack.color:
-        return {**facts, "type": "uint8", "channels": 3}, _little(values, "<u1")
+        return {**facts, "type": "uint8", "channels": 3}, _little(values, "<u1") + drawn
     values = _narrow(values)
     body = _little(values, values.dtype.newbyteorder("<").str)
     automatic = stack.auto_window(plane, frame, time)
@@ -109,7 +113,7 @@ def frame_bytes(stack: Stack, plane: str, frame: int, time: int) -> tuple[dict[s
         "auto": _pair(automatic),
         "inverse": stack.inverted,
         "picture": own is None,
-    }, body
+    }, body + drawn
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:

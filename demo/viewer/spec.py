@@ -77,6 +77,7 @@ def _scan(scan: OpenScan) -> dict[str, Any]:
         "spacing": {plane: stack.spacing(plane) for plane in stack.planes},
         "color": stack.color,
         "unit": stack.unit,
+        "overlay": stack.overlaid,
         "presets": presets,
         "preset": "file",
         "levels": _CT_LEVELS if hounsfield else (low - reach / 10, high + reach / 10),

@@ -74,6 +74,7 @@ def _described(stack: Stack) -> dict[str, Any]:
         "spacing": stack.spacing(),
         "orientation": "".join(letters) if letters else None,
         "unit": stack.unit,
+        "overlay": stack.overlaid,
         "window": {"center": shown[0].center, "width": shown[0].width} if shown else None,
         "windows": [
             {"center": window.center, "width": window.width, "name": window.name}

@@ -32,6 +32,7 @@ from rarl.scans.header import (
 )
 from rarl.scans.identity import Identifiers, header_digests, keyed_hash
 from rarl.scans.limits import Limits, refused_as
+from rarl.scans.overlay import overlay_bitmaps
 from rarl.scans.part import Frame, Part, Vector, VoiFunction
 from rarl.scans.presentation import (
     colour_levels,
@@ -257,6 +258,7 @@ def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Pa
         for keyword in ("VOILUTSequence", "WindowCenter", "WindowWidth")
     )
     digests = header_digests(dataset, secret)
+    height, width = pixels[0].shape[:2]
     return Part(
         pixels=pixels,
         frames=frames,
@@ -274,6 +276,7 @@ def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Pa
         series=_hashed(dataset, "SeriesInstanceUID", secret),
         number=_instance(dataset),
         identifiers=digests,
+        overlays=overlay_bitmaps(dataset, (height, width), len(pixels)),
     )
 
 

@@ -96,10 +96,13 @@ def header_warnings(dataset: Dataset) -> list[str]:
         )
     elif text_likely(dataset):
         said.append("Pictures of this kind often have text burned in: check that it names nobody.")
-    tags = tuple(dataset.keys())  # not the elements: reading one may raise
-    if any(tag.group & 0xFF01 == 0x6000 and tag.element == 0x3000 for tag in tags):
-        said.append("The file has an overlay (drawing or text) that is not shown.")
     return said
+
+
+def overlay_groups(dataset: Dataset) -> list[int]:
+    """The groups 60xx that hold a drawing over the picture (PS3.3 C.9.2)."""
+    tags = tuple(dataset.keys())  # not the elements: reading one may raise
+    return [tag.group for tag in tags if tag.group & 0xFF01 == 0x6000 and tag.element == 0x3000]
 
 
 def text_likely(dataset: Dataset) -> bool:

@@ -6,7 +6,7 @@ options), a `Stack` is not a de-identified DICOM object but keeps less: pixels a
 Holds:
     Basic Profile: every attribute it removes, empties or replaces is gone, since only the
         allow-list of `rarl.scans.header.kept_attributes` survives; so are private attributes,
-        curves, overlays, graphic annotations, file meta information and unknown attributes.
+        curves, graphic annotations, file meta information and unknown attributes.
     Retain Patient Characteristics: age (years, 90 for all above) and sex only.
     Retain Device Identity: the model's name only, neither serial number nor station.
     UIDs: replaced by keyed hashes (`keyed_hash`) of study and series, the same within a secret, so
@@ -16,7 +16,9 @@ Does not hold:
     Clean Pixel Data: text in the pixels is *proposed* for masking (`proposed_masks`), and a person
         decides. Nothing finds all of it.
     Clean Recognizable Visual Features: a head's surface in a volume stays as it is.
-    Clean Graphics, Clean Structured Content, Clean Descriptors: nothing of these is kept at all.
+    Clean Graphics: an overlay's bitmap is shown, as it is, to the person who opened the file; it
+        is no part of any picture that is asked about, kept or exported.
+    Clean Structured Content, Clean Descriptors: nothing of these is kept at all.
     Retain Longitudinal Temporal Information, Retain UIDs, Retain Safe Private,
         Retain Institution Identity: never; dates, times and institutions are gone.
 """

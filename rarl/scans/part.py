@@ -77,6 +77,7 @@ class Part:
         series: keyed hash of the Series Instance UID.
         number: place within the series where positions do not tell.
         identifiers: keyed hashes of the words in the header that identify someone.
+        overlays: drawings over the frames, see `overlay_bitmaps`; () without any.
     """
 
     pixels: tuple[Values, ...]
@@ -95,3 +96,4 @@ class Part:
     series: str | None = None
     number: int = 0
     identifiers: frozenset[bytes] = frozenset()
+    overlays: tuple[bytes, ...] = ()

@@ -29,6 +29,8 @@ BAD_WINDOW = (
 )
 NOT_SQUARE = "The pixels are not square: the proportions of the picture are not true."
 
+OVERLAID = "The file has an overlay (drawing or text): it is shown to you, and not to the model."
+
 ACQUIRED = "acquired"
 # Patient axis of the slices, then of rows and columns and whether each grows towards L, P or H:
 # axial from below, coronal from the front, sagittal from the left, head up (as workstations do).
@@ -104,6 +106,7 @@ class Stack:
             `proposed_masks`.
         study: keyed hash that all scans of one study share, where known.
         series: keyed hash that all scans of one series share, where known.
+        overlaid: whether `overlay` draws over any frame.
         identifiers: keyed hashes of what identified someone in the header, for
             `identity_in_text`.
     """
@@ -116,6 +119,11 @@ class Stack:
         arrangement = arrange(frames, [array.shape for array in pixels])
         self._pixels: tuple[Values, ...] = tuple(pixels[index] for index in arrangement.order)
         self._frames: tuple[Frame, ...] = tuple(frames[index] for index in arrangement.order)
+        bitmaps = [
+            bitmap for part in ordered for bitmap in part.overlays or (b"",) * len(part.pixels)
+        ]
+        self._overlays = tuple(bitmaps[index] for index in arrangement.order)
+        self.overlaid: bool = any(bitmaps)
         self._axes = arrangement.axes
         self._step = arrangement.step
         self._head = head
@@ -144,6 +152,8 @@ class Stack:
             own = self._own_levels(distinct(stored)[0], self.planes[0], middle, 0)
             self._window_serves = own is not None
         warnings = list(dict.fromkeys(sentence for part in ordered for sentence in part.warnings))
+        if self.overlaid:
+            warnings.append(OVERLAID)
         if arrangement.warning:
             warnings.append(arrangement.warning)
         self.warnings: tuple[str, ...] = (*warnings, *self._own_warnings(), *said)
@@ -216,6 +226,29 @@ class Stack:
         """
         return _stretched(self._grid(plane, frame, time), self._grid_spacing(plane))
 
+    def overlay(
+        self, plane: str = ACQUIRED, frame: int = 0, time: int = 0
+    ) -> NDArray[np.bool_] | None:
+        """What the file's overlays draw over a frame, as displayed (height, width).
+
+        For the eyes of who opened the file: it may spell out a name, and is no part of `scan`.
+
+        Returns:
+            None where nothing is drawn over the frame, and for reformatted planes.
+
+        Raises:
+            ValueError: the stack has no such plane, frame or time.
+        """
+        named = self._checked(plane, frame, time)
+        index = time * self._extent(0) + frame
+        if named != ACQUIRED or not self._overlays[index]:
+            return None
+        height, width = self._pixels[index].shape[:2]
+        packed = np.frombuffer(self._overlays[index], np.uint8)
+        bits = np.unpackbits(packed, count=height * width).reshape(height, width)
+        shown: NDArray[np.bool_] = _stretched(bits * np.uint8(255), self._grid_spacing(plane)) > 127
+        return shown
+
     def auto_window(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> Window:
         """The window between the frame's 0.5 and 99.5 percentile, padding left out."""
         values = self._grid(plane, frame, time)
@@ -277,6 +310,14 @@ class Stack:
             raise ValueError(f"no plane {plane!r}; there are {', '.join(self.planes)}")
         return plane
 
+    def _checked(self, plane: str, frame: int, time: int) -> str:
+        named = self._named(plane)
+        if not 0 <= time < self.times:
+            raise ValueError(f"no time point {time}; there are {self.times}")
+        if not 0 <= frame < self.frames(named):
+            raise ValueError(f"no frame {frame}; the plane has {self.frames(named)}")
+        return named
+
     def _axis(self, patient: int) -> Axis:
         assert self._axes is not None  # `_named` let only a volume's planes pass
         return self._axes[patient]
@@ -306,11 +347,7 @@ class Stack:
 
     def _grid(self, plane: str, frame: int, time: int) -> Values:
         """A frame after the modality LUT, on the grid of the file."""
-        named = self._named(plane)
-        if not 0 <= time < self.times:
-            raise ValueError(f"no time point {time}; there are {self.times}")
-        if not 0 <= frame < self.frames(named):
-            raise ValueError(f"no frame {frame}; the plane has {self.frames(named)}")
+        named = self._checked(plane, frame, time)
         start = time * self._extent(0)
         if named == ACQUIRED:
             return _physical(self._pixels[start + frame], self._frames[start + frame])
