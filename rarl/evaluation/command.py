@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         altered=lambda example: conditions,
         pool=[example for selection in selections for example in selection.pool],
-        draws=arguments.samples,
+        draws=lambda example: arguments.samples,
         temperature=arguments.temperature,
         batch=arguments.batch,
         max_new_tokens=arguments.max_new_tokens,

@@ -203,12 +203,13 @@ class Calibration:
 
 
 def measured_frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """The rows as a table, with what figures are taken of.
+    """The rows as a table of what figures are taken of; longer texts are left out.
 
     Added are `well_formed`; `normal`, the answer's normal form; `covered` and `contradicted`, as
     shares of the annotated facts, NaN where nothing is annotated or no reasoning was checked.
     """
     frame = to_frame(rows)
+    frame = frame.drop(columns=["question", "text", "reasoning"])
     frame["well_formed"] = [not problems for problems in frame["problems"]]
     frame["normal"] = [normalise(answer) for answer in frame["answer"]]
     annotated = frame["facts"].astype("Float64").replace(0, pd.NA)
@@ -273,7 +274,7 @@ def strata_groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str
     return found
 
 
-def figures(rows: Sequence[Row], labels: Labels | None = None) -> list[Figure]:
+def figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
     """Every metric of every group, arm and mode, about the scan and about a blank picture.
 
     Exact match, token F1 and BLEU-1 are left out of the group of all questions, which mixes
@@ -281,7 +282,7 @@ def figures(rows: Sequence[Row], labels: Labels | None = None) -> list[Figure]:
     alone. Blank pictures are reported for a group only where all its rows were asked about one, so
     that both rates are over the same rows.
     """
-    frame = _greedy(measured_frame(rows))
+    frame = _greedy(frame)
     found = []
     for group, mask in groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
@@ -297,9 +298,9 @@ def figures(rows: Sequence[Row], labels: Labels | None = None) -> list[Figure]:
     return found
 
 
-def strata(rows: Sequence[Row], labels: Labels | None = None) -> list[Figure]:
+def strata(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
     """Exact match by modality, organ and question type, about the scan."""
-    frame = _greedy(measured_frame(rows))
+    frame = _greedy(frame)
     found = []
     for group, mask in strata_groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
@@ -307,13 +308,13 @@ def strata(rows: Sequence[Row], labels: Labels | None = None) -> list[Figure]:
     return found
 
 
-def differences(rows: Sequence[Row], labels: Labels | None = None) -> list[Difference]:
+def differences(frame: pd.DataFrame, labels: Labels | None = None) -> list[Difference]:
     """Exact match: each later arm minus each earlier one, and each arm's scan minus blank.
 
     For the group of all questions the arms are compared too: there `changed` tells how often
     two arms say different things at all.
     """
-    frame = _greedy(measured_frame(rows))
+    frame = _greedy(frame)
     found: list[Difference] = []
     for group, mask in groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
@@ -329,12 +330,12 @@ def differences(rows: Sequence[Row], labels: Labels | None = None) -> list[Diffe
     return _corrected(found)
 
 
-def reliance(rows: Sequence[Row], labels: Labels | None = None) -> list[Reliance]:
+def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance]:
     """Each arm's answers about the scan against those about what stood in for it.
 
     The group of all questions, which mixes tasks, is left out.
     """
-    frame = _greedy(measured_frame(rows))
+    frame = _greedy(frame)
     found = []
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
@@ -349,9 +350,8 @@ def reliance(rows: Sequence[Row], labels: Labels | None = None) -> list[Reliance
     return found
 
 
-def calibration(rows: Sequence[Row], labels: Labels | None = None) -> list[Calibration]:
+def calibration(frame: pd.DataFrame, labels: Labels | None = None) -> list[Calibration]:
     """Self-consistency of each arm, where answers were sampled; all questions are left out."""
-    frame = measured_frame(rows)
     frame = frame[frame["condition"] == "scan"]
     found: list[Calibration] = []
     if not (frame["draw"] > 0).any():

@@ -1,21 +1,21 @@
 """Ask a model many held-out questions and keep every answer.
 
-All questions about one picture, for all arms, go to the engine together, so that the picture is
-looked at once. The same question about the same picture is asked once however many rows share it,
-which is what makes blank and swapped pictures cheap.
+All questions about one picture, for all arms, go to the engine one batch after the other, so that
+the picture is looked at once. The same question about the same picture is asked once however many
+rows share it, which is what makes blank and swapped pictures cheap.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import groupby
+from functools import lru_cache
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from PIL import Image
 from tqdm import tqdm
 
 from rarl.data.example import SPLITS, Example, ImageRef, Split
@@ -39,6 +39,7 @@ from rarl.evaluation.metrics import (
     calibration,
     differences,
     figures,
+    measured_frame,
     reliance,
     strata,
 )
@@ -48,6 +49,9 @@ from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question
 from rarl.inference.sampling import TEMPERATURE
 from rarl.prompts import prompt_hash
 from rarl.response import MODES, Mode
+
+# Pictures whose questions are asked in one go; engines keep at least so many encoded.
+NEIGHBOURS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def evaluate(
     out: Path,
     altered: Callable[[Example], Collection[Condition]] = lambda example: (),
     pool: Sequence[Example] | None = None,
-    draws: int = 0,
+    draws: Callable[[Example], int] = lambda example: 0,
     temperature: float = TEMPERATURE,
     batch: int = 16,
     max_new_tokens: int = 256,
@@ -125,7 +129,7 @@ def evaluate(
         altered: what each example is asked about besides its scan. Left out where the right
             answer would not be known, or where there is no image to swap for.
         pool: examples whose images may be swapped in; those asked, where not given.
-        draws: answers sampled about the scan besides the greedy one.
+        draws: how many answers are sampled about each example's scan besides the greedy one.
         temperature: of these.
         batch: questions handed over at once, each for all arms. Where a model's arithmetic
             depends on the size of a batch, resuming with the same number repeats its answers
@@ -159,6 +163,8 @@ def evaluate(
     partners = swap_partners(examples if pool is None else pool, seed)
     inquiries = _inquiries(examples, modes, altered, partners, draws)
     kept = RowFile(out, settings)
+    # The same object for the same picture, so that the engine sees which questions share it.
+    load = lru_cache(2 * NEIGHBOURS)(Picture.load)
 
     def keys(inquiry: _Inquiry) -> list[Key]:
         return [
@@ -222,11 +228,10 @@ def evaluate(
         mininterval=1.0,
     ) as bar:
         for asked in missing:
-            pictures = _pictures(asked)
             answers = engine.answer_batch(
                 [
                     Question(
-                        images=(NamedImage(pictures[inquiry.picture.name]),),
+                        images=(NamedImage(load(inquiry.picture)),),
                         text=inquiry.text,
                         arms=tuple(arms),
                         mode=inquiry.mode,
@@ -247,7 +252,7 @@ def evaluate(
         for example in examples
         for mode in modes
         for condition in CONDITIONS
-        for draw in range(draws + 1)
+        for draw in range(draws(example) + 1)
         for arm in arms
         if (key := (example.id, arm, mode, condition, draw)) in wanted
     ]
@@ -288,6 +293,7 @@ def summarise(
     """
     answered = {row.arm for row in rows}
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks or ()}
+    frame = measured_frame(rows)
     return {
         "model": engine.model_name,
         "arms": [asdict(arm) for arm in engine.arms if arm.name in answered],
@@ -296,11 +302,11 @@ def summarise(
             "method": "percentile bootstrap, whole images resampled",
             "resamples": RESAMPLES,
         },
-        "figures": [asdict(one) for one in figures(rows, labels)],
-        "strata": [asdict(one) for one in strata(rows, labels)],
-        "differences": [asdict(one) for one in differences(rows, labels)],
-        "reliance": [asdict(one) for one in reliance(rows, labels)],
-        "calibration": [asdict(one) for one in calibration(rows, labels)],
+        "figures": [asdict(one) for one in figures(frame, labels)],
+        "strata": [asdict(one) for one in strata(frame, labels)],
+        "differences": [asdict(one) for one in differences(frame, labels)],
+        "reliance": [asdict(one) for one in reliance(frame, labels)],
+        "calibration": [asdict(one) for one in calibration(frame, labels)],
         "leakage": None if leaks is None else [leak.counts() for leak in leaks],
     }
 
@@ -329,9 +335,9 @@ def _inquiries(
     modes: Sequence[Mode],
     altered: Callable[[Example], Collection[Condition]],
     partners: dict[str, ImageRef],
-    draws: int,
+    draws: Callable[[Example], int],
 ) -> list[_Inquiry]:
-    """What to ask, ordered so that neighbours make even batches: by size, then by picture."""
+    """What to ask, ordered by size of the picture, then by picture."""
     images = {image.key: image for image in map(image_of, examples)}
     # Images that are swapped in need a size too.
     shown = images | {partners[key].key: partners[key] for key in images if key in partners}
@@ -347,7 +353,7 @@ def _inquiries(
             if picture is None or reference_under(example, condition) is None:
                 continue
             pictures[picture.name] = picture
-            for draw in range(1 + (draws if condition == "scan" else 0)):
+            for draw in range(1 + (draws(example) if condition == "scan" else 0)):
                 for mode in modes:
                     asked = shared.setdefault((mode, picture.name, example.question, draw), [])
                     asked.append((example, condition))
@@ -363,33 +369,25 @@ def _inquiries(
             one.picture.mirrored,
             one.picture.size,
             one.picture.name,
-            len(one.text),
         )
     )
     return found
 
 
-def _batches(inquiries: Sequence[_Inquiry], batch: int) -> Iterator[list[_Inquiry]]:
-    """Cut into batches of one mode, not within a picture unless it has more questions than fit."""
-    waiting: list[_Inquiry] = []
-    for _, group in groupby(inquiries, key=lambda one: (one.mode, one.draw > 0, one.picture.name)):
-        of_picture = list(group)
-        if waiting and (
-            len(waiting) + len(of_picture) > batch or waiting[0].mode != of_picture[0].mode
-        ):
-            yield waiting
-            waiting = []
-        waiting += of_picture
-        while len(waiting) > batch:
-            yield waiting[:batch]
-            waiting = waiting[batch:]
-    if waiting:
-        yield waiting
+def _batches(inquiries: Iterable[_Inquiry], batch: int) -> Iterator[list[_Inquiry]]:
+    """Cut into batches of one mode, in which questions and answers are about equally long.
 
-
-def _pictures(asked: Sequence[_Inquiry]) -> dict[str, Image.Image]:
-    """Each picture of a batch once, so that the engine sees which questions share it."""
-    return {
-        picture.name: picture.load()
-        for picture in {one.picture.name: one.picture for one in asked}.values()
-    }
+    The questions about a few neighbouring pictures are put together by their wording: padding
+    costs as much as text does, and an engine keeps that many pictures encoded.
+    """
+    for _, of_mode in groupby(inquiries, key=lambda one: (one.mode, one.draw > 0)):
+        pictures = [list(group) for _, group in groupby(of_mode, key=lambda one: one.picture.name)]
+        ordered = [
+            inquiry
+            for first in range(0, len(pictures), NEIGHBOURS)
+            for inquiry in sorted(
+                chain.from_iterable(pictures[first : first + NEIGHBOURS]),
+                key=lambda one: (len(one.text), one.text),
+            )
+        ]
+        yield from (ordered[first : first + batch] for first in range(0, len(ordered), batch))

@@ -50,7 +50,7 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels = [one for one in select("brain_tumor_mri").examples if one.category == "label"]
         rows = evaluate(
             ScriptedEngine(), labels, arms=("base", "sft", "rarl"),
-            modes=("reason",), out=out / "answers", altered=lambda example: ALTERED, draws=2,
+            modes=("reason",), out=out / "answers", altered=lambda example: ALTERED, draws=lambda example: 2,
             progress=False,
         )  # fmt: skip
     # Without words, as a run is published: the page takes them from the set.

@@ -16,7 +16,7 @@ class ScriptedEngine:
     arms = tuple(Arm(name, name.upper(), f"{name:0<12}") for name in ("base", "sft", "rl", "rarl"))
 
     def __init__(self, fail_after: int | None = None) -> None:
-        self.batches: list[int] = []
+        self.batches: list[Sequence[Question]] = []
         self.fail_after = fail_after
 
     def stream(self, question: Question, stop: Event | None = None) -> Iterator[tuple[Answer, ...]]:
@@ -28,7 +28,7 @@ class ScriptedEngine:
     def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
         if self.fail_after is not None and len(self.batches) >= self.fail_after:
             raise KeyboardInterrupt
-        self.batches.append(len(questions))
+        self.batches.append(questions)
         return [
             tuple(self._answer(question, arm) for arm in question.arms) for question in questions
         ]

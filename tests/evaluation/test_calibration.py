@@ -11,7 +11,7 @@ from rarl.evaluation.calibration import (
     self_consistency,
 )
 from rarl.evaluation.command import run as run_command
-from rarl.evaluation.metrics import calibration, figures
+from rarl.evaluation.metrics import calibration, figures, measured_frame
 from rarl.evaluation.run import evaluate, select
 from rarl.inference.engine import Answer, Question
 from rarl.response import parse_response
@@ -72,18 +72,18 @@ def test_samples_become_a_confidence_and_nothing_else(data: Path, tmp_path: Path
     examples = [one for one in select("brain_tumor_mri").examples if one.category == "label"]
     rows = evaluate(
         engine, examples, arms=("sft",), modes=("reason",), out=tmp_path / "run",
-        draws=4, temperature=0.9, progress=False,
+        draws=lambda example: 4, temperature=0.9, progress=False,
     )  # fmt: skip
     assert len(rows) == 8 * 5
     # Each question draws with seeds of its own.
     assert len(set(engine.seeds)) == 8 * 4
     assert {row.temperature for row in rows if row.draw} == {0.9}
-    (found,) = calibration(rows)
+    (found,) = calibration(measured_frame(rows))
     assert (found.n, found.draws, found.temperature) == (8, 4, 0.9)
     assert found.accuracy == 0.5  # two gliomas and two of no tumor
     assert sum(one.n for one in found.bins) == 8
     assert found.points[-1].answered == 1.0 and found.points[-1].accuracy == 0.5
-    exact = [one for one in figures(rows) if one.metric == "exact"]
+    exact = [one for one in figures(measured_frame(rows)) if one.metric == "exact"]
     assert {one.n for one in exact} == {8}
 
 

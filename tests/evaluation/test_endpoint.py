@@ -13,8 +13,8 @@ from PIL import Image
 
 from rarl.cli import main
 from rarl.errors import ModelError, QuestionError
-from rarl.inference.remote import EndpointEngine
 from rarl.inference.engine import NamedImage, Question
+from rarl.inference.remote import EndpointEngine
 from rarl.prompts import user_text
 from rarl.response import Mode
 from tests.evaluation.chat_server import serving

@@ -46,11 +46,17 @@ def test_every_example_arm_and_condition_has_one_row(data: Path, tmp_path: Path)
     )
 
 
-def test_pictures_stay_together_and_blanks_are_asked_once(data: Path, tmp_path: Path) -> None:
+def test_batches_are_of_like_questions_and_blanks_are_asked_once(
+    data: Path, tmp_path: Path
+) -> None:
     engine = ScriptedEngine()
     ask(tmp_path / "run", engine, altered=lambda example: ("blank",))
-    # 8 pictures of 4 questions, two at a time; blank pictures have 2 sizes.
-    assert sorted(engine.batches) == [8] * 5
+    # 4 questions about 8 pictures, then about blank ones of 2 sizes.
+    assert [len(asked) for asked in engine.batches] == [8] * 5
+    lengths = [len(question.text) for asked in engine.batches[:4] for question in asked]
+    assert lengths == sorted(lengths)
+    # Every picture is loaded once, so that an engine can tell that it is the same.
+    assert len({id(one.images[0].image) for asked in engine.batches for one in asked}) == 10
 
 
 def test_a_killed_run_goes_on_to_the_same_result(data: Path, tmp_path: Path) -> None:

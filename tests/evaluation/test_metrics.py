@@ -11,6 +11,7 @@ from rarl.evaluation.metrics import (
     differences,
     figures,
     groups,
+    measured_frame,
     strata,
 )
 from rarl.evaluation.rows import Row, to_frame
@@ -59,7 +60,7 @@ def test_groups_tell_kinds_and_tasks_apart() -> None:
 
 
 def test_figures_by_hand() -> None:
-    found = {(one.group, one.arm, one.metric): one for one in figures(rows())}
+    found = {(one.group, one.arm, one.metric): one for one in figures(measured_frame(rows()))}
     closed = found["vqa_rad test closed", "sft", "exact"]
     assert closed.value == pytest.approx(2 / 3)
     assert (closed.n, closed.images, closed.seed) == (3, 3, 0)
@@ -79,7 +80,10 @@ def test_differences_pair_the_same_rows() -> None:
         for row in rows()
         if row.source == "vqa_rad" and row.kind == "closed"
     ]
-    found = {(one.group, one.first, one.second): one for one in differences(rows() + blank)}
+    found = {
+        (one.group, one.first, one.second): one
+        for one in differences(measured_frame(rows() + blank))
+    }
     arms = found["vqa_rad test closed", "rarl scan", "sft scan"]
     assert arms.value == pytest.approx(1 / 3)
     assert (arms.n, arms.only_first, arms.only_second, arms.p) == (3, 1, 0, 1.0)
@@ -90,7 +94,9 @@ def test_differences_pair_the_same_rows() -> None:
     assert (image.n, image.value) == (3, pytest.approx(2 / 3))
     # Open questions were not asked about blank pictures, so "overall" has no blank rate.
     assert ("vqa_rad test overall", "sft scan", "sft blank") not in found
-    blanks = {one.group for one in figures(rows() + blank) if one.condition == "blank"}
+    blanks = {
+        one.group for one in figures(measured_frame(rows() + blank)) if one.condition == "blank"
+    }
     assert blanks == {"vqa_rad test closed"}
 
 
@@ -102,7 +108,7 @@ def test_strata_tell_modality_and_question_type_apart() -> None:
         replace(ROW, id="vqa_rad/4", modality=None, image="b"),
         replace(ROW, id="vqa_rad/5", kind="open", modality="mri"),
     ]
-    found = {one.group: (one.value, one.n) for one in strata(asked)}
+    found = {one.group: (one.value, one.n) for one in strata(measured_frame(asked))}
     assert found == {
         "vqa_rad test closed, modality ct": (1.0, 1),
         "vqa_rad test closed, modality mri": (0.0, 2),
@@ -118,7 +124,11 @@ def test_reasoning_is_counted_over_the_rows_that_have_facts() -> None:
         replace(ROW, id="vqa_rad/3", facts=0, facts_covered=0, facts_contradicted=0, agrees=True),
         replace(ROW, id="vqa_rad/4"),
     ]
-    found = {one.metric: one for one in figures(asked) if one.group == "vqa_rad test closed"}
+    found = {
+        one.metric: one
+        for one in figures(measured_frame(asked))
+        if one.group == "vqa_rad test closed"
+    }
     assert (found["covered"].value, found["covered"].n) == (0.75, 2)
     # Statements that contradict may outnumber the facts; the share ends at one.
     assert (found["contradicted"].value, found["contradicted"].n) == (0.625, 2)
@@ -131,7 +141,7 @@ def test_holm_is_over_the_arms_of_a_table() -> None:
     wrong = [replace(row, arm="rarl", exact=False, answer="yes") for row in right]
     same = [replace(row, arm="rl") for row in right]
     blank = [replace(row, condition="blank") for row in (*right, *wrong, *same)]
-    found = differences([*right, *wrong, *same, *blank])  # type: ignore[list-item]
+    found = differences(measured_frame([*right, *wrong, *same, *blank]))  # type: ignore[list-item]
     closed = [one for one in found if one.group == "vqa_rad test closed"]
     arms = {(one.first, one.second): one for one in closed if one.second.endswith("scan")}
     assert arms["rarl scan", "sft scan"].p == pytest.approx(2 / 2**12)
@@ -157,7 +167,9 @@ def test_an_unseen_set_keeps_its_own_tasks() -> None:
 
 def test_a_split_is_called_what_it_is() -> None:
     unseen = [replace(ROW, split="unseen"), replace(ROW, split="unseen", id="vqa_rad/2")]
-    named = {one.group for one in figures(unseen, {("vqa_rad", "unseen"): "images seen"})}
+    named = {
+        one.group for one in figures(measured_frame(unseen), {("vqa_rad", "unseen"): "images seen"})
+    }
     assert named == {"vqa_rad images seen closed", "vqa_rad images seen overall", ALL_GROUP}
 
 
@@ -166,8 +178,8 @@ def test_tables() -> None:
     from dataclasses import asdict
 
     summary = {
-        "figures": [asdict(one) for one in figures(rows())],
-        "differences": [asdict(one) for one in differences(rows())],
+        "figures": [asdict(one) for one in figures(measured_frame(rows()))],
+        "differences": [asdict(one) for one in differences(measured_frame(rows()))],
     }
     table = figure_table(summary, "reason", "exact")
     assert list(table.columns) == ["questions", "n", "images", "sft", "rarl"]

@@ -54,7 +54,8 @@ def rows(data: Path, tmp_path: Path) -> list[Row]:
     labels = [one for one in select("brain_tumor_mri").examples if one.category == "label"]
     return evaluate(
         ScriptedEngine(), labels, arms=("sft", "rarl"), modes=("reason", "answer"),
-        out=tmp_path / "answers", altered=lambda example: ALTERED, draws=2, progress=False,
+        out=tmp_path / "answers", altered=lambda example: ALTERED,
+        draws=lambda example: 2, progress=False,
     )  # fmt: skip
 
 

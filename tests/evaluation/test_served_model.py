@@ -12,8 +12,8 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from rarl.inference.remote import EndpointEngine
 from rarl.inference.engine import Decoding, NamedImage, Question
+from rarl.inference.remote import EndpointEngine
 
 ROOT = Path(__file__).parents[2]
 POCKET = ROOT / "assets/pocket"
