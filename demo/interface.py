@@ -8,6 +8,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from demo import render
+from demo.api import add_api
 from demo.ask_page import ask_page
 from demo.asking import arm_choices
 from demo.components import panel
@@ -41,6 +42,7 @@ def build(parts: Parts) -> Any:
                 arms = ask_page(parts, session)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review, app)
+        add_api(parts)
         foot = panel(render.footer(parts.loader), elem_id="footer")
         timer = gr.Timer(0.7)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import re
 import sys
 import traceback
 from datetime import UTC, datetime
 from typing import Any
 
+_FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>\S+)')
+_RAISED = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(:|$)")
 _OWN = ("rarl", "demo", "app", "__main__")
 
 
@@ -46,8 +50,32 @@ class Structured(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class Printed(io.TextIOBase):
+    """Stands in for standard error where other packages print tracebacks there, Gradio for one.
+
+    Of what they print, the frames and the type of an error become a record; the rest, which may
+    quote anything, is left out.
+    """
+
+    def __init__(self) -> None:
+        self._rest = ""
+        self._frames: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Take a piece of text."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            if frame := _FRAME.match(line):
+                self._frames.append("{file}:{line} {name}".format(**frame.groupdict()))
+            elif self._frames and (raised := _RAISED.match(line)):
+                facts = {"error": raised["type"], "frames": self._frames}
+                logging.getLogger("demo.printed").error("printed", extra={"facts": facts})
+                self._frames = []
+        return len(text)
+
+
 def start_logging() -> None:
-    """Let every logger of the process write to standard error in this form."""
+    """Let every logger of the process, and all that is printed as an error, take this form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Structured())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -55,3 +83,6 @@ def start_logging() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     # Warnings of libraries may quote what they read.
     logging.captureWarnings(True)
+    # What keeps the app from starting is told in full: nobody has opened anything yet.
+    sys.excepthook = lambda *error: traceback.print_exception(*error, file=sys.__stderr__)
+    sys.stderr = Printed()

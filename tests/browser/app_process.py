@@ -40,6 +40,15 @@ def missing(what: str) -> None:
 @contextmanager
 def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
     """`python app.py` in a process of its own; yields its address and its log."""
+    with running(home, model) as (address, log, _):
+        yield address, log
+
+
+@contextmanager
+def running(
+    home: Path, model: str | None, root: Path = ROOT, **settings: str
+) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
+    """The same from a folder, with more settings; yields the process too."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -55,12 +64,13 @@ def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
     environment.pop("RARL_MODEL", None)
     if model:
         environment["RARL_MODEL"] = model
+    environment |= settings
     (home.parent / "tmp").mkdir(exist_ok=True)
     log = home.parent / "app.log"
     address = f"http://127.0.0.1:{port}"
     with log.open("a") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [sys.executable, "app.py"], cwd=root, env=environment, stdout=output, stderr=output
         )
         try:
             deadline = time.monotonic() + 600
@@ -72,7 +82,7 @@ def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
                     if process.poll() is not None or time.monotonic() > deadline:
                         pytest.fail(f"the app did not come up:\n{log.read_text()[-2000:]}")
                     time.sleep(0.1)
-            yield address, log
+            yield address, log, process
         finally:
             process.send_signal(signal.SIGINT)
             try:
