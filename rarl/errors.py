@@ -26,3 +26,7 @@ class QuestionError(RarlError):
 
 class ReviewError(RarlError):
     """A flag or case that cannot be stored or found."""
+
+
+class StoreError(ReviewError):
+    """The review store cannot be used now; the same thing can be sent again later."""

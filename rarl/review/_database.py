@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from rarl.errors import ReviewError
+from rarl.errors import ReviewError, StoreError
 from rarl.review._failures import BUSY, GONE, as_review_error
 
 # Alembic keeps the change that is running in a module of its own: one at a time in a process.
@@ -118,7 +118,7 @@ class Database:
             ReviewError: the database fails; then nothing of the block was written.
         """
         if self._turn is not None and not self._turn.acquire(timeout=self._busy_seconds):
-            raise ReviewError(BUSY)
+            raise StoreError(BUSY)
         try:
             with self._session(self._writer) as session:
                 yield session
@@ -142,7 +142,7 @@ class Database:
     def _session(self, engine: Engine) -> Iterator[Session]:
         if self._file is not None and not self._file.is_file():
             # SQLite would make an empty one in its place.
-            raise ReviewError(GONE)
+            raise StoreError(GONE)
         with as_review_error(), Session(engine, expire_on_commit=False) as session:
             yield session
 

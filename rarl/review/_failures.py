@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from rarl.errors import ReviewError
+from rarl.errors import ReviewError, StoreError
 
 _KEPT = "nothing typed was lost"
 
@@ -81,19 +81,21 @@ def as_review_error() -> Iterator[None]:
     `from None`: the driver's message quotes the statement with everything typed in it.
 
     Raises:
-        ReviewError: any error of the database or on the way to it.
+        StoreError: the database, or the way to it, fails.
+        ReviewError: what was written does not fit what is there.
     """
     try:
         yield
+    except IntegrityError:
+        raise ReviewError(_CLASH) from None
     except SQLAlchemyError as error:
-        raise ReviewError(_sentence(error)) from None
+        sentence = _sentence(error)
+        raise (ReviewError if sentence == _CLASH else StoreError)(sentence) from None
     except sqlite3.Error as error:
-        raise ReviewError(_by_code(error)) from None
+        raise StoreError(_by_code(error)) from None
 
 
 def _sentence(error: SQLAlchemyError) -> str:
-    if isinstance(error, IntegrityError):
-        return _CLASH
     if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
         return _by_code(error.orig)
     if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.Error):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import tempfile
@@ -17,6 +16,7 @@ from rarl.errors import ReviewError
 from rarl.review.case import CaseSnapshot, Flag, FlagFilter
 from rarl.review.export import case_as_json, flag_as_json
 from rarl.review.queue import Queue
+from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
 from rarl.review.taxonomy import CATEGORIES, SEVERITIES
 
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     store = open_store()
     try:
         # Whoever may open the database may do everything; the audit says who it was.
-        named = store.for_person(arguments.person or _account(), "admin")
+        named = store.for_person(arguments.person or account_name(), "admin")
         {
             "list": _list,
             "show": _show,
@@ -100,13 +100,6 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         store.close()
     return 0
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        return f"uid {os.getuid()}"
 
 
 def _count(text: str) -> int:

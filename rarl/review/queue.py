@@ -7,8 +7,8 @@ in, and from then on no reading can be corrected: what was seen cannot be unseen
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import median
 from uuid import uuid4
@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
 from rarl.review._tables import AnswerRow, AssignmentRow, CaseRow, FlagRow, TaskRow, VerdictRow
-from rarl.review.case import FlagFilter
+from rarl.review.case import Flag, FlagFilter
 from rarl.review.records import SCALE, Judgement, Settled, Status, Verdict
 from rarl.review.store import (
     NAME_LIMIT,
     TEXT_LIMIT,
     ReviewStore,
+    as_flag,
     check_replaced,
     cleaned,
     current_flags,
@@ -46,11 +47,14 @@ class QueueFilter:
             `text` count: nobody need have flagged).
         status: exactly this.
         reader: assigned to this person, or drawn for this person in an audit.
+        waiting: only what the person whom the store is for can read now: fewer than two readings,
+            none of this person's, and not given to others alone.
     """
 
     flags: FlagFilter = field(default_factory=FlagFilter)
     status: Status | None = None
     reader: str | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class QueueItem:
         question: of the case.
         answer: of the arm.
         status: how far its review is.
-        flags: numbers of its current flags, oldest first.
+        flags: its current flags, oldest first.
         assigned: who shall judge it.
         judged_by_me: whether the person whom the store is for has.
     """
@@ -77,7 +81,7 @@ class QueueItem:
     question: str
     answer: str
     status: Status
-    flags: tuple[int, ...]
+    flags: tuple[Flag, ...]
     assigned: tuple[str, ...]
     judged_by_me: bool
 
@@ -122,6 +126,14 @@ def status_of(verdicts: Sequence[Verdict]) -> Status:
     return "agreed" if len(scores) == 1 else "differs"
 
 
+def _waits_for(person: str | None, item: QueueItem) -> bool:
+    return (
+        item.status in ("new", "one-reader")
+        and not item.judged_by_me
+        and (not item.assigned or person in item.assigned)
+    )
+
+
 class Queue:
     """The answers that wait for verdicts: those with flags, or those an audit has drawn."""
 
@@ -147,26 +159,30 @@ class Queue:
         chosen = chosen or QueueFilter()
         me = self._store.person
         with self._store.reading() as session:
-            known = self._answers(session)
-            found = [
-                QueueItem(
-                    *about,
-                    status=status_of(known.verdicts[item]),
-                    flags=tuple(flags),
-                    assigned=tuple(known.assigned[item]),
-                    judged_by_me=any(one.reader == me for one in known.verdicts[item]),
-                )
-                for item, (about, flags) in self._universe(session, chosen).items()
-            ]
             passed = [
                 item
-                for item in found
+                for item in self._found(session, chosen)
                 if chosen.status in (None, item.status)
                 and (not chosen.reader or chosen.reader in item.assigned)
+                and (not chosen.waiting or _waits_for(me, item))
             ]
             page = passed[offset:] if limit is None else passed[offset : offset + limit]
             self._store.note(session, "list", "case", [item.case_id for item in page])
         return tuple(page)
+
+    def item(self, case_id: str, arm: str) -> QueueItem:
+        """One answer of this queue.
+
+        Raises:
+            ReviewError: it is not in this queue, the person may not, or the database cannot be
+                read.
+        """
+        self._store.need("queue")
+        with self._store.reading() as session:
+            for item in self._found(session, QueueFilter()):
+                if (item.case_id, item.arm) == (case_id, arm):
+                    return item
+        raise ReviewError("This answer is no longer in the queue; load the list again.")
 
     def next(
         self, chosen: QueueFilter | None = None, after: Item | None = None
@@ -185,14 +201,10 @@ class Queue:
         """
         self._store.need("judge")
         me = self._store.person
-        waiting = [
-            item
-            for item in self.items(chosen)
-            if item.status in ("new", "one-reader")
-            and not item.judged_by_me
-            and (not item.assigned or me in item.assigned)
-        ]
-        waiting.sort(key=lambda item: me not in item.assigned)
+        waiting = sorted(
+            self.items(replace(chosen or QueueFilter(), waiting=True)),
+            key=lambda item: me not in item.assigned,
+        )
         places = [(item.case_id, item.arm) for item in waiting]
         if after in places and places.index(after) + 1 < len(places):
             return waiting[places.index(after) + 1]
@@ -530,18 +542,32 @@ class Queue:
                 names.append(given.reader)
         return known
 
+    def _found(self, session: Session, chosen: QueueFilter) -> Iterator[QueueItem]:
+        """The answers that pass the filter's part about flags."""
+        known = self._answers(session)
+        me = self._store.person
+        for item, (about, flags) in self._universe(session, chosen).items():
+            yield QueueItem(
+                *about,
+                status=status_of(known.verdicts[item]),
+                flags=tuple(flags),
+                assigned=tuple(known.assigned[item]),
+                judged_by_me=any(one.reader == me for one in known.verdicts[item]),
+            )
+
     def _universe(
         self, session: Session, chosen: QueueFilter
-    ) -> dict[Item, tuple[tuple[str, str, str, str | None, str, str], list[int]]]:
+    ) -> dict[Item, tuple[tuple[str, str, str, str | None, str, str], list[Flag]]]:
         """Each answer with what is shown of it and its flags."""
-        found: dict[Item, tuple[tuple[str, str, str, str | None, str, str], list[int]]] = {}
+        found: dict[Item, tuple[tuple[str, str, str, str | None, str, str], list[Flag]]] = {}
         if self._study is None:
-            for row, label, modality, question, answer in session.execute(
+            for row in session.execute(
                 filtered(current_flags(), chosen.flags).order_by(FlagRow.id)
             ):
-                item = (row.case_id, row.arm)
-                about = (*item, label, modality, question, answer)
-                found.setdefault(item, (about, []))[1].append(row.id)
+                flag = as_flag(row)
+                item = (flag.case_id, flag.arm)
+                about = (*item, flag.label, flag.modality, flag.question, flag.answer)
+                found.setdefault(item, (about, []))[1].append(flag)
             return found
         words = chosen.flags.text.strip().casefold()
         statement = (

@@ -5,6 +5,8 @@ Each role may do all that the ones before it may.
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +100,14 @@ def require(role: Role | None, right: Right) -> None:
             f"You may not {_TO[right]}: that takes the role of {_LEAST[right]}; ask whoever "
             "keeps this site's list of people."
         )
+
+
+def account_name() -> str:
+    """Name of the account that this process runs as: who sits at a machine of one's own."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return f"uid {os.getuid()}"
 
 
 def read_people(path: Path) -> People:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -87,6 +87,12 @@ class Count:
     flags: int
 
 
+def store_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """RARL_HOME, or the platform's folder for user data."""
+    named = environment.get("RARL_HOME")
+    return Path(named).expanduser() if named else user_data_path("rarl")
+
+
 def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
     """Open the store, make it where there is none, and bring its tables up to date.
 
@@ -106,8 +112,7 @@ def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
     pixels = os.environ.get("RARL_PIXELS") or "keep"
     if pixels not in ("keep", "hash"):
         raise ReviewError("RARL_PIXELS must be keep or hash; correct or unset it and start again.")
-    named = os.environ.get("RARL_HOME")
-    folder = home or (Path(named).expanduser() if named else user_data_path("rarl"))
+    folder = home or store_folder()
     own = folder / "taxonomy.yaml"
     taxonomy = read_taxonomy(own) if own.is_file() else Taxonomy()
     if url is not None:
@@ -292,6 +297,22 @@ class ReviewStore:
         with self._database.reading() as session:
             return {row[0]: row[1] for row in session.execute(statement)}
 
+    def first_pictures(self, case_ids: Iterable[str]) -> dict[str, bytes]:
+        """PNG of the first picture of each case whose pixels were kept, for a gallery.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        self.need("queue")
+        wanted = list(dict.fromkeys(case_ids))
+        statement = select(PictureRow.case_id, PictureRow.png).where(
+            PictureRow.position == 0, PictureRow.case_id.in_(wanted), PictureRow.png.is_not(None)
+        )
+        with self.reading() as session:
+            found = {row[0]: row[1] for row in session.execute(statement) if row[1] is not None}
+            self.note(session, "read", "case", found)
+        return found
+
     def delete_case(self, case_id: str, reason: str) -> Tombstone:
         """Delete a case for good, with all that was said about it; its tombstone stays.
 
@@ -440,7 +461,7 @@ class ReviewStore:
             elif (known.case_id, known.arm, known.reader) != (case_id, arm, row.reader):
                 raise ReviewError("Another flag was sent under this key; send it under a new one.")
             stored = session.execute(_rows().where(FlagRow.key == row.key)).one()
-            flag = _flag(stored)
+            flag = as_flag(stored)
         return flag
 
     def flag(self, number: int) -> Flag:
@@ -455,7 +476,7 @@ class ReviewStore:
             if found is None:
                 raise ReviewError("There is no such flag; `review list` shows those there are.")
             self.note(session, "read", "flag", [found[0].case_id])
-            return _flag(found)
+            return as_flag(found)
 
     def flags(
         self, chosen: FlagFilter | None = None, limit: int | None = None, offset: int = 0
@@ -475,7 +496,7 @@ class ReviewStore:
         with self.reading() as session:
             found = session.execute(statement.limit(limit).offset(offset)).all()
             self.note(session, "list", "flag", [row[0].case_id for row in found])
-            return tuple(_flag(row) for row in found)
+            return tuple(as_flag(row) for row in found)
 
     def flags_of(self, case_id: str, corrected: bool = False) -> tuple[Flag, ...]:
         """All flags of one case, newest first.
@@ -493,7 +514,7 @@ class ReviewStore:
         with self.reading() as session:
             found = session.execute(statement).all()
             self.note(session, "read", "flag", [case_id] if found else [])
-            return tuple(_flag(row) for row in found)
+            return tuple(as_flag(row) for row in found)
 
     def count(self, chosen: FlagFilter | None = None) -> int:
         """How many flags pass the filter, without those that were corrected.
@@ -830,7 +851,8 @@ def _current(statement: _Rows) -> _Rows:
     return statement.where(~select(later.id).where(later.replaces == FlagRow.key).exists())
 
 
-def _flag(found: _Found) -> Flag:
+def as_flag(found: _Found) -> Flag:
+    """A row of `current_flags`, for the other modules of this package."""
     row, label, modality, question, answer = found
     return Flag(
         id=row.id,

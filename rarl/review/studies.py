@@ -8,21 +8,23 @@ full reasoning, balanced by seed, and asks for their own answer.
 
 from __future__ import annotations
 
+import csv
 import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
 from rarl.evaluation.statistics import Interval, clustered_mean
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
 from rarl.review.case import Picture
+from rarl.review.export import harmless
 from rarl.review.queue import READINGS, Item, Queue
 from rarl.review.store import (
     NAME_LIMIT,
@@ -345,6 +347,23 @@ class Studies:
             rows = session.scalars(statement.order_by(TaskRow.reader, TaskRow.position)).all()
         return tuple(_task(row) for row in rows)
 
+    def done(self, study_id: str) -> dict[str, tuple[int, int]]:
+        """For each reader of a study, how many tasks are answered, and of how many.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        self._store.need("queue")
+        tasks = select(TaskRow.reader, func.count()).where(TaskRow.study_id == study_id)
+        answered = select(ResponseRow.reader, func.count(distinct(ResponseRow.case_id))).where(
+            ResponseRow.study_id == study_id
+        )
+        with self._store.reading() as session:
+            given = session.execute(tasks.group_by(TaskRow.reader)).all()
+            found = session.execute(answered.group_by(ResponseRow.reader)).all()
+        part = {row[0]: row[1] for row in found}
+        return {row[0]: (part.get(row[0], 0), row[1]) for row in given}
+
     def next(self, study_id: str) -> TaskView | None:
         """This person's first task without a response, or None when all are done.
 
@@ -461,6 +480,33 @@ class Studies:
             found = session.execute(statement).all()
             self._store.note(session, "export", "response", [task.case_id for task, _ in found])
             return tuple((_task(task), _response(row)) for task, row in found)
+
+    def export_csv(self, study_id: str, file: TextIO) -> int:
+        """Write one row a response, with what was shown, safe to open in a spreadsheet.
+
+        Args:
+            study_id: the study.
+            file: opened with `newline=""`.
+
+        Returns:
+            How many responses were written.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        found = self.responses(study_id)
+        writer = csv.writer(file)
+        writer.writerow(
+            ["reader", "position", "case_id", "arm", "condition", "answer", "confidence", "comment",
+             "seconds", "created"]
+        )  # fmt: skip
+        for task, said in found:
+            cells = (
+                task.reader, task.position, task.case_id, task.arm, task.condition, said.answer,
+                said.confidence, said.comment, said.seconds, said.created.isoformat(),
+            )  # fmt: skip
+            writer.writerow(harmless("" if cell is None else str(cell)) for cell in cells)
+        return len(found)
 
     def rates(self, study_id: str) -> tuple[Rate, ...]:
         """How often each arm errs, from an audit, with intervals over pictures.

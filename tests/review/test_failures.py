@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from rarl.errors import ReviewError
+from rarl.errors import StoreError
 from rarl.review import CaseSnapshot, ReviewStore
 from tests.review.conftest import Server
 
@@ -24,7 +24,7 @@ def test_locked_full_and_read_only(server: Server, make_case: MakeCase) -> None:
 
     with psycopg.connect(address) as other:
         other.execute("LOCK TABLE flags IN EXCLUSIVE MODE")
-        with pytest.raises(ReviewError, match=r"busy; nothing typed was lost.*try again"):
+        with pytest.raises(StoreError, match=r"busy; nothing typed was lost.*try again"):
             flag()
         assert store.count() == 0  # readers do not wait
     first = flag()
@@ -38,7 +38,7 @@ def test_locked_full_and_read_only(server: Server, make_case: MakeCase) -> None:
         other.execute(
             "CREATE TRIGGER full_disk BEFORE INSERT ON flags EXECUTE FUNCTION full_disk()"
         )
-        with pytest.raises(ReviewError, match=r"is full; nothing typed was lost") as caught:
+        with pytest.raises(StoreError, match=r"is full; nothing typed was lost") as caught:
             flag()
         assert "secret" not in str(caught.value)
         other.execute("DROP TRIGGER full_disk ON flags")
@@ -46,7 +46,7 @@ def test_locked_full_and_read_only(server: Server, make_case: MakeCase) -> None:
             f"ALTER DATABASE {other.info.dbname} SET default_transaction_read_only = on".encode()
         )
         store.close()
-        with pytest.raises(ReviewError, match=r"read-only.*nothing typed was lost"):
+        with pytest.raises(StoreError, match=r"read-only.*nothing typed was lost"):
             flag()
         assert [flag.id for flag in store.flags()] == [first]
     store.close()
@@ -57,7 +57,7 @@ def test_a_vanished_server_is_told_and_comes_back(server: Server, make_case: Mak
     case_id = store.add_case(make_case())
     server.stop()
     try:
-        with pytest.raises(ReviewError, match=r"cannot be used; nothing typed was lost"):
+        with pytest.raises(StoreError, match=r"cannot be used; nothing typed was lost"):
             store.add_flag(case_id, "sft", "style", "none", key="a" * 32)
     finally:
         server.start()
@@ -68,6 +68,6 @@ def test_a_vanished_server_is_told_and_comes_back(server: Server, make_case: Mak
 
 
 def test_no_such_database(server: Server) -> None:
-    with pytest.raises(ReviewError, match="review database cannot be used") as caught:
+    with pytest.raises(StoreError, match="review database cannot be used") as caught:
         ReviewStore(f"postgresql://rarl:secret@/nonexistent?host={server.folder}")
     assert "secret" not in str(caught.value)
