@@ -1,86 +1,267 @@
-"""The panel beside the answers in which one of them is flagged."""
+"""The panel beside the answers in which one of them is flagged: two clicks say why."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 
 from demo import render
-from demo.asking import log_fault
+from demo.asking import log_fault, steps
 from demo.components import panel
+from demo.flagging import Words
 from demo.identity import doubts
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update, labelled
-from demo.session import Session
-from rarl.errors import RarlError
-from rarl.review import CATEGORIES, COMMENT_LIMIT, SEVERITIES
+from demo.session import Asked, Session
+from demo.viewer import REPORT, take_report
+from rarl.errors import RarlError, ReviewError, StoreError
+from rarl.review import CATEGORIES, COMMENT_LIMIT, SEVERITIES, Region
+
+# Seconds between attempts to send what the store could not take.
+_AGAIN_SECONDS = 20
+_ANY_STEP = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is being flagged, from the moment the panel opens: the page may be asked on meanwhile.
+
+    Attributes:
+        asked: the exchange.
+        arm: whose answer.
+        key: of the flag, so that a second press on Save stores nothing twice.
+        case_id: of the case, where it is none yet.
+    """
+
+    asked: Asked
+    arm: str
+    key: str = field(default_factory=lambda: uuid4().hex)
+    case_id: str = field(default_factory=lambda: uuid4().hex)
+
+    def reasoning(self) -> str:
+        """Of the flagged answer."""
+        return next(one.response.reasoning for one in self.asked.answers if one.arm == self.arm)
 
 
 def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -> None:
     """The panel beside the answers in which one of them is flagged."""
+    draft = gr.State(None)
+    # In the browser's own storage: the words of a flag that the store could not take, no pixels.
+    kept_here = gr.BrowserState([], storage_key="rarl-flags", secret="rarl-flags-here")
+    again = gr.Timer(_AGAIN_SECONDS)
     with gr.Column(elem_id="flag-panel", visible=False) as drawer:
         heading = panel(elem_id="flag-heading")
         category = gr.Radio(labelled(CATEGORIES), label="What is wrong?", elem_id="flag-category")
         severity = gr.Radio(
             labelled(SEVERITIES), label="How much would it matter?", elem_id="flag-severity"
         )
-        comment = gr.Textbox(
-            label="Comment",
-            placeholder="What should it have said? No names or dates.",
-            lines=3,
-            max_lines=6,
-            max_length=COMMENT_LIMIT,
-            elem_id="flag-comment",
-        )
+        comment = _words("Comment", "What should a reviewer know? No names or dates.", "comment")
+        with gr.Accordion("Say more: which step, where, and what is right", open=False,
+                          elem_id="flag-more"):  # fmt: skip
+            step = gr.Radio([], label="Which step of the reasoning is wrong?", elem_id="flag-step")
+            where = gr.Checkbox(
+                False,
+                label="The region drawn on the scan shows where",
+                info="Draw it with Region (R) in the viewer, now or before.",
+                elem_id="flag-where",
+            )
+            answer = _words("The right answer", "", "answer", lines=1)
+            explanation = _words("And why", "", "explanation")
         trouble = panel(elem_id="flag-trouble", events=("keep", "retype"))
         with gr.Row(elem_id="flag-actions"):
             cancel = gr.Button("Cancel", elem_id="flag-cancel")
             save = gr.Button("Save flag", variant="primary", elem_id="flag-save")
 
     def opened(event: gr.EventData, held: Session) -> Update:
-        if held.asked is None:
+        asked, arm = held.asked, str(getattr(event, "arm", ""))
+        if asked is None or arm not in {one.arm for one in asked.answers}:
             return {note: render.sentence("There is no answer to flag yet; ask first.")}
-        held.flagging = str(getattr(event, "arm", ""))
+        held.flagging = arm
+        begun = Draft(asked, arm)
+        listed = [(words, place) for place, words in enumerate(steps(begun.reasoning()))]
+        taxonomy = _taxonomy(parts)
         return {
+            draft: begun,
             drawer: gr.Column(visible=True),
             heading: render.flag_heading(held),
-            category: None,
-            severity: None,
+            category: gr.Radio(labelled(taxonomy[0]), value=None),
+            severity: gr.Radio(labelled(taxonomy[1]), value=None),
             comment: "",
+            step: gr.Radio(
+                [("No step in particular", _ANY_STEP), *listed],
+                value=_ANY_STEP,
+                visible=bool(listed),
+            ),
+            where: False,
+            answer: "",
+            explanation: "",
             trouble: "",
             note: "",
         }
 
-    def saved(kind: str | None, weight: str | None, words: str, held: Session) -> Update:
-        found = () if words in held.kept else doubts(words, held)
+    def saved(
+        about: Draft | None,
+        kind: str | None,
+        weight: str | None,
+        words: str,
+        wrong_step: int | None,
+        with_region: bool,
+        right: str,
+        why: str,
+        report: Any,
+        waiting: Any,
+        held: Session,
+        request: gr.Request,
+    ) -> Update:
+        if about is None:
+            return {trouble: render.sentence("There is no answer to flag yet; ask first.")}
+        typed = "\n".join((words, right, why))
+        found = () if typed in held.kept else doubts(typed, held)
         if found:
-            held.doubted = words
-            return {trouble: render.doubt(found, "the comment")}
+            held.doubted = typed
+            return {trouble: render.doubt(found, "what you typed")}
+        same = held.asked is about.asked
+        case_id = held.case_id if same and held.case_id is not None else about.case_id
         try:
-            flag = parts.desk.flag(held, kind, weight, words)
+            sentence, start = _step_of(about, wrong_step)
+            said = Words(
+                case_id, about.arm, kind, weight, words, sentence, start,
+                _region(about, held, report) if with_region else None, right, why, about.key,
+            )  # fmt: skip
+            flag = parts.desk.flag(said, about.asked, request)
+        except StoreError as error:
+            told = f"{error} Your flag stays in this browser (your words, no picture) until then."
+            return {
+                drawer: gr.Column(visible=False),
+                kept_here: [*_listed(waiting), said.plain()],
+                again: gr.Timer(active=True),
+                note: render.sentence(told),
+            }
         except RarlError as error:
             return {trouble: render.sentence(str(error))}
         except Exception as error:
             log_fault("flag", error)
-            kept = "The flag could not be saved. What you typed is still here; press Save again."
-            return {trouble: render.sentence(kept)}
+            sentence = (
+                "The flag could not be saved. What you typed is still here; press Save again."
+            )
+            return {trouble: render.sentence(sentence)}
+        if same:
+            held.case_id = case_id
         held.flagging = None
-        return {drawer: gr.Column(visible=False), note: render.flag_saved(flag)}
+        return {
+            drawer: gr.Column(visible=False),
+            draft: None,
+            note: render.flag_saved(flag),
+        }
 
-    def kept(kind: str | None, weight: str | None, words: str, held: Session) -> Update:
+    def kept(*told: Any) -> Update:
+        held: Session = told[-2]
         held.kept.add(held.doubted)
-        return saved(kind, weight, words, held)
+        return saved(*told)
+
+    def sent(waiting: Any, request: gr.Request) -> Update:
+        """What an earlier failure left in the browser, once more."""
+        left, done, lost = [], 0, ""
+        for plain in _listed(waiting):
+            try:
+                parts.desk.send(Words.from_plain(plain), request)
+                done += 1
+            except StoreError:
+                left.append(plain)
+            except RarlError as error:
+                lost = f"A flag that waited in this browser cannot be stored: {error}"
+            except Exception as error:
+                log_fault("send", error)
+                left.append(plain)
+        update: Update = {again: gr.Timer(active=bool(left))}
+        if len(left) != len(_listed(waiting)):
+            update[kept_here] = left
+        if lost:
+            update[note] = render.sentence(lost)
+        elif done:
+            some = "The flag" if done == 1 else f"{done} flags"
+            update[note] = render.sentence(f"{some} kept in this browser now saved.", "done")
+        return update
 
     def closed(held: Session) -> Update:
         held.flagging = None
-        return {drawer: gr.Column(visible=False)}
+        return {drawer: gr.Column(visible=False), draft: None}
 
-    board.flagged(
-        opened,
-        session,
-        [drawer, heading, category, severity, comment, trouble, note],
-        **NOW,
-    )
-    told = [category, severity, comment, session]
-    save.click(saved, told, [drawer, trouble, note], **QUIET)
-    trouble.keep(kept, told, [drawer, trouble, note], **QUIET)
+    form = [category, severity, comment, step, where, answer, explanation]
+    board.flagged(opened, session, [draft, drawer, heading, *form, trouble, note], **NOW)
+    saving: dict[str, Any] = {
+        # The kept flags stand in for the report too: the script puts it in their place.
+        "inputs": [draft, *form, trouble, kept_here, session],
+        "outputs": [drawer, draft, trouble, note, kept_here, again],
+        "js": f"(...all) => {{ all[{len(form) + 1}] = {REPORT}; return all; }}",
+        **QUIET,
+    }
+    gr.on([save.click], saved, **saving)
+    trouble.keep(kept, **saving)
     trouble.retype(None, None, None, js=FOCUS % "#flag-comment textarea", **NOW)
-    cancel.click(closed, session, [drawer], **NOW)
+    cancel.click(closed, session, [drawer, draft], **NOW)
+    again.tick(sent, kept_here, [kept_here, again, note], **QUIET)
+
+
+def _words(label: str, hint: str, name: str, lines: int = 2) -> gr.Textbox:
+    return gr.Textbox(
+        label=label,
+        placeholder=hint,
+        lines=lines,
+        max_lines=6,
+        max_length=COMMENT_LIMIT,
+        elem_id=f"flag-{name}",
+    )
+
+
+def _taxonomy(parts: Parts) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """The site's lists; the usual ones while its store cannot be opened."""
+    try:
+        taxonomy = parts.desk.open().taxonomy
+    except StoreError:
+        return CATEGORIES, SEVERITIES
+    return taxonomy.categories, taxonomy.severities
+
+
+def _listed(waiting: Any) -> list[Any]:
+    return waiting if isinstance(waiting, list) else []
+
+
+def _step_of(about: Draft, number: int | None) -> tuple[str, int | None]:
+    """A step of the reasoning and where it begins."""
+    reasoning, start = about.reasoning(), 0
+    for place, words in enumerate(steps(reasoning)):
+        start = reasoning.index(words, start)
+        if place == number:
+            return words, start
+        start += len(words)
+    return "", None
+
+
+def _region(about: Draft, held: Session, report: Any) -> Region:
+    """The region on the stage, as a place on the picture that was asked about.
+
+    Raises:
+        QuestionError: the page is out of step.
+        ReviewError: no region is drawn, or it is on another picture.
+    """
+    take_report(held, report)
+    scan = held.active
+    if scan is None or scan.region is None:
+        raise ReviewError("Draw the region on the scan first, or take the mark away.")
+    several = len(held.scans) > 1
+    name = scan.role if several else "scan"
+    view = scan.view
+    for picture, (image, shown) in enumerate(
+        zip(about.asked.question.images, about.asked.shown, strict=True)
+    ):
+        place = (shown.plane, shown.frame, shown.time)
+        if image.name == name and place == (view.plane, view.frame, view.time):
+            box = scan.region
+            return Region(picture, (box.left, box.top, box.right, box.bottom))
+    raise ReviewError(
+        "The region is on another slice or scan than the one that was asked about; go back to that "
+        "one and draw it there, or take the mark away."
+    )

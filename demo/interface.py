@@ -13,7 +13,7 @@ from demo.ask_page import ask_page
 from demo.asking import arm_choices
 from demo.components import panel
 from demo.parts import NOW, Parts, Update, make_parts
-from demo.review_page import review_page
+from demo.review import review_page
 from demo.serving.ending import serve_until_told
 from demo.serving.guard import Guard
 from demo.serving.health import health_route
@@ -75,7 +75,7 @@ def launch(app: gr.Blocks, parts: Parts, **options: Any) -> None:
     guard = Middleware(Guard, cache=parts.cache, uploaded=lambda path: path in app.upload_file_set)
     app.launch(
         app_kwargs={
-            "routes": [parts.frames.route(), health_route(parts.loader)],
+            "routes": [parts.frames.route(), parts.downloads.route(), health_route(parts.loader)],
             "middleware": [guard],
         },
         theme=reading_room(),
@@ -88,6 +88,7 @@ def launch(app: gr.Blocks, parts: Parts, **options: Any) -> None:
         show_error=False,
         max_file_size=MAX_UPLOAD_BYTES,
         prevent_thread_lock=True,
+        **parts.desk.sign_in.launch_options(),
         **options,
     )
     # The page is up before torch begins to load.

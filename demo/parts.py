@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from demo import render
+from demo.downloads import Downloads
 from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
-from demo.flagging import Desk
+from demo.flagging import Desk, read_share
 from demo.loading import EngineLoader
+from demo.signing_in import read_sign_in
 from demo.uploads import private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
@@ -34,6 +36,7 @@ class Parts:
         desk: the review store.
         examples: scans on offer, by key.
         cache: the private folder that Gradio may serve.
+        downloads: exports on their way to the browser.
         frames: lets each page read the frames of its own scans.
     """
 
@@ -41,6 +44,7 @@ class Parts:
     desk: Desk
     examples: Examples
     cache: Path
+    downloads: Downloads
     frames: FrameServer = field(default_factory=FrameServer)
 
     def arms(self) -> tuple[Arm, ...]:
@@ -57,9 +61,10 @@ def make_parts(loader: EngineLoader | None = None) -> Parts:
     cache = private_cache()
     return Parts(
         loader or EngineLoader(),
-        Desk(),
+        Desk(sign_in=read_sign_in(), share=read_share()),
         open_examples((*BUILT_IN, *vqa_rad_rows())),
         cache,
+        Downloads(cache),
     )
 
 

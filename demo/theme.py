@@ -15,7 +15,7 @@ _STYLE = _HERE.parent / "assets" / "style"
 STYLE_SHEETS = [
     _STYLE / f"{name}.css" for name in ("frame", "ask", "viewer", "flag", "review", "narrow")
 ]
-PAGE_SCRIPT = _HERE / "page.js"
+PAGE_SCRIPTS = (_HERE / "page.js", _HERE / "review" / "review.js")
 
 # Fonts that are on the machine already: the page asks no other host for anything.
 _SANS = ["Inter", "SF Pro Text", "Segoe UI", "Helvetica Neue", "Liberation Sans", "Arial",
@@ -97,7 +97,7 @@ def reading_room() -> gr.themes.Base:
 def head() -> str:
     """The icon and the page's own scripts; the background comes before any style sheet."""
     scripts = "".join(
-        f"<script>{path.read_text(encoding='utf-8')}</script>" for path in (*SCRIPTS, PAGE_SCRIPT)
+        f"<script>{path.read_text(encoding='utf-8')}</script>" for path in (*SCRIPTS, *PAGE_SCRIPTS)
     )
     return (
         f'<link rel="icon" href="data:image/svg+xml,{FAVICON}">'

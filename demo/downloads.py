@@ -1,0 +1,95 @@
+"""Exports on their way to the browser: one address each, for one download."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from tempfile import mkdtemp
+from threading import Lock
+
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+ADDRESS = "/review/export"
+
+_SECONDS = 600
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    file: Path
+    until: float
+
+
+class Downloads:
+    """Files that were made for one person, each handed out once and then deleted.
+
+    Gradio serves its cache to whoever knows an address. An address here works once, within ten
+    minutes, and cannot be guessed (256 random bits).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep the files in a private folder."""
+        self._folder = folder
+        self._ready: dict[str, _Ready] = {}
+        self._lock = Lock()
+
+    def room(self) -> Path:
+        """A new private folder to make a file in."""
+        self.sweep()
+        return Path(mkdtemp(prefix="export-", dir=self._folder))
+
+    def offer(self, file: Path) -> str:
+        """Make a file that lies in a `room` ready; returns the link that the page presses."""
+        token = secrets.token_urlsafe(32)
+        with self._lock:
+            self._ready[token] = _Ready(file, time.monotonic() + _SECONDS)
+        # Without a slash in front: the app may live under a path of its own.
+        return (
+            f'<p class="done" role="status">Ready. <a class="download" download '
+            f'href="{ADDRESS[1:]}/{token}">Save {escape(file.name)}</a> (works once)</p>'
+        )
+
+    def sweep(self) -> None:
+        """Delete what nobody fetched."""
+        now = time.monotonic()
+        with self._lock:
+            late = [token for token, ready in self._ready.items() if ready.until < now]
+            gone = [self._ready.pop(token).file for token in late]
+        for file in gone:
+            _forget(file)
+
+    def route(self) -> Route:
+        """`GET /review/export/TOKEN`; 404 for one that is unknown, used or late."""
+        return Route(f"{ADDRESS}/{{token}}", self._answer, methods=["GET"])
+
+    def _answer(self, request: Request) -> Response:
+        self.sweep()
+        with self._lock:
+            ready = self._ready.pop(request.path_params["token"], None)
+        if ready is None:
+            return PlainTextResponse(
+                "This export was fetched already; make it anew.", 404, _HEADERS
+            )
+        return FileResponse(
+            ready.file,
+            headers=_HEADERS,
+            filename=ready.file.name,
+            background=BackgroundTask(_forget, ready.file),
+        )
+
+
+def _forget(file: Path) -> None:
+    shutil.rmtree(file.parent, ignore_errors=True)

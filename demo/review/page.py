@@ -1,0 +1,95 @@
+"""The Review page: who one is, and a tab for each kind of work."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+from demo.components import panel
+from demo.parts import NOW, QUIET, Parts, Update
+from demo.review.charts_page import charts_page
+from demo.review.common import guarded
+from demo.review.data_page import data_page
+from demo.review.queue_page import queue_page
+from demo.review.studies_page import studies_page
+from demo.signing_in import Person, SignIn
+from rarl.review import Queue, ReviewStore
+from rarl.review.roles import may
+from rarl.review.store import By
+
+
+def review_page(parts: Parts, session: gr.State, tab: gr.Tab, app: gr.Blocks) -> None:
+    """Lay out the page and wire it; what a person may not do is refused by the store itself."""
+    with gr.Column(elem_id="review-page"):
+        with gr.Row(elem_id="review-who"):
+            who = panel(elem_id="who")
+            if parts.desk.sign_in.way == "huggingface":
+                gr.LoginButton(elem_id="sign-in")
+        trouble = panel(elem_id="review-trouble")
+        with gr.Tabs(elem_id="review-tabs", visible=False) as tabs:
+            with gr.Tab("Queue", id="queue"):
+                queue = queue_page(parts, session)
+            with gr.Tab("Charts", id="charts") as charts:
+                charts_page(parts, charts, tabs, queue)
+            with gr.Tab("Studies", id="studies") as studies:
+                studies_page(parts, session, studies, tabs, queue, parts.downloads)
+            with gr.Tab("Data", id="data", visible=False) as data:
+                data_page(parts, data, queue, parts.downloads)
+
+    def arrived(request: gr.Request) -> Update:
+        person = parts.desk.person(request)
+        if not may(person.role, "queue"):
+            return {who: closed_view(person, parts.desk.sign_in), tabs: gr.Tabs(visible=False)}
+
+        def work() -> Update:
+            store = parts.desk.for_request(request)
+            return {
+                who: f"<p>{escape(person.name or 'Without a name')} · {person.role}</p>",
+                tabs: gr.Tabs(visible=True),
+                data: gr.Tab(visible=may(person.role, "export")),
+                **dict(zip(queue.choices, _choices(store, parts), strict=True)),
+            }
+
+        return guarded(trouble, "review", work)
+
+    gr.on(
+        [tab.select, app.load], arrived, None, [who, trouble, tabs, data, *queue.choices], **NOW
+    ).then(queue.refresh, queue.inputs, queue.outputs, **QUIET)
+
+
+def _choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
+    """What each filter offers, in the order of `QueueWidgets.choices`."""
+    from rarl.review.studies import Studies  # which loads scipy
+
+    def seen(by: By) -> list[tuple[str, str]]:
+        found = {one.values[0] for one in store.counts([by])}
+        return [(value, value) for value in sorted(word for word in found if word)]
+
+    audits = [one for one in Studies(store).all() if one.kind == "audit"]
+    taxonomy = store.taxonomy
+    offered: list[tuple[str, list[tuple[str, str]]]] = [
+        ("Flagged answers", [(f"Audit: {one.title}", one.id) for one in audits]),
+        ("All variants", [(arm.label, arm.name) for arm in parts.arms()]),
+        ("All kinds", [(label, key) for key, label in taxonomy.categories]),
+        ("Any severity", [(label, key) for key, label in taxonomy.severities]),
+        ("Any modality", seen("modality")),
+        ("Flagged by", seen("reader")),
+        ("Given to", [(one.reader, one.reader) for one in Queue(store).progress()]),
+    ]
+    return [gr.Dropdown([(every, ""), *choices]) for every, choices in offered]
+
+
+def closed_view(person: Person, sign_in: SignIn) -> str:
+    """What somebody sees who may not see the cases of others."""
+    how = {
+        "local": "The site has set up no sign-in: it is open at the machine that runs it.",
+        "htpasswd": "Ask whoever keeps this site's list of people for the role of a reader.",
+        "huggingface": "Sign in above; the site's list says who is a reader.",
+        "header": "Ask whoever keeps this site's list of people for the role of a reader.",
+    }[sign_in.way]
+    name = f"{escape(person.name)}, this" if person.name else "This"
+    return (
+        f'<div class="nothing"><h2>Review is for readers</h2><p>{name} page shows the cases of '
+        f"others. {how} What you flag on the Ask page arrives here all the same.</p></div>"
+    )

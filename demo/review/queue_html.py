@@ -1,0 +1,256 @@
+"""The queue's own HTML: the list, a case with the answer that is judged, and what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from demo.asking import MODE_LABELS, steps
+from demo.render import short_name
+from demo.review.common import (
+    STATUS_WORDS,
+    Labels,
+    nothing,
+    stage,
+    thumbnail_url,
+    when,
+)
+from rarl.response import PROBLEM_SENTENCES
+from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Verdict
+from rarl.review.queue import Item, Progress
+
+
+def flag_list(
+    items: Sequence[QueueItem],
+    chosen: Item | None,
+    *,
+    more: bool,
+    empty: tuple[str, str],
+    blind: bool,
+    labels: Labels,
+    pictures: Mapping[str, bytes] | None = None,
+) -> str:
+    """The answers of the queue, as rows, or as cards where pictures are given.
+
+    Args:
+        items: what to list.
+        chosen: the one that is open.
+        more: whether there are more than these.
+        empty: title and sentence where there is none.
+        blind: whether the names of the arms stay hidden.
+        labels: of the site.
+        pictures: PNG of each case that kept one.
+    """
+    if not items:
+        return nothing(*empty)
+    rows = "".join(
+        _row(item, chosen, blind, labels)
+        if pictures is None
+        else _card(item, chosen, blind, labels, pictures)
+        for item in items
+    )
+    shape = "rows" if pictures is None else "cards"
+    button = (
+        '<button type="button" class="ghost" data-event="more">Show more</button>' if more else ""
+    )
+    return f'<div class="{shape}">{rows}</div>{button}'
+
+
+def _attributes(item: QueueItem, chosen: Item | None) -> str:
+    current = ' aria-current="true"' if (item.case_id, item.arm) == chosen else ""
+    number = f' data-flag="{item.flags[0].id}"' if item.flags else ""
+    return (
+        f'type="button" data-event="open" data-case="{item.case_id}" '
+        f'data-arm="{escape(item.arm)}"{number}{current}'
+    )
+
+
+def _status(item: QueueItem) -> str:
+    return f'<span class="status status-{item.status}">{STATUS_WORDS[item.status]}</span>'
+
+
+def _row(item: QueueItem, chosen: Item | None, blind: bool, labels: Labels) -> str:
+    flag = labels.gravest(item.flags)
+    said = (
+        f"<span>{labels.category(flag.category)}</span>{labels.severity(flag.severity)}"
+        if flag
+        else ""
+    )
+    comment = f'<span class="comment">{escape(flag.comment)}</span>' if flag else ""
+    foot = [item.modality or ""]
+    if flag:
+        several = len(item.flags) > 1
+        foot += [f"{len(item.flags)} flags" if several else f"flag {flag.id}", when(flag.created)]
+    if item.assigned:
+        foot.append("for " + ", ".join(item.assigned))
+    return (
+        f'<button class="row" {_attributes(item, chosen)}>'
+        f'<span class="row-head"><b>{"" if blind else escape(item.label)}</b>{said}</span>'
+        f'<span class="row-question">{escape(item.question)} '
+        f"<b>{escape(item.answer) or '–'}</b></span>{comment}"
+        f'<span class="row-foot">{_status(item)} '
+        f"{escape(' · '.join(word for word in foot if word))}</span></button>"
+    )
+
+
+def _card(
+    item: QueueItem,
+    chosen: Item | None,
+    blind: bool,
+    labels: Labels,
+    pictures: Mapping[str, bytes],
+) -> str:
+    png = pictures.get(item.case_id)
+    picture = f'<img src="{thumbnail_url(png)}" alt="" loading="lazy">' if png else "<i></i>"
+    flag = labels.gravest(item.flags)
+    kind = labels.category(flag.category) if flag else ""
+    label = "" if blind else f"{item.label}: "
+    return (
+        f'<button class="row case-card" {_attributes(item, chosen)}>{picture}'
+        f'<span class="row-question">{escape(item.question)}</span>'
+        f"<b>{escape(label)}{escape(item.answer) or '–'}</b>"
+        f'<span class="row-foot">{kind}</span>{_status(item)}</button>'
+    )
+
+
+def case_view(
+    item: QueueItem, case: CaseSnapshot, flags: Sequence[Flag], *, blind: bool, labels: Labels
+) -> str:
+    """A case as it was, with the answer that is judged first.
+
+    Args:
+        item: the answer.
+        case: its case.
+        flags: on the answer; none where readers shall not be swayed.
+        blind: whether arms stay unnamed and unseen beside each other.
+        labels: of the site.
+    """
+    mode = next((label for label, key in MODE_LABELS if key == case.mode), case.mode)
+    words = [case.modality or "", f"{case.width} × {case.height}", mode]
+    if not blind:
+        words.append(f"model {short_name(case.model)}")
+    words.append(f"asked {when(case.created)}")
+    facts = "".join(f"<span>{escape(word)}</span>" for word in words if word)
+    regions = [flag.region for flag in flags if flag.region is not None]
+    pictures = "".join(stage(one, number, regions) for number, one in enumerate(case.pictures))
+    complaints = "".join(_complaint(flag, labels) for flag in flags)
+    judged = next(one for one in case.answers if one.arm == item.arm)
+    others = [one for one in case.answers if one.arm != item.arm]
+    beside = ""
+    if others and not blind:
+        columns = "".join(_said(one, (), named=True) for one in others)
+        beside = (
+            f'<details class="others"><summary>What {_listed(others)} said</summary>'
+            f"<div>{columns}</div></details>"
+        )
+    return (
+        f'<div class="case" data-place="{item.case_id}/{escape(item.arm)}"><div class="case-top">'
+        f'<div class="stages">{pictures}</div>'
+        f'<div class="case-facts"><h4 class="eyebrow">Question</h4><h2>{escape(case.question)}</h2>'
+        f'<p class="facts">{facts}</p>{complaints}</div></div>'
+        f"{_said(judged, flags, named=not blind)}{beside}</div>"
+    )
+
+
+def _listed(answers: Sequence[ArmAnswer]) -> str:
+    names = [escape(one.label) for one in answers]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _complaint(flag: Flag, labels: Labels) -> str:
+    more = ""
+    if flag.comment:
+        more += f"<blockquote>{escape(flag.comment)}</blockquote>"
+    if flag.corrected_answer or flag.corrected_explanation:
+        words = " ".join((flag.corrected_answer, flag.corrected_explanation)).strip()
+        more += f'<p class="right"><b>Should be</b> {escape(words)}</p>'
+    who = f" by {escape(flag.reader)}" if flag.reader else ""
+    return (
+        f'<div class="complaint"><h4 class="eyebrow">Flag {flag.id}{who}, {when(flag.created)}</h4>'
+        f"<p><b>{labels.category(flag.category)}</b></p>"
+        f"<p>{labels.severity(flag.severity)}</p>{more}</div>"
+    )
+
+
+def _said(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> str:
+    """One arm's answer and reasoning; flagged steps are marked."""
+    wrong = {flag.sentence.strip() for flag in flags if flag.sentence}
+    listed = "".join(
+        f"<li><mark>{escape(step)}</mark></li>" if step in wrong else f"<li>{escape(step)}</li>"
+        for step in steps(answer.reasoning)
+    )
+    faults = [] if answer.stopped else [_problem(problem) for problem in answer.problems]
+    foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
+    if named:
+        foot += f" · weights {answer.revision}"
+    if answer.stopped:
+        foot += " · stopped"
+    return (
+        f'<article class="said-by" data-arm="{escape(answer.arm) if named else ""}">'
+        f"<h3>{escape(answer.label) if named else 'The answer'}</h3>"
+        f'<p class="judged-answer">{escape(answer.answer) or "&ndash;"}</p>'
+        f"<ol>{listed}</ol>"
+        + "".join(f'<p class="caution">{escape(fault)}</p>' for fault in faults)
+        + f'<p class="row-foot">{foot}</p></article>'
+    )
+
+
+def _problem(problem: str) -> str:
+    return next((words for key, words in PROBLEM_SENTENCES.items() if key == problem), problem)
+
+
+def standing(item: QueueItem, verdicts: Sequence[Verdict], mine: Verdict | None) -> str:
+    """How far the review of an answer is, with the verdicts that this person may see."""
+    told = {
+        "new": "Nobody has judged this answer yet.",
+        "one-reader": "One reading is in; it stays hidden until there are two.",
+        "agreed": "Two readers agree.",
+        "differs": "The two readings differ; an adjudicator settles them.",
+        "adjudicated": "Settled by an adjudicator.",
+    }[item.status]
+    if mine is not None and item.status == "one-reader":
+        told = "You have judged this answer; until the second reading comes in, you can correct it."
+    elif item.status in ("new", "one-reader") and item.assigned:
+        told += f" Given to {', '.join(item.assigned)}."
+    rows = "".join(
+        f"<tr><th>{escape(one.reader)}{' (adjudicator)' if one.role == 'adjudicator' else ''}</th>"
+        f"<td>{one.judgement.correctness}</td><td>{one.judgement.explanation}</td>"
+        f"<td>{escape(_words_of(one))}</td></tr>"
+        for one in verdicts
+    )
+    table = (
+        '<table class="verdicts"><thead><tr><th>Reader</th><th>Corr.</th><th>Expl.</th><th>Said'
+        f"</th></tr></thead><tbody>{rows}</tbody></table>"
+        if rows
+        else ""
+    )
+    return f'<p class="standing">{escape(told)}</p>{table}'
+
+
+def _words_of(verdict: Verdict) -> str:
+    said = verdict.judgement
+    agrees = {True: "agrees with the flag", False: "disagrees with the flag", None: ""}
+    right = " ".join((said.corrected_answer, said.corrected_explanation)).strip()
+    words = (agrees[said.agrees], f"should be: {right}" if right else "", said.comment)
+    return "; ".join(word for word in words if word)
+
+
+def progress_table(progress: Sequence[Progress], me: str | None, waiting: int) -> str:
+    """What waits for oneself, and how far each reader is."""
+    head = (
+        f'<p class="count" role="status"><b>{waiting}</b> '
+        f"{'answer waits' if waiting == 1 else 'answers wait'} for your verdict</p>"
+    )
+    rows = "".join(
+        f"<tr{' class=me' if one.reader == me else ''}><th>{escape(one.reader)}</th>"
+        f"<td>{one.judged}</td><td>{one.left if one.assigned else '–'}</td>"
+        f"<td>{'–' if one.seconds is None else f'{one.seconds:.0f} s'}</td></tr>"
+        for one in progress
+    )
+    if not rows:
+        return head
+    return (
+        f'{head}<details><summary>Progress of each reader</summary><table class="verdicts"><thead>'
+        "<tr><th>Reader</th><th>Judged</th><th>Left</th><th>Time</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></details>"
+    )

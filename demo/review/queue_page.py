@@ -1,0 +1,463 @@
+"""The queue: filters and answers on the left, the case in the middle, the verdict on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import gradio as gr
+
+from demo import render
+from demo.components import panel
+from demo.identity import doubts
+from demo.parts import FOCUS, NOW, QUIET, Parts, Update
+from demo.review.common import (
+    STATUS_WORDS,
+    WAITING,
+    Chosen,
+    Data,
+    Labels,
+    Place,
+    guarded,
+    names_in,
+    select_box,
+)
+from demo.review.queue_html import case_view, flag_list, progress_table, standing
+from demo.session import Session
+from rarl.errors import ReviewError
+from rarl.review import (
+    COMMENT_LIMIT,
+    Judgement,
+    Queue,
+    QueueFilter,
+    QueueItem,
+    ReviewStore,
+    Verdict,
+)
+from rarl.review.queue import Item
+from rarl.review.roles import may
+
+_ROWS, _CARDS = 50, 24
+_WORK = "Flagged answers"
+_NONE_YET = (
+    "Nothing flagged yet",
+    "When an answer on the Ask page is wrong or unsafe, press Flag under it. It is kept here with "
+    "its scan, its question and what every arm said.",
+)
+_ALL_DONE = ("Nothing waits for you", "Choose another status to see what is done.")
+_NO_MATCH = ("Nothing matches", "Loosen the filters to see more.")
+_NO_CASE = '<div class="nothing quiet"><p>Choose an answer to see the case as it was.</p></div>'
+_KEYS = (
+    '<p class="keys"><kbd>N</kbd> next <kbd>0</kbd>–<kbd>3</kbd> correctness '
+    "<kbd>Shift</kbd>+<kbd>0</kbd>–<kbd>3</kbd> explanation <kbd>A</kbd> agree "
+    "<kbd>D</kbd> disagree <kbd>C</kbd> comment <kbd>S</kbd> save</p>"
+)
+# The judge's own scale, see `rarl.judge`.
+_CORRECTNESS = (("0 wrong", 0), ("1 partly", 1), ("2 minor error", 2), ("3 right", 3))
+_EXPLANATION = (("0 misleading", 0), ("1 poor", 1), ("2 minor error", 2), ("3 sound", 3))
+_AGREES = (("Agree", "yes"), ("Disagree", "no"))
+_READ, _CORRECT, _SETTLE = "Your verdict", "Correct your verdict", "Adjudicate"
+
+
+Typed = tuple[Any, ...]
+"""The six fields of the form."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWidgets:
+    """What the other pages reach into.
+
+    Attributes:
+        filters: in the order of `Chosen`.
+        choices: those among them whose choices depend on the store: work, arm, category, severity,
+            modality, reader, assigned.
+        refresh: lists anew; takes `inputs`, fills `outputs`.
+        inputs: the filters, the shape of the list, and the place.
+        outputs: what `refresh` fills.
+    """
+
+    filters: tuple[Any, ...]
+    choices: tuple[Any, ...]
+    refresh: Callable[[gr.Request, Data], Update]
+    inputs: set[Any]
+    outputs: list[Any]
+
+
+def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
+    """Lay out the queue and wire it."""
+    place = gr.State(_fresh())
+    with gr.Row(elem_id="queue-page"):
+        with gr.Column(elem_id="queue-side"):
+            with gr.Row(elem_classes="filters"):
+                work = select_box(_WORK, [], "filter-work")
+                status = select_box(
+                    "Any status",
+                    [("Waits for me", WAITING), *((w, key) for key, w in STATUS_WORDS.items())],
+                    "filter-status",
+                )
+            text = gr.Textbox(
+                label="Find",
+                show_label=False,
+                container=False,
+                placeholder="Find in comments, questions and answers",
+                elem_id="filter-text",
+            )
+            with (
+                gr.Accordion("More filters", open=False, elem_id="more-filters"),
+                gr.Row(elem_classes="filters"),
+            ):
+                arm = select_box("All variants", [], "filter-arm")
+                category = select_box("All kinds", [], "filter-category")
+                severity = select_box("Any severity", [], "filter-severity")
+                modality = select_box("Any modality", [], "filter-modality")
+                reader = select_box("Flagged by", [], "filter-reader")
+                assigned = select_box("Given to", [], "filter-assigned")
+                since = _date_box("From", "filter-since")
+                until = _date_box("To", "filter-until")
+            with gr.Row(elem_id="list-head"):
+                shape = gr.Radio(
+                    [("List", "list"), ("Gallery", "gallery")],
+                    value="list",
+                    show_label=False,
+                    container=False,
+                    elem_id="list-shape",
+                )
+                total = panel(elem_id="list-total")
+            rows = panel(elem_id="flag-list", events=("open", "more"))
+            progress = panel(elem_id="queue-progress")
+        with gr.Column(elem_id="case-side"):
+            case = panel(_NO_CASE, elem_id="case")
+        with gr.Column(elem_id="verdict-side"):
+            resume = gr.Button("Next for me", variant="primary", elem_id="queue-next")
+            state = panel(elem_id="verdict-state")
+            with gr.Column(visible=False, elem_id="verdict-form") as form:
+                title = panel(elem_id="verdict-title")
+                correctness = _scale(_CORRECTNESS, "Correctness", "verdict-correctness")
+                explanation = _scale(_EXPLANATION, "Explanation", "verdict-explanation")
+                agrees = gr.Radio(
+                    list(_AGREES), label="The flag", elem_id="verdict-agrees", elem_classes="scale"
+                )
+                comment = _text("Comment", "verdict-comment", 2)
+                with gr.Accordion("What would be right", open=False, elem_id="verdict-right"):
+                    answer = _text("The right answer", "verdict-answer", 1)
+                    why = _text("And why", "verdict-why", 2)
+                # Filled by the page's script, read when a verdict is saved.
+                seconds = gr.Number(visible="hidden", elem_id="verdict-seconds")
+                save = gr.Button("Save and next", variant="primary", elem_id="verdict-save")
+                panel(_KEYS, elem_id="verdict-keys")
+            trouble = panel(elem_id="queue-trouble", events=("keep", "retype"))
+            with gr.Accordion("Give to readers", open=False, visible=False,
+                              elem_id="assign") as assigning:  # fmt: skip
+                names = gr.Textbox(
+                    label="Readers",
+                    placeholder="Names, with commas between",
+                    elem_id="assign-names",
+                )
+                with gr.Row():
+                    give_one = gr.Button("Give this answer", elem_id="assign-one", min_width=110)
+                    give_all = gr.Button("Give all listed", elem_id="assign-all", min_width=110)
+                    take = gr.Button("Take this back", elem_id="assign-back", min_width=110)
+            with gr.Accordion("Delete this case for good", open=False, visible=False,
+                              elem_id="delete") as deleting:  # fmt: skip
+                reason = gr.Textbox(
+                    label="Why",
+                    info="Such as a request under privacy law. Do not name the patient. All that "
+                    "was said about the case goes with it; exports made before stay.",
+                    elem_id="delete-reason",
+                )
+                remove = gr.Button("Delete for good", variant="stop", elem_id="delete-go")
+
+    filters = (work, status, text, arm, category, severity, modality, reader, assigned, since,
+               until)  # fmt: skip
+    written = (correctness, explanation, agrees, comment, answer, why)
+    whole_list = [rows, total, progress, trouble]
+    whole_case = [case, state, form, title, *written, save, assigning, deleting, place]
+
+    def listing(store: ReviewStore, chosen: Chosen, how: str, at: Place) -> Update:
+        queue = Queue(store, chosen.study_id)
+        cards = how == "gallery"
+        most = at.shown * (_CARDS if cards else _ROWS)
+        found = queue.items(chosen.queue(), most + 1)
+        more, found = len(found) > most, found[:most]
+        pictures = store.first_pictures(one.case_id for one in found) if cards else None
+        waits = len(queue.items(QueueFilter(waiting=True)))
+        narrow = chosen != Chosen(chosen.work, chosen.status)
+        empty = _NO_MATCH if narrow else _ALL_DONE if chosen.status else _NONE_YET
+        number = f"{most}+" if more else str(len(found))
+        return {
+            rows: flag_list(
+                found,
+                at.item if at.study_id == chosen.study_id else None,
+                more=more,
+                empty=empty,
+                blind=chosen.study_id is not None,
+                labels=Labels.of(store.taxonomy),
+                pictures=pictures,
+            ),
+            total: f'<p class="count">{number} answer{"" if len(found) == 1 else "s"}</p>',
+            progress: progress_table(queue.progress(), store.person, waits),
+        }
+
+    def showing(
+        store: ReviewStore, chosen: Chosen, at: Place, item: QueueItem, typed: Typed | None
+    ) -> Update:
+        """The case, and the form as this person may fill it."""
+        if at.item is not None and typed is not None:
+            at.drafts[at.study_id, at.item] = typed
+        queue = Queue(store, chosen.study_id)
+        verdicts = queue.verdicts(item.case_id, item.arm)
+        mine = next((v for v in verdicts if v.reader == store.person and v.role == "reader"), None)
+        heading = _heading(store, item, mine)
+        audit = chosen.study_id is not None
+        at.item, at.study_id, at.key = (item.case_id, item.arm), chosen.study_id, uuid4().hex
+        at.replaces = mine.key if heading == _CORRECT and mine is not None else None
+        at.adjudicates = heading == _SETTLE
+        draft = at.drafts.get((at.study_id, at.item))
+        if draft is None and heading == _CORRECT and mine is not None:
+            draft = _written(mine)
+        values: Typed = draft or (None, None, None, "", "", "")
+        return {
+            case: case_view(
+                item,
+                store.case(item.case_id),
+                item.flags,
+                blind=audit,
+                labels=Labels.of(store.taxonomy),
+            ),
+            state: standing(item, verdicts, mine),
+            form: gr.Column(visible=bool(heading)),
+            title: f"<h2>{heading}</h2>",
+            **dict(zip(written, values, strict=True)),
+            agrees: gr.Radio(value=values[2], visible=bool(item.flags)),
+            save: gr.Button("Correct and next" if heading == _CORRECT else "Save and next"),
+            assigning: gr.Accordion(visible=may(store.role, "assign")),
+            deleting: gr.Accordion(visible=may(store.role, "delete")),
+            place: at,
+        }
+
+    def cleared(at: Place, words: str) -> Update:
+        at.item = None
+        return {
+            case: f'<div class="nothing quiet"><p>{words}</p></div>',
+            state: "",
+            form: gr.Column(visible=False),
+            assigning: gr.Accordion(visible=False),
+            deleting: gr.Accordion(visible=False),
+            place: at,
+        }
+
+    def refresh(request: gr.Request, data: Data) -> Update:
+        def done() -> Update:
+            store = parts.desk.for_request(request)
+            return listing(store, chosen_in(data), data[shape], data[place])
+
+        return guarded(trouble, "list", done)
+
+    def narrowed(request: gr.Request, data: Data) -> Update:
+        data[place].shown = 1
+        return refresh(request, data)
+
+    def more_rows(request: gr.Request, data: Data) -> Update:
+        data[place].shown += 1
+        return refresh(request, data)
+
+    def opened(request: gr.Request, event: gr.EventData, data: Data) -> Update:
+        def done() -> Update:
+            store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
+            wanted = str(getattr(event, "case", "")), str(getattr(event, "arm", ""))
+            item = Queue(store, chosen.study_id).item(*wanted)
+            shown = showing(store, chosen, at, item, typed_in(data))
+            return {**shown, **listing(store, chosen, data[shape], at)}
+
+        return guarded(trouble, "open", done)
+
+    def go_on(store: ReviewStore, chosen: Chosen, at: Place, typed: Typed | None) -> Update:
+        item = Queue(store, chosen.study_id).next(replace(chosen, status="").queue(), at.item)
+        if item is None and may(store.role, "adjudicate"):
+            item = _to_settle(store, chosen, at.item)
+        if item is None:
+            return cleared(at, "Nothing waits for you here. Choose an answer to look at it again.")
+        return showing(store, chosen, at, item, typed)
+
+    def advanced(request: gr.Request, data: Data) -> Update:
+        def done() -> Update:
+            store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
+            shown = go_on(store, chosen, at, typed_in(data))
+            return {**shown, **listing(store, chosen, data[shape], at)}
+
+        return guarded(trouble, "next", done)
+
+    def saved(request: gr.Request, data: Data) -> Update:
+        held: Session = data[session]
+        words = "\n".join((data[comment], data[answer], data[why]))
+        found = () if words in held.kept else doubts(words, held)
+        if found:
+            held.doubted = words
+            return {trouble: render.doubt(found, "what you typed")}
+
+        def done() -> Update:
+            store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
+            if at.item is None:
+                raise ReviewError("Choose an answer first.")
+            if data[correctness] is None or data[explanation] is None:
+                raise ReviewError("Choose correctness and explanation, each from 0 to 3.")
+            judgement = Judgement(
+                correctness=int(data[correctness]),
+                explanation=int(data[explanation]),
+                agrees={"yes": True, "no": False}.get(data[agrees] or ""),
+                corrected_answer=data[answer],
+                corrected_explanation=data[why],
+                comment=data[comment],
+                seconds=data[seconds],
+            )
+            queue = Queue(store, at.study_id)
+            case_id, whose = at.item
+            if at.adjudicates:
+                queue.adjudicate(case_id, whose, judgement, key=at.key)
+            else:
+                queue.judge(case_id, whose, judgement, key=at.key, replaces=at.replaces)
+            at.drafts.pop((at.study_id, at.item), None)
+            return {
+                **go_on(store, chosen, at, None),
+                **listing(store, chosen, data[shape], at),
+            }
+
+        return guarded(trouble, "judge", done)
+
+    def kept(request: gr.Request, data: Data) -> Update:
+        data[session].kept.add(data[session].doubted)
+        return saved(request, data)
+
+    def assigner(given: bool, everything: bool) -> Callable[[gr.Request, Data], Update]:
+        def work(request: gr.Request, data: Data) -> Update:
+            def done() -> Update:
+                store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
+                queue = Queue(store, chosen.study_id)
+                wanted: list[Item] = [at.item] if at.item else []
+                if everything:
+                    wanted = [(one.case_id, one.arm) for one in queue.items(chosen.queue())]
+                people = names_in(data[names])
+                if not wanted or not people:
+                    raise ReviewError("Choose an answer, and name the readers who shall judge it.")
+                changed = sum(queue.assign(wanted, name, given) for name in people)
+                said = f"{changed} assignment{'' if changed == 1 else 's'} changed."
+                return {
+                    **listing(store, chosen, data[shape], at),
+                    trouble: render.sentence(said, "done"),
+                }
+
+            return guarded(trouble, "assign", done)
+
+        return work
+
+    def deleted(request: gr.Request, data: Data) -> Update:
+        def done() -> Update:
+            store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
+            if at.item is None:
+                raise ReviewError("Choose an answer of the case first.")
+            if doubts(data[reason], data[session]):
+                raise ReviewError("The reason stays for good: write it without names or dates.")
+            store.delete_case(at.item[0], data[reason])
+            gone = "The case is deleted for good; a tombstone says when, by whom and why."
+            return {
+                reason: "",
+                **cleared(at, "Choose an answer to see the case as it was."),
+                **listing(store, chosen, data[shape], at),
+                trouble: render.sentence(gone, "done"),
+            }
+
+        return guarded(trouble, "delete", done)
+
+    def chosen_in(data: Data) -> Chosen:
+        return Chosen(*(data[one] or "" for one in filters))
+
+    def typed_in(data: Data) -> Typed | None:
+        """What stands in the form, where anything does."""
+        found = tuple(data[one] for one in written)
+        return found if any(one not in (None, "") for one in found) else None
+
+    listed: set[Any] = {*filters, shape, place}
+    turning: set[Any] = {*listed, *written}
+    everything = [*whole_case, *whole_list]
+    gr.on(
+        [
+            *(one.input for one in (*filters[:2], *filters[3:9], shape)),
+            *(event for box in (text, since, until) for event in (box.submit, box.blur)),
+        ],
+        narrowed, listed, whole_list, trigger_mode="always_last", **NOW,
+    )  # fmt: skip
+    rows.more(more_rows, listed, whole_list, **NOW)
+    rows.open(opened, turning, everything, **NOW)
+    resume.click(advanced, turning, everything, **NOW)
+    # Seconds that this case was being looked at come with the verdict.
+    clock: dict[str, Any] = {"fn": None, "outputs": seconds, "js": "() => RarlReview.seconds()"}
+    saving: set[Any] = {*turning, session, seconds}
+    save.click(**clock, **NOW).then(saved, saving, everything, **QUIET)
+    trouble.keep(kept, saving, everything, **QUIET)
+    trouble.retype(None, None, None, js=FOCUS % "#verdict-comment textarea", **NOW)
+    for button, work_of in (
+        (give_one, assigner(True, False)),
+        (give_all, assigner(True, True)),
+        (take, assigner(False, False)),
+    ):
+        button.click(work_of, listed | {names}, whole_list, **NOW)
+    remove.click(deleted, listed | {reason, session}, [reason, *everything], **QUIET)
+    choices = (work, arm, category, severity, modality, reader, assigned)
+    return QueueWidgets(filters, choices, refresh, listed, whole_list)
+
+
+def _heading(store: ReviewStore, item: QueueItem, mine: Verdict | None) -> str:
+    """What this person may do with the form; "" for nothing."""
+    if item.status in ("new", "one-reader"):
+        if mine is not None:
+            return _CORRECT
+        given = not item.assigned or store.person in item.assigned
+        return _READ if given and may(store.role, "judge") else ""
+    return _SETTLE if mine is None and may(store.role, "adjudicate") else ""
+
+
+def _to_settle(store: ReviewStore, chosen: Chosen, after: Item | None) -> QueueItem | None:
+    """The next answer on which readers differ and this person gave no reading."""
+    wanted = replace(chosen, status="differs").queue()
+    waiting = [
+        one
+        for one in Queue(store, chosen.study_id).items(wanted)
+        if not one.judged_by_me and (one.case_id, one.arm) != after
+    ]
+    return waiting[0] if waiting else None
+
+
+def _written(verdict: Verdict) -> Typed:
+    said = verdict.judgement
+    agrees = {True: "yes", False: "no", None: None}[said.agrees]
+    return (
+        said.correctness, said.explanation, agrees, said.comment, said.corrected_answer,
+        said.corrected_explanation,
+    )  # fmt: skip
+
+
+def _scale(choices: Sequence[tuple[str, int]], label: str, elem_id: str) -> gr.Radio:
+    return gr.Radio(list(choices), label=label, elem_id=elem_id, elem_classes="scale")
+
+
+def _text(label: str, elem_id: str, lines: int) -> gr.Textbox:
+    return gr.Textbox(
+        label=label, lines=lines, max_lines=6, max_length=COMMENT_LIMIT, elem_id=elem_id
+    )
+
+
+def _date_box(word: str, elem_id: str) -> gr.Textbox:
+    return gr.Textbox(
+        label=f"{word}, as 2026-11-30",
+        show_label=False,
+        container=False,
+        placeholder=f"{word} date",
+        elem_id=elem_id,
+        min_width=100,
+    )
+
+
+def _fresh() -> Place:
+    return Place(None, None, uuid4().hex, None, False, 1, {})

@@ -1,0 +1,83 @@
+/* The queue's keyboard, and the time that a reader really spends on a case. Nothing is stored. */
+const RarlReview = (() => {
+  // Nobody who touched nothing for this long is still reading.
+  const IDLE_MS = 60_000;
+  let place = null;
+  let spent = 0;
+  let touched = 0;
+  const shown = (element) => Boolean(element && element.getClientRects().length);
+  const case_ = () => document.querySelector("#case .case, #task .case");
+
+  for (const kind of ["pointermove", "keydown", "wheel", "scroll"]) {
+    document.addEventListener(kind, () => { touched = Date.now(); }, { passive: true, capture: true });
+  }
+  setInterval(() => {
+    const open = case_();
+    const here = open?.dataset.place ?? null;
+    if (here !== place) { place = here; spent = 0; touched = Date.now(); }
+    const looking = document.visibilityState === "visible" && shown(open);
+    if (place && looking && Date.now() - touched < IDLE_MS) spent += 1;
+  }, 1000);
+
+  function press(selector) {
+    const button = document.querySelector(selector);
+    if (!shown(button)) return false;
+    button.click();
+    return true;
+  }
+  function choose(group, number) {
+    const input = document.querySelectorAll(`#${group} input`)[number];
+    if (!shown(input?.closest("label"))) return false;
+    input.click();
+    return true;
+  }
+  function step(by) {
+    const rows = [...document.querySelectorAll("#flag-list .row")];
+    const at = rows.findIndex((row) => row.hasAttribute("aria-current"));
+    const row = rows[Math.max(0, at + by)];
+    row?.click();
+    row?.scrollIntoView({ block: "nearest" });
+    return Boolean(row);
+  }
+  function act(event) {
+    const digit = /^(?:Digit|Numpad)([0-3])$/.exec(event.code);
+    if (digit) {
+      const group = event.shiftKey ? "verdict-explanation" : "verdict-correctness";
+      return choose(group, Number(digit[1]));
+    }
+    switch (event.key.toLowerCase()) {
+      case "n": return press("#queue-next");
+      case "a": return choose("verdict-agrees", 0);
+      case "d": return choose("verdict-agrees", 1);
+      case "s": return press("#verdict-save");
+      case "j": return step(1);
+      case "k": return step(-1);
+      case "c": {
+        const box = document.querySelector("#verdict-comment textarea");
+        if (!shown(box)) return false;
+        box.focus();
+        return true;
+      }
+      default: return false;
+    }
+  }
+  document.addEventListener("keydown", (event) => {
+    if (!shown(document.getElementById("queue-page"))) return;
+    if (event.ctrlKey && event.key === "Enter") { if (press("#verdict-save")) event.preventDefault(); return; }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.closest?.("textarea, select, [contenteditable], [role=listbox], input:not([type=radio]):not([type=checkbox])");
+    if (typing) { if (event.key === "Escape") event.target.blur(); return; }
+    if (act(event)) event.preventDefault();
+  });
+
+  // An export is fetched as soon as its link is there.
+  const fetched = new WeakSet();
+  new MutationObserver(() => {
+    for (const link of document.querySelectorAll("a.download")) {
+      if (!fetched.has(link)) { fetched.add(link); link.click(); }
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
+
+  return { seconds: () => spent };
+})();
+window.RarlReview = RarlReview;
