@@ -12,6 +12,7 @@ from demo.interface import build, launch, make_parts
 from demo.loading import EngineLoader
 from demo.serving.logs import start_logging
 from rarl.inference import load_offer
+from rarl.inference.zerogpu import on_zero_gpu
 
 
 def main() -> None:
@@ -29,6 +30,9 @@ def main() -> None:
     arguments = parser.parse_args()
     start_logging()
     parts = make_parts(EngineLoader(partial(load_offer, arguments.model, arguments.endpoint)))
+    if on_zero_gpu():
+        # It takes over what stands on the GPU when the page starts, as this thread sees it.
+        parts.loader.load_here()
     launch(build(parts), parts, mcp_server=arguments.mcp)
 
 

@@ -38,9 +38,13 @@ class EngineLoader:
 
     def start(self) -> EngineLoader:
         """Begin loading, if that has not happened yet; returns itself."""
-        if self._thread.ident is None:
+        if self._thread.ident is None and not self._done.is_set():
             self._thread.start()
         return self
+
+    def load_here(self) -> None:
+        """Load in the calling thread instead, and return when it is done."""
+        self._run()
 
     def _run(self) -> None:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rarl.errors import ModelError
 from rarl.inference.beside import Side, SideBySide
 from rarl.inference.engine import Arm, Engine, arm_label
+from rarl.inference.zerogpu import ZeroGpuEngine, on_zero_gpu
 from rarl.models.arms import SETTING, ArmsFile, is_arms_file, read_arms
 
 ENDPOINT_SETTING = "RARL_ENDPOINT"
@@ -55,11 +56,21 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
         return Offer(_served(endpoint, model, key=os.environ.get(KEY_SETTING)), {})
     if model is not None and is_arms_file(model):
         return _of_file(Path(model), read_arms(model))
+    return _local(model)
+
+
+def _local(model: str | None, adapters: Mapping[str, Path | str] | None = None) -> Offer:
+    """A model in this process; see `load_model`."""
+    lent = on_zero_gpu()
+    if lent:
+        # Before torch: it makes torch believe in a GPU until a question is lent one.
+        import spaces  # noqa: F401
     from rarl.inference.local import LocalEngine
     from rarl.models.loading import load_model
 
-    loaded = load_model(model, leave_out=True)
-    return Offer(LocalEngine(loaded), loaded.unfit)
+    loaded = load_model(model, adapters, leave_out=True)
+    engine = LocalEngine(loaded)
+    return Offer(ZeroGpuEngine(engine) if lent else engine, loaded.unfit)
 
 
 def _of_file(path: Path, arms: ArmsFile) -> Offer:
@@ -80,21 +91,16 @@ def _of_file(path: Path, arms: ArmsFile) -> Offer:
             )
         )
 
-    if arms.base is not None or arms.checkpoints:
-        from rarl.inference.local import LocalEngine
-        from rarl.models.loading import load_model
-
     if arms.base is not None:
         try:
-            loaded = load_model(arms.base, arms.adapters, leave_out=True)
-            engine = LocalEngine(loaded)
-            add(engine, {arm.name: arm.name for arm in engine.arms})
-            missing |= loaded.unfit
+            own = _local(arms.base, arms.adapters)
+            add(own.engine, {arm.name: arm.name for arm in own.engine.arms})
+            missing |= own.missing
         except ModelError as error:
             missing |= {name: str(error) for name in ("base", *arms.adapters)}
     for name, place in arms.checkpoints.items():
         try:
-            add(LocalEngine(load_model(place, {})), {name: "base"})
+            add(_local(place, {}).engine, {name: "base"})
         except ModelError as error:
             missing[name] = str(error)
     for name, server in arms.endpoints.items():
