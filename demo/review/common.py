@@ -171,7 +171,8 @@ class Place:
             twice.
         replaces: key of one's own verdict that it would correct, or None.
         adjudicates: whether it would settle the answer.
-        shown: how many rows the list may have.
+        listed: the answers as the list shows them.
+        shown: how many pages of them the list may have.
         drafts: what was typed about an answer that was left unsaved.
     """
 
@@ -180,6 +181,7 @@ class Place:
     key: str
     replaces: str | None
     adjudicates: bool
+    listed: tuple[Item, ...]
     shown: int
     drafts: dict[tuple[str | None, Item], tuple[object, ...]]
 

@@ -44,10 +44,10 @@ def flag_list(
     if not items:
         return nothing(*empty)
     rows = "".join(
-        _row(item, chosen, blind, labels)
+        _row(item, _attributes(number, item, chosen), blind, labels)
         if pictures is None
-        else _card(item, chosen, blind, labels, pictures)
-        for item in items
+        else _card(item, _attributes(number, item, chosen), blind, labels, pictures)
+        for number, item in enumerate(items)
     )
     shape = "rows" if pictures is None else "cards"
     button = (
@@ -56,20 +56,18 @@ def flag_list(
     return f'<div class="{shape}">{rows}</div>{button}'
 
 
-def _attributes(item: QueueItem, chosen: Item | None) -> str:
+def _attributes(number: int, item: QueueItem, chosen: Item | None) -> str:
+    """By its place in the list: the source of the page must not name the arm in an audit."""
     current = ' aria-current="true"' if (item.case_id, item.arm) == chosen else ""
-    number = f' data-flag="{item.flags[0].id}"' if item.flags else ""
-    return (
-        f'type="button" data-event="open" data-case="{item.case_id}" '
-        f'data-arm="{escape(item.arm)}"{number}{current}'
-    )
+    flag = f' data-flag="{item.flags[0].id}"' if item.flags else ""
+    return f'type="button" data-event="open" data-number="{number}"{flag}{current}'
 
 
 def _status(item: QueueItem) -> str:
     return f'<span class="status status-{item.status}">{STATUS_WORDS[item.status]}</span>'
 
 
-def _row(item: QueueItem, chosen: Item | None, blind: bool, labels: Labels) -> str:
+def _row(item: QueueItem, attributes: str, blind: bool, labels: Labels) -> str:
     flag = labels.gravest(item.flags)
     said = (
         f"<span>{labels.category(flag.category)}</span>{labels.severity(flag.severity)}"
@@ -84,7 +82,7 @@ def _row(item: QueueItem, chosen: Item | None, blind: bool, labels: Labels) -> s
     if item.assigned:
         foot.append("for " + ", ".join(item.assigned))
     return (
-        f'<button class="row" {_attributes(item, chosen)}>'
+        f'<button class="row" {attributes}>'
         f'<span class="row-head"><b>{"" if blind else escape(item.label)}</b>{said}</span>'
         f'<span class="row-question">{escape(item.question)} '
         f"<b>{escape(item.answer) or '–'}</b></span>{comment}"
@@ -95,7 +93,7 @@ def _row(item: QueueItem, chosen: Item | None, blind: bool, labels: Labels) -> s
 
 def _card(
     item: QueueItem,
-    chosen: Item | None,
+    attributes: str,
     blind: bool,
     labels: Labels,
     pictures: Mapping[str, bytes],
@@ -106,7 +104,7 @@ def _card(
     kind = labels.category(flag.category) if flag else ""
     label = "" if blind else f"{item.label}: "
     return (
-        f'<button class="row case-card" {_attributes(item, chosen)}>{picture}'
+        f'<button class="row case-card" {attributes}>{picture}'
         f'<span class="row-question">{escape(item.question)}</span>'
         f"<b>{escape(label)}{escape(item.answer) or '–'}</b>"
         f'<span class="row-foot">{kind}</span>{_status(item)}</button>'
@@ -114,7 +112,13 @@ def _card(
 
 
 def case_view(
-    item: QueueItem, case: CaseSnapshot, flags: Sequence[Flag], *, blind: bool, labels: Labels
+    item: QueueItem,
+    case: CaseSnapshot,
+    flags: Sequence[Flag],
+    *,
+    place: str,
+    blind: bool,
+    labels: Labels,
 ) -> str:
     """A case as it was, with the answer that is judged first.
 
@@ -122,6 +126,7 @@ def case_view(
         item: the answer.
         case: its case.
         flags: on the answer; none where readers shall not be swayed.
+        place: another whenever it is opened, for the page's clock.
         blind: whether arms stay unnamed and unseen beside each other.
         labels: of the site.
     """
@@ -144,7 +149,7 @@ def case_view(
             f"<div>{columns}</div></details>"
         )
     return (
-        f'<div class="case" data-place="{item.case_id}/{escape(item.arm)}"><div class="case-top">'
+        f'<div class="case" data-place="{place}"><div class="case-top">'
         f'<div class="stages">{pictures}</div>'
         f'<div class="case-facts"><h4 class="eyebrow">Question</h4><h2>{escape(case.question)}</h2>'
         f'<p class="facts">{facts}</p>{complaints}</div></div>'

@@ -184,6 +184,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         pictures = store.first_pictures(one.case_id for one in found) if cards else None
         waits = len(queue.items(QueueFilter(waiting=True)))
         narrow = chosen != Chosen(chosen.work, chosen.status)
+        at.listed = tuple((one.case_id, one.arm) for one in found)
         empty = _NO_MATCH if narrow else _ALL_DONE if chosen.status else _NONE_YET
         number = f"{most}+" if more else str(len(found))
         return {
@@ -223,6 +224,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 item,
                 store.case(item.case_id),
                 item.flags,
+                place=at.key,
                 blind=audit,
                 labels=Labels.of(store.taxonomy),
             ),
@@ -266,8 +268,10 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     def opened(request: gr.Request, event: gr.EventData, data: Data) -> Update:
         def done() -> Update:
             store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
-            wanted = str(getattr(event, "case", "")), str(getattr(event, "arm", ""))
-            item = Queue(store, chosen.study_id).item(*wanted)
+            number = str(getattr(event, "number", ""))
+            if not number.isdecimal() or int(number) >= len(at.listed):
+                raise ReviewError("The list has changed; choose again.")
+            item = Queue(store, chosen.study_id).item(*at.listed[int(number)])
             shown = showing(store, chosen, at, item, typed_in(data))
             return {**shown, **listing(store, chosen, data[shape], at)}
 
@@ -460,4 +464,4 @@ def _date_box(word: str, elem_id: str) -> gr.Textbox:
 
 
 def _fresh() -> Place:
-    return Place(None, None, uuid4().hex, None, False, 1, {})
+    return Place(None, None, uuid4().hex, None, False, (), 1, {})

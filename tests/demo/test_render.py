@@ -1,25 +1,19 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
-
 import pytest
 from opened import report_of, scan_of, session_with
 from PIL import Image, ImageChops
 from scripted import SAID, ScriptedEngine
 
-from demo import render, review_render
+from demo import render
 from demo.asking import Progress, ask
 from demo.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
-from demo.flagging import Desk, chosen_filter
 from demo.loading import EngineLoader
 from demo.phantoms import CHEST_FILE, draw_chest
 from demo.session import Session
-from rarl.errors import ReviewError, ScanError
+from rarl.errors import ScanError
 from rarl.inference.engine import Answer
 from rarl.response import PROBLEM_SENTENCES, parse_response
-from rarl.review import CaseSnapshot, Flag
-from rarl.review.store import ReviewStore
 from rarl.scans import Stack
 
 EVIL = "<img src=x onerror=alert(1)>${alert(2)}{{value}}\"'"
@@ -122,45 +116,6 @@ def test_reference_answers_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         assert page.index("<details>") < page.index(str(row.reference))
     monkeypatch.setenv("RARL_DATA", "/nonexistent")
     assert vqa_rad_rows() == []
-
-
-def test_a_flag_and_its_case_come_back(tmp_path: Path) -> None:
-    desk = Desk(ReviewStore(f"sqlite:///{tmp_path / 'review.sqlite3'}"))
-    session = asked_session()
-    with pytest.raises(ReviewError):
-        desk.flag(session, "style", "minor", "")
-    session.flagging = "rarl"
-    with pytest.raises(ReviewError, match="what is wrong"):
-        desk.flag(session, None, "minor", "")
-    with pytest.raises(ReviewError, match="how much"):
-        desk.flag(session, "style", None, "")
-    flag = desk.flag(session, "wrong-location", "major", f" {EVIL} ")
-    session.flagging = "sft"
-    second = desk.flag(session, "style", "minor", "")
-    assert second.case_id == flag.case_id
-    assert [one.id for one in desk.flags(chosen_filter("", "", "", ""))] == [second.id, flag.id]
-    assert [one.id for one in desk.flags(chosen_filter("rarl", "", "", "onerror"))] == [flag.id]
-
-    found, case = desk.flag_and_case(flag.id)
-    listed = review_render.flag_list((found,), flag.id, False)
-    shown = review_render.case_view(found, case)
-    for page in (listed, shown, render.flag_saved(flag)):
-        assert "<img src=x" not in page
-    assert 'aria-current="true"' in listed
-    assert all(label in shown for label in LABELS.values())
-    assert "Could delay or change the treatment" in shown
-
-
-def test_empty_lists_say_why() -> None:
-    assert "Nothing flagged yet" in review_render.flag_list((), None, filtered=False)
-    assert "No flag matches" in review_render.flag_list((), None, filtered=True)
-
-
-def test_unknown_keys_of_an_older_store_are_shown_as_they_are() -> None:
-    moment = datetime(2026, 1, 2, tzinfo=UTC)
-    flag = Flag(3, "c" * 32, "site", "odd", "odd", "", moment, None, "Site", None, "q", "a")
-    assert "odd" in review_render.flag_list((flag,), None, False)
-    assert CaseSnapshot is not None
 
 
 def test_large_pictures_are_made_smaller_for_the_page_only() -> None:

@@ -110,7 +110,9 @@ def test_a_flag_keeps_the_case_with_every_arm(results: Results, tmp_path: Path) 
         with pytest.raises(ReviewError, match=sentence):
             flag_answer(desk, shown, *choices, "")
     flag = flag_answer(desk, shown, "sft", "missed-finding", "major", "There is a glioma.")
-    found, case = desk.flag_and_case(flag.id)
+    store = desk.open()
+    found = store.flag(flag.id)
+    case = store.case(found.case_id)
     assert (found.arm, found.comment, found.answer) == ("sft", "There is a glioma.", "no tumor")
     assert [answer.arm for answer in case.answers] == ["base", "sft", "rarl"]
     assert case.answers[2].text == shown.rows[2]["text"]
