@@ -11,7 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo import render
+from demo import drawers, render
+from demo.after_panel import EVENTS, wire_after
 from demo.asking import (
     COMPARE,
     MODE_LABELS,
@@ -24,8 +25,10 @@ from demo.asking import (
     suggestions,
 )
 from demo.asking import arm_choices as choices_for
+from demo.blind_panel import blind_panel
 from demo.components import panel
 from demo.flag_panel import flag_panel
+from demo.guide import tour
 from demo.identity import doubts
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.session import ROLES, Session
@@ -35,8 +38,12 @@ from rarl.errors import QuestionError, RarlError
 from rarl.response import Mode
 
 
-def ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
-    """Scan on the left, question and answers on the right. Returns the arm selector."""
+def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]:
+    """Scan on the left, question and answers on the right.
+
+    Returns:
+        The arm selector, and the switch for follow-up questions.
+    """
     with gr.Row(elem_id="ask-page"):
         with gr.Column(elem_id="scan-side"):
             viewer = viewer_panel(MAX_UPLOAD_BYTES)
@@ -61,16 +68,22 @@ def ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
                     # The style sheet shows one of the two, by whether the board is running.
                     go = gr.Button("Ask", variant="primary", elem_id="ask", scale=0)
                     halt = gr.Button("Stop", elem_id="stop", scale=0)
-                chips = panel(render.chips(suggestions(None)), elem_id="chips", events=("suggest",))
+                with gr.Row(elem_id="suggest-line"):
+                    history = panel(elem_id="history", events=("reopen",))
+                    chips = panel(
+                        render.chips(suggestions(None)), elem_id="chips", events=("suggest",)
+                    )
                 with gr.Row(elem_id="choices"):
-                    mode = gr.Radio(
+                    mode = gr.Dropdown(
                         list(MODE_LABELS),
                         value="reason",
                         label="Form of the answer",
                         show_label=False,
                         container=False,
                         elem_id="mode",
-                        scale=1,
+                        filterable=False,
+                        scale=0,
+                        min_width=190,
                     )
                     choices = choices_for(parts.arms())
                     arms = gr.Dropdown(
@@ -82,20 +95,48 @@ def ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
                         elem_id="arms",
                         filterable=False,
                         scale=0,
-                        min_width=270,
+                        min_width=250,
                     )
+                    follow = gr.Checkbox(
+                        False, label="Follow-up", elem_id="follow", container=False, visible=False,
+                        scale=0, min_width=90,
+                    )  # fmt: skip
+                    blind = gr.Checkbox(
+                        False, label="Blind", elem_id="blind", container=False, scale=0,
+                        min_width=70,
+                    )  # fmt: skip
             note = panel(elem_id="note", events=("keep", "retype"))
+            reading = blind_panel()
             board = panel(
                 render.board(render.default_progress(), Session(), parts.labels()),
                 elem_id="board",
-                events=("flagged",),
+                events=("flagged", "alone"),
             )
-            behind = panel(elem_id="behind")
+            after = panel(render.after(Session()), elem_id="after", events=EVENTS)
     inside = panel(elem_id="seen", events=("close",))
+    guide = panel(tour(list(parts.examples.values())[:4]), elem_id="tour", events=("pick",))
     serials = count(1)
 
     def spec(held: Session) -> dict[str, Any]:
         return page_spec(held.scans, held.active, next(serials))
+
+    def chats() -> bool:
+        return any(arm.chats for arm in parts.arms())
+
+    def answers(held: Session, choice: str) -> Update:
+        """The right-hand side as the session has it; empty columns where nothing was asked."""
+        asked = held.asked
+        progress = (
+            Progress(asked.question.arms, asked.answers, running=held.stop is not None)
+            if asked
+            else Progress(chosen_arms(choice))
+        )
+        return {
+            board: render.board(progress, held, parts.labels()),
+            history: render.history(held, chats()),
+            after: render.after(held, progress.running),
+            **reading.shown(held),
+        }
 
     def shown(held: Session, choice: str) -> Update:
         # Answers to the last scan must never stand beside this one.
@@ -103,9 +144,8 @@ def ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
             viewer: spec(held),
             facts: render.facts(held),
             chips: render.chips(suggestions(held.active.modality if held.active else None)),
-            board: render.board(Progress(chosen_arms(choice)), held, parts.labels()),
-            behind: "",
             note: "",
+            **answers(held, choice),
         }
 
     def opened(event: gr.EventData, held: Session, choice: str) -> Update:
@@ -159,33 +199,43 @@ def ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
     def looked(event: gr.EventData, held: Session) -> Update:
         try:
             take_report(held, getattr(event, "report", None))
-            return {inside: render.inside(seen(parts.loader, held))}
+            return {inside: drawers.inside(seen(parts.loader, held))}
         except RarlError as error:
-            return {inside: render.inside((), str(error))}
+            return {inside: drawers.inside((), str(error))}
         except Exception as error:
             log_fault("seen", error)
-            return {inside: render.inside((), OUR_FAULT.split(".")[0] + ".")}
+            return {inside: drawers.inside((), OUR_FAULT.split(".")[0] + ".")}
 
-    def asked(text: str, form: Mode, choice: str, report: Any, held: Session) -> Iterator[Update]:
+    def asked(
+        text: str, form: Mode, choice: str, follows: bool, hidden: bool, report: Any, held: Session
+    ) -> Iterator[Update]:
         found = () if text in held.kept else doubts(text, held)
         if found:
             held.doubted = text
-            yield {note: render.doubt(found, "the question"), behind: ""}
+            yield {note: render.doubt(found, "the question")}
             return
-        first = True
-        for progress in ask(parts.loader, held, text, form, choice, report):
+        first, before = True, held.asked
+        stream = ask(parts.loader, held, text, form, choice, report, follow=follows, blind=hidden)
+        for progress in stream:
             update: Update = {board: render.board(progress, held, parts.labels())}
+            if first or not progress.running:
+                update |= {after: render.after(held, progress.running), **reading.shown(held)}
             if first:
-                update |= {note: "", behind: ""}
+                update[note] = ""
                 first = False
-            if not progress.running:
-                update[behind] = render.prompt_line(held)
             yield update
+        parts.desk.sample(held)
+        try:
+            parts.desk.sample(held)
+        except Exception as error:  # chance's choice is nobody's loss
+            log_fault("sample", error)
+        yield {history: render.history(held, chats())}
 
-    def kept(text: str, form: Mode, choice: str, report: Any, held: Session) -> Iterator[Update]:
+    def kept(*told: Any) -> Iterator[Update]:
         # Only the words that were shown: what was typed since is looked at again.
+        held: Session = told[-1]
         held.kept.add(held.doubted)
-        yield from asked(text, form, choice, report, held)
+        yield from asked(*told)
 
     def stopped(held: Session) -> None:
         if held.stop is not None:
@@ -194,30 +244,54 @@ def ask_page(parts: Parts, session: gr.State) -> gr.Dropdown:
     def columns_for(choice: str, held: Session) -> Update:
         if held.stop is not None:  # the running answers keep their columns
             return {}
-        return {board: render.board(Progress(chosen_arms(choice)), held, parts.labels())}
+        # The answers stay within reach under "Asked".
+        held.asked, held.alone, held.stage = None, None, ""
+        return answers(held, choice)
 
-    page = [viewer, facts, chips, board, behind, note]
+    def alone(event: gr.EventData, held: Session, choice: str) -> Update:
+        arm = str(getattr(event, "arm", ""))
+        held.alone = None if held.alone == arm else arm
+        return {board: answers(held, choice)[board]}
+
+    def reopened(event: gr.EventData, held: Session, choice: str) -> Update:
+        number = str(getattr(event, "number", ""))
+        if held.stop is not None:
+            return {note: render.sentence("Answers are still coming; stop them or wait.")}
+        if held.stage and held.asked is not None and number == str(held.asked.number):
+            return {note: ""}
+        found = held.reopen(int(number)) if number.isdigit() else None
+        if found is None:
+            return {note: render.sentence("This question is no longer kept; ask it again.")}
+        return {**answers(held, choice), question: found.typed, note: ""}
+
+    right = [board, history, after, *reading.widgets]
+    page = [viewer, facts, chips, note, *right]
     viewer.opened(opened, [session, arms], page, **QUIET)
     viewer.removed(removed, [session, arms], page, **NOW)
     viewer.activated(activated, session, [facts, chips], **NOW)
     viewer.see(looked, session, [inside], **QUIET)
     inside.close(lambda: "", None, inside, **NOW)
     strip.pick(picked, [session, arms], [*page, question], **QUIET)
+    guide.pick(picked, [session, arms], [*page, question], **QUIET)
     chips.suggest(_suggested, None, question, **NOW)
     asking: dict[str, Any] = {
-        "inputs": [question, mode, arms, viewer, session],
-        "outputs": [board, note, behind],
+        "inputs": [question, mode, arms, follow, blind, viewer, session],
+        "outputs": [note, *right],
         # What is on the stage at this moment is what is asked about.
-        "js": f"(text, form, arms, viewer, held) => [text, form, arms, {REPORT}, held]",
+        "js": f"(...told) => {{ told[5] = {REPORT}; return told; }}",
         **QUIET,
     }
     gr.on([go.click, question.submit], asked, trigger_mode="once", **asking)
     note.keep(kept, **asking)
     note.retype(None, None, None, js=FOCUS % "#question textarea", **NOW)
     halt.click(stopped, session, None, **NOW)
-    arms.input(columns_for, [arms, session], [board], **NOW)
+    arms.input(columns_for, [arms, session], right, **NOW)
+    board.alone(alone, [session, arms], board, **NOW)
+    history.reopen(reopened, [session, arms], [question, note, *right], **NOW)
+    reading.wire(parts, session, arms, answers, [note, *right])
+    wire_after(parts, session, after, inside)
     flag_panel(parts, session, board, note)
-    return arms
+    return arms, follow
 
 
 def _suggested(event: gr.EventData) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from time import monotonic
@@ -14,7 +15,7 @@ from demo.loading import EngineLoader
 from demo.session import Asked, Session
 from demo.viewer import take_report
 from rarl.errors import QuestionError, RarlError
-from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question, Seen
+from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question, Seen, Turn
 from rarl.prompts import user_text
 from rarl.response import Mode
 
@@ -25,6 +26,10 @@ COMPARE, COMPARE_BASE = "compare", "compare-base"
 OUR_FAULT = (
     "Something went wrong on our side. Your scan and question are still here; "
     "press Ask to try again."
+)
+CLOSING = (
+    "The server is about to restart, so the answers were stopped; what came so far is kept. "
+    "Ask again in a minute."
 )
 # A page redraw per token costs more than it shows; the eye takes about this many a second.
 REDRAW_SECONDS = 0.08
@@ -155,7 +160,7 @@ def same_answer_key(answer: str) -> str:
     return " ".join(word for word in words if word not in {"a", "an", "the"})
 
 
-def agreement(answers: Sequence[Answer], labels: dict[str, str]) -> str:
+def agreement(answers: Sequence[Answer], labels: Mapping[str, str]) -> str:
     """One sentence on whether the arms agree; "" until at least two have finished."""
     if len(answers) < 2 or not all(answer.done for answer in answers):
         return ""
@@ -167,13 +172,13 @@ def agreement(answers: Sequence[Answer], labels: dict[str, str]) -> str:
         groups.setdefault(key, []).append(labels.get(answer.arm, answer.arm.upper()))
     if len(groups) == 1:
         return "" if "" in groups else "The arms agree on the answer."
-    sides = [_listed(names) for names in groups.values()]
+    sides = [listed(names) for names in groups.values()]
     if len(groups) == len(answers):
-        return f"The arms disagree: {_listed(sides)} each say something else."
+        return f"The arms disagree: {listed(sides)} each say something else."
     return f"The arms disagree: {' against '.join(sides)}."
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Names as a person would list them."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -185,7 +190,15 @@ def log_fault(where: str, error: BaseException) -> None:
 
 
 def ask(
-    loader: EngineLoader, session: Session, text: str, mode: Mode, choice: str, report: object
+    loader: EngineLoader,
+    session: Session,
+    text: str,
+    mode: Mode,
+    choice: str,
+    report: object,
+    *,
+    follow: bool = False,
+    blind: bool = False,
 ) -> Iterator[Progress]:
     """Ask, and yield the page's right-hand side as the answers grow.
 
@@ -198,6 +211,8 @@ def ask(
         mode: inference mode.
         choice: of the arm selector.
         report: how the page shows the scans, see `demo.viewer.take_report`.
+        follow: send the earlier questions and answers too, to arms that chat.
+        blind: the arms stand in random order under letters, and the reader answers first.
     """
     arms = chosen_arms(choice)
     stop = session.stop = Event()
@@ -212,14 +227,23 @@ def ask(
             if stop.wait(0.2):
                 yield Progress(arms, sentence="Stopped before the model was ready.")
                 return
+        session.stage = ""
+        if blind and len(arms) > 1:
+            session.stage, arms = "own", tuple(random.sample(arms, len(arms)))
+        session.own_answer, session.alone = "", None
         yield Progress(arms, running=True)
-        yield from _stream(engine, session, text, mode, arms, stop)
+        turns = session.turns() if follow else ()
+        with loader.turn(stop):
+            yield from _stream(engine, session, text, mode, arms, stop, turns)
+        if loader.closing and stop.is_set():
+            yield Progress(arms, _kept(session, arms), sentence=CLOSING)
     except RarlError as error:
         yield Progress(arms, _kept(session, arms), sentence=str(error), failed=True)
     except Exception as error:
         log_fault("ask", error)
         yield Progress(arms, _kept(session, arms), sentence=OUR_FAULT, failed=True)
     finally:
+        session.remember()
         session.stop = None
 
 
@@ -260,22 +284,35 @@ def _stream(
     mode: Mode,
     arms: tuple[str, ...],
     stop: Event,
+    turns: tuple[Turn, ...],
 ) -> Iterator[Progress]:
     scans = session.scans
     assert session.active is not None
     scan = session.active.shown()
     words = f"{text.strip()} {session.region_words()}".strip()
     pictures, shown = session.pictures()
-    question = Question(pictures, words, arms, mode, DECODING)
+    question = Question(pictures, words, arms, mode, DECODING, turns)
     answering = tuple(arm for arm in engine.arms if arm.name in arms)
     session.asked = None
+    session.count += 1
+    number, blind = session.count, session.stage != ""
     last = 0.0
     for answers in engine.stream(question, stop):
         if session.scans is not scans:  # other scans are on the page: these would mislead
             yield Progress(arms)
             return
         # Kept at every step, so that a flag or a failure half-way has all that came.
-        session.asked = Asked(scan, question, shown, answers, answering, engine.model_name)
+        session.asked = Asked(
+            scan,
+            question,
+            shown,
+            answers,
+            answering,
+            engine.model_name,
+            text.strip(),
+            number,
+            blind,
+        )
         session.case_id = None  # what was flagged half-way is another case than the whole
         ended = all(answer.done for answer in answers)
         if ended or monotonic() - last >= REDRAW_SECONDS:

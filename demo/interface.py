@@ -12,7 +12,9 @@ from demo.api import add_api
 from demo.ask_page import ask_page
 from demo.asking import arm_choices
 from demo.components import panel
+from demo.guide import key_sheet
 from demo.parts import NOW, Parts, Update, make_parts
+from demo.results import results_page
 from demo.review import review_page
 from demo.serving.ending import serve_until_told
 from demo.serving.guard import Guard
@@ -39,11 +41,14 @@ def build(parts: Parts) -> Any:
         panel(render.notice(), elem_id="notice")
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Ask", id="ask"):
-                arms = ask_page(parts, session)
+                arms, follow = ask_page(parts, session)
+            with gr.Tab("Results", id="results") as results:
+                results_page(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review, app)
         add_api(parts)
         foot = panel(render.footer(parts.loader), elem_id="footer")
+        panel(key_sheet(), elem_id="sheet")
         timer = gr.Timer(0.7)
 
         def engine_state(choice: str) -> Update:
@@ -57,9 +62,10 @@ def build(parts: Parts) -> Any:
                 update[foot] = render.footer(parts.loader)
                 kept = choice if choice in {value for _, value in choices} else choices[0][1]
                 update[arms] = gr.Dropdown(choices=choices, value=kept)
+                update[follow] = gr.Checkbox(visible=any(arm.chats for arm in parts.arms()))
             return update
 
-        gr.on([timer.tick, app.load], engine_state, arms, [pill, foot, timer, arms], **NOW)
+        gr.on([timer.tick, app.load], engine_state, arms, [pill, foot, timer, arms, follow], **NOW)
     return app
 
 

@@ -1,5 +1,5 @@
-/* What only the browser can do: colours, paste and drop, zoom, and the keyboard. No request is
-   made here, and nothing but the choice of colours is remembered. */
+/* What only the browser can do: colours, paste and drop, zoom, the keyboard, the tour, and seeing
+   that the app is out of reach. Nothing but the choice of colours is remembered. */
 (() => {
   const modes = ["dark", "light", "system"];
   const asLight = window.matchMedia("(prefers-color-scheme: light)");
@@ -126,10 +126,10 @@
     }
     // The panels behave as dialogs: Escape closes them, Tab stays inside.
     const panel = openPanel();
-    if (!panel) return;
-    if (event.key === "Escape") panel.querySelector("#flag-cancel, [data-page=close]")?.click();
-    if (event.key === "Tab") {
-      const stops = [...panel.querySelectorAll("button, input, textarea")]
+    if (!panel) { shortcut(event); return; }
+    if (event.key === "Escape") panel.querySelector("#flag-cancel, [data-page=close], [data-page=tour-end]")?.click();
+    if (event.key === "Tab" && !panel.matches(".tour")) {
+      const stops = [...panel.querySelectorAll("button, input, textarea, a[href]")]
         .filter((one) => !one.disabled && one.offsetParent);
       const [first, last] = [stops[0], stops[stops.length - 1]];
       if (event.shiftKey && document.activeElement === first) { last.focus(); event.preventDefault(); }
@@ -137,11 +137,132 @@
     }
   });
 
+  // --- Keys of the page. The viewer has its own, and whoever types is left alone.
+  const find = (selector) => document.querySelector(selector);
+  let flagged = -1;
+  const keys = {
+    "?": () => showSheet(true),
+    "/": () => find("#question textarea")?.focus(),
+    s: () => find("#viewer canvas")?.focus(),
+    a: () => find("#board .arm button")?.focus(),
+    h: () => find("#history summary")?.click(),
+    f: () => {
+      const buttons = document.querySelectorAll("#board .flag");
+      if (buttons.length) buttons[flagged = (flagged + 1) % buttons.length].click();
+    },
+    t: () => tour(0),
+  };
+  function shortcut(event) {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") {
+      const open = find("details.history[open]");
+      if (open) { open.open = false; open.querySelector("summary").focus(); }
+      else if (find(".columns[data-running]")) find("#stop")?.click();
+      return;
+    }
+    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    const name = event.key.toLowerCase();
+    if (!find("#ask-page")?.offsetParent && !"?t".includes(name)) return;
+    const button = find(`#after [aria-keyshortcuts="${CSS.escape(name.toUpperCase())}"]:enabled`);
+    if (!keys[name] && !button) return;
+    event.preventDefault();
+    if (button) { opener = `#after [data-event="${button.dataset.event}"]`; button.click(); }
+    else keys[name]();
+  }
+
+  function showSheet(shown) {
+    const sheet = find("#sheet .sheet");
+    if (sheet) sheet.hidden = !shown;
+  }
+
+  // --- The tour: one step at a time, beside what it is about.
+  let step = -1;
+  function tour(to) {
+    const box = find("#tour .tour");
+    if (!box) return;
+    const steps = [...box.querySelectorAll("section")];
+    step = to >= 0 && to < steps.length ? to : -1;
+    box.hidden = step < 0;
+    for (const lit of document.querySelectorAll(".lit-by-tour")) lit.classList.remove("lit-by-tour");
+    steps.forEach((one, index) => { one.hidden = index !== step; });
+    if (step < 0) { find("#question textarea")?.focus({ preventScroll: true }); return; }
+    find("[role=tab]")?.click();
+    const lit = find(steps[step].dataset.light);
+    lit?.classList.add("lit-by-tour");
+    lit?.scrollIntoView({ block: "nearest" });
+    box.querySelector('[data-page="tour-back"]').disabled = step === 0;
+    box.querySelector('[data-page="tour-next"]').textContent = step === steps.length - 1 ? "Done" : "Next";
+    box.querySelector('[data-page="tour-next"]').focus({ preventScroll: true });
+  }
+
+  // --- Short words from the page itself.
+  let quiet = 0;
+  function say(words) {
+    let box = find("#page-says");
+    if (!box) {
+      box = document.createElement("p");
+      box.id = "page-says";
+      box.setAttribute("role", "status");
+      document.body.append(box);
+    }
+    box.textContent = words;
+    clearTimeout(quiet);
+    quiet = setTimeout(() => { box.textContent = ""; }, 4000);
+  }
+
+  async function copy(button) {
+    const address = `${location.origin}${location.pathname}#case-${button.dataset.number}`;
+    const facts = find("#seen .facts-json")?.textContent ?? "";
+    const text = button.dataset.copy === "link" ? address : JSON.stringify(JSON.parse(facts), null, 2);
+    try {
+      await navigator.clipboard.writeText(text);
+      say("Copied.");
+    } catch {
+      say("The browser does not let the page copy; allow it, or open the app over https.");
+    }
+  }
+
+  // A link to a case opens it again in the tab that asked it.
+  function follow_link() {
+    const number = location.hash.match(/^#case-(\d+)$/)?.[1];
+    if (!number) return;
+    history.replaceState(null, "", location.pathname + location.search);
+    const button = find(`#history [data-event="reopen"][data-number="${number}"]`);
+    if (button) button.click();
+    else say("This case is not open in this tab any more; ask again.");
+  }
+  window.addEventListener("hashchange", follow_link);
+
+  // --- Out of reach: said once, and taken back when it is over.
+  const GLANCE = 8000;
+  let missed = 0;
+  async function glance() {
+    if (document.hidden) return;
+    try {
+      await fetch(`${(window.gradio_config?.root ?? "").replace(/\/$/, "")}/healthz`, { cache: "no-store" });
+      missed = 0;
+    } catch {
+      missed += 1;
+    }
+    let box = find("#out-of-reach");
+    if (missed > 1 && !box) {
+      box = document.createElement("p");
+      box.id = "out-of-reach";
+      box.setAttribute("role", "alert");
+      box.textContent = "The app cannot be reached. What is on this page stays, and so does what you typed; "
+        + "wait, or start the app again and reload.";
+      document.body.append(box);
+    } else if (!missed) box?.remove();
+  }
+  setInterval(glance, GLANCE);
+  window.addEventListener("offline", () => { missed = 1; glance(); });
+
   function openPanel() {
-    const inside = document.querySelector("#seen .drawer");
+    const inside = find("#seen .drawer, #sheet .sheet:not([hidden])");
     if (inside) return inside;
     const panel = document.getElementById("flag-panel");
-    return panel && panel.getClientRects().length ? panel : null;
+    if (panel && panel.getClientRects().length) return panel;
+    return find("#tour .tour:not([hidden])");
   }
   let panelWasOpen = false;
   let opener = null;
@@ -153,24 +274,42 @@
         panel.setAttribute("aria-modal", "true");
         panel.setAttribute("aria-labelledby", "flag-title");
       }
-      panel.querySelector("input, button")?.focus({ preventScroll: true });
+      if (!panel.matches(".tour")) panel.querySelector("input, button")?.focus({ preventScroll: true });
     } else if (!panel && panelWasOpen && opener) {
-      document.querySelector(opener)?.focus({ preventScroll: true });
+      find(opener)?.focus({ preventScroll: true });
     }
     panelWasOpen = Boolean(panel);
+    const folded = document.body.classList.contains("reasoning-folded");
+    for (const button of document.querySelectorAll("[data-page=fold]")) {
+      const open = String(!folded);
+      if (button.getAttribute("aria-expanded") !== open) button.setAttribute("aria-expanded", open);
+    }
   }
 
   document.addEventListener("click", (event) => {
     const flag = event.target.closest(".flag[data-arm]");
     if (flag) opener = `.flag[data-arm="${flag.dataset.arm}"]`;
     if (event.target.closest('[data-do="see"]')) opener = '[data-do="see"]';
+    const doubt = event.target.closest("#after [data-event]");
+    if (doubt) opener = `#after [data-event="${doubt.dataset.event}"]`;
+    const open = find("details.history[open]");
+    if (open && (!open.contains(event.target) || event.target.closest("[data-event]"))) open.open = false;
     const button = event.target.closest("[data-page]");
     if (button?.dataset.page === "theme") {
       const next = modes[(modes.indexOf(stored()) + 1) % modes.length];
       try { localStorage.setItem("rarl-colours", next); } catch { /* private window */ }
       paint();
     }
-    if (button?.dataset.page === "dismiss") document.body.classList.add("notice-read");
+    const does = button?.dataset.page;
+    if (does === "dismiss" || does === "tour") document.body.classList.add("notice-read");
+    if (does === "fold") { document.body.classList.toggle("reasoning-folded"); tendPanel(); }
+    if (does === "keys") { opener = '[data-page="keys"]'; showSheet(true); }
+    if (does === "close") showSheet(false);
+    if (does === "copy") copy(button);
+    if (does === "tour") { showSheet(false); tour(0); }
+    if (does === "tour-next") tour(step + 1);
+    if (does === "tour-back") tour(step - 1);
+    if (does === "tour-end") tour(-1);
   });
 
   // Gradio sets its own colours once when it starts, and widgets come and go: follow both.
@@ -179,7 +318,7 @@
     asLight.addEventListener("change", paint);
     new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ["class"] });
     new MutationObserver(() => { paint(); tendPanel(); })
-      .observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "style"] });
+      .observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "style", "hidden"] });
   }
   if (document.body) follow();
   else document.addEventListener("DOMContentLoaded", follow);

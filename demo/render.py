@@ -12,15 +12,22 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
-from demo.asking import ARM_MEANINGS, COMPARED, Progress, agreement, steps
+from demo.asking import (
+    ARM_MEANINGS,
+    COMPARED,
+    Progress,
+    agreement,
+    same_answer_key,
+    steps,
+)
+from demo.differences import Difference, differences, in_words, marked, words_of
 from demo.examples import OpenedExample
 from demo.loading import EngineLoader
 from demo.session import OpenScan, Session
-from rarl.inference.engine import Seen
-from rarl.prompts import user_text
 from rarl.response import PROBLEM_SENTENCES, Problem
 from rarl.review import Flag
 
@@ -61,8 +68,6 @@ _GLYPHS = {
 
 # The long side that the page shows; the model and the store always get the full scan.
 _SHOWN_SIDE = 1400
-# What fits beside the page in the drawer, CSS pixels.
-_DRAWER_SIDE = 440
 
 
 def label_of(arm: str) -> str:
@@ -89,11 +94,13 @@ def masthead() -> str:
     return (
         f'<div class="brand">{LOGO}<span class="brand-name">RARL</span>'
         '<span class="brand-line">Reasoning on medical images, side by side</span></div>'
+        '<div class="mast-tools"><button type="button" class="ghost" data-page="keys" '
+        'aria-keyshortcuts="?" aria-label="Help: keys and tour">?</button>'
         '<button type="button" class="ghost" data-page="theme" '
         'aria-label="Colours: dark, light or as the system">'
         '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6" fill="none" '
         'stroke="currentColor" stroke-width="1.5"/><path d="M8 2a6 6 0 0 1 0 12z" '
-        'fill="currentColor"/></svg><span data-page-label="theme">Dark</span></button>'
+        'fill="currentColor"/></svg><span data-page-label="theme">Dark</span></button></div>'
     )
 
 
@@ -104,14 +111,17 @@ def engine_pill(loader: EngineLoader) -> str:
     if loader.phase == "failed" or loader.engine is None:
         return f'<span class="pill broken" role="alert">{escape(loader.sentence)}</span>'
     name = escape(short_name(loader.engine.model_name))
-    return f'<span class="pill ready" role="status">{name} ready</span>'
+    without = escape(", ".join(label_of(arm) for arm in loader.missing))
+    lacks = f", without {without}" if without else ""
+    return f'<span class="pill ready" role="status">{name} ready{lacks}</span>'
 
 
 def notice() -> str:
     """Said once on entry; the footer keeps it."""
     return (
         f'<p role="note">{NOTICE}</p>'
-        '<button type="button" class="ghost" data-page="dismiss">I understand</button>'
+        '<span><button type="button" class="ghost" data-page="tour">Show me round</button>'
+        '<button type="button" class="ghost" data-page="dismiss">I understand</button></span>'
     )
 
 
@@ -124,7 +134,8 @@ def footer(loader: EngineLoader) -> str:
             said = "pocket is a 9-million-parameter teaching model; it is often wrong."
         else:
             said = f"Model: {name}. Its answers can be wrong, and sound right."
-    return f"<p>{NOTICE}</p><p>{escape(said)}</p>"
+    missing = "".join(f"<p>{escape(reason)}</p>" for reason in loader.missing.values())
+    return f"<p>{NOTICE}</p><p>{escape(said)}</p>{missing}"
 
 
 def short_name(model_name: str) -> str:
@@ -193,28 +204,6 @@ def example_strip(examples: Iterable[OpenedExample]) -> str:
     return f'<h3 class="eyebrow">Examples</h3><div class="strip">{"".join(cards)}</div>'
 
 
-def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
-    """What the model gets: every picture at its own pixels, and the number of its tokens."""
-    shown = []
-    for name, seen in pictures:
-        width, height = seen.image.size
-        times = max(1, _DRAWER_SIDE // width)  # whole multiples keep the pixels what they are
-        title = f"{escape(name.capitalize())}: " if len(pictures) > 1 else ""
-        shown.append(
-            f'<figure><img src="{picture_url(seen.image)}" width="{width * times}" '
-            f'height="{height * times}" alt="What the model gets of the {escape(name)}">'
-            f"<figcaption>{title}{width} × {height} pixels, {seen.tokens} image tokens"
-            "</figcaption></figure>"
-        )
-    return (
-        '<div class="drawer" role="dialog" aria-modal="true" aria-labelledby="seen-title">'
-        '<header><h2 id="seen-title">What the model sees</h2>'
-        '<button type="button" class="ghost" data-event="close" data-page="close">Close</button>'
-        "</header><p>Window, slice, covers and region as on the stage, "
-        f"after the model’s own resizing.</p>{sentence(trouble)}{''.join(shown)}</div>"
-    )
-
-
 def doubt(sentences: Sequence[str], where: str) -> str:
     """Ask whether words that look like somebody's identity shall stay.
 
@@ -232,6 +221,57 @@ def doubt(sentences: Sequence[str], where: str) -> str:
     )
 
 
+def history(session: Session, chats: bool) -> str:
+    """The questions asked about these scans, each a way back to its answers.
+
+    Args:
+        session: whose questions.
+        chats: whether the model can read earlier turns.
+    """
+    if not session.history:
+        return ""
+    rows = []
+    for asked in reversed(session.history):
+        said = " · ".join(answer.response.answer or "–" for answer in asked.answers)
+        if asked is session.asked and session.stage:
+            said = "blind"
+        here = ' aria-current="true"' if asked is session.asked else ""
+        rows.append(
+            f'<li><button type="button" data-event="reopen" data-number="{asked.number}"{here}>'
+            f"<span>{escape(asked.typed)}</span><small>{escape(said)}</small></button></li>"
+        )
+    told = (
+        "With Follow-up on, the last questions and answers are sent along."
+        if chats
+        else "This model reads each question alone: earlier ones are not sent along."
+    )
+    return (
+        f'<details class="history"><summary>Asked <b>{len(rows)}</b></summary>'
+        f"<div><ol>{''.join(rows)}</ol><p>{told}</p></div></details>"
+    )
+
+
+_AFTER = (
+    ("reliance", "Did it need this image?", "C"),
+    ("again", "Does it hold?", "V"),
+    ("look", "Where it looked", "M"),
+    ("behind", "Behind the scenes", "B"),
+    ("sheet", "PDF", ""),
+)
+
+
+def after(session: Session, running: bool = False) -> str:
+    """The row under the answers; its buttons wait for an answer that is whole and named."""
+    asked = session.asked
+    ready = asked is not None and not running and not session.stage
+    off = "" if ready else " disabled"
+    return "".join(
+        f'<button type="button" class="ghost" data-event="{event}"'
+        f"{f' aria-keyshortcuts={key}' if key else ''}{off}>{words}</button>"
+        for event, words, key in _AFTER
+    )
+
+
 def chips(questions: Sequence[str]) -> str:
     """Suggested questions."""
     return "".join(
@@ -245,71 +285,94 @@ def chips(questions: Sequence[str]) -> str:
 
 
 def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> str:
-    """The line above, and one column per arm; the frame is the same before, during and after."""
-    line = progress.sentence
-    tone = "trouble" if progress.failed else "calm"
-    if not line and progress.answers:
-        line = agreement(progress.answers, dict(labels))
-        tone = "split" if line.startswith("The arms disagree") else "calm"
-    if not line and not progress.running and not progress.answers:
-        line = "Open a scan, ask, and the answers appear here side by side."
-    if progress.running and not line:
-        line = "Answering. Reasoning grows in all columns at once."
+    """The lines above, and one column per arm; the frame is the same before, during and after.
+
+    While a question is blind, nothing in the page says which arm is which: columns are named by
+    their letters in every attribute too.
+    """
+    names = shown_names(progress.arms, session, labels)
+    ended = bool(progress.answers) and all(answer.done for answer in progress.answers)
+    found = differences(progress.answers) if ended and session.stage != "own" else ()
+    line, tone = _verdict(progress, session, names)
     role = "alert" if progress.failed else "status"
-    head = f'<p class="verdict {tone}" role="{role}" aria-live="polite">{escape(line)}</p>'
-    said = {answer.arm: answer for answer in progress.answers}
-    columns = []
-    for arm in progress.arms:
-        answer = said.get(arm)
-        label = labels.get(arm, label_of(arm))
-        if answer is None:
-            columns.append(column(arm, label, waiting=progress.running))
-            continue
-        response = answer.response
-        over = answer.done or not progress.running
-        foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
-        columns.append(
-            column(
-                arm,
-                label,
-                answer=response.answer,
-                reasoning=response.reasoning,
-                # While text is still coming, a missing tag is not a fault yet.
-                problems=response.problems if over and not answer.stopped else (),
-                foot=foot + (" · stopped" if answer.stopped else ""),
-                waiting=not over,
-                flag=_flag_button(arm, label),
-            )
-        )
+    head = (
+        f'<div class="lines"><p class="verdict {tone}" role="{role}">{escape(line)}</p>'
+        f'<p class="differences">{escape(in_words(found, names))}</p></div>'
+    )
+    alone = session.alone if session.alone in progress.arms and not session.stage else None
+    shown = [arm for arm in progress.arms if alone in (None, arm)]
+    columns = "".join(
+        _column_of(arm, progress, session, names, found, alone is not None) for arm in shown
+    )
     running = " data-running" if progress.running else ""
-    return (
-        f'{head}<div class="columns" data-count="{len(progress.arms)}"{running}>'
-        f"{''.join(columns)}</div>"
-    )
+    hidden = f' data-stage="{session.stage}"' if session.stage else ""
+    return f'{head}<div class="columns" data-count="{len(shown)}"{running}{hidden}>{columns}</div>'
 
 
-def prompt_line(session: Session) -> str:
-    """Behind the scenes: the exact words and settings of the last exchange."""
-    asked = session.asked
-    if asked is None:
-        return ""
-    question = asked.question
-    decoding = question.decoding
-    way = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}"
-    revisions = ", ".join(f"{arm.label} {arm.revision}" for arm in asked.arms)
-    several = len(question.images) > 1
-    pictures = ", ".join(
-        f"{number} ({image.name})" for number, image in enumerate(question.images, 1) if several
-    )
-    named = f"<dt>Pictures</dt><dd>{escape(pictures)}</dd>" if several else ""
-    return (
-        "<details><summary>Exact prompt and settings</summary><dl>"
-        f"{named}"
-        f"<dt>Prompt</dt><dd><pre>{escape(user_text(question.text, question.mode))}</pre></dd>"
-        f"<dt>Model</dt><dd>{escape(asked.model_name)}</dd>"
-        f"<dt>Weights</dt><dd>{escape(revisions)}</dd>"
-        f"<dt>Decoding</dt><dd>{way}, at most {decoding.max_new_tokens} tokens</dd>"
-        "</dl></details>"
+def shown_names(arms: Sequence[str], session: Session, labels: Mapping[str, str]) -> dict[str, str]:
+    """What the page calls each arm: its label, or its letter while a question is blind."""
+    if session.stage:
+        return {arm: chr(ord("A") + place) for place, arm in enumerate(arms)}
+    return {arm: labels.get(arm, label_of(arm)) for arm in arms}
+
+
+def _verdict(
+    progress: Progress, session: Session, names: Mapping[str, str]
+) -> tuple[str, Literal["trouble", "calm", "split"]]:
+    """The line above the columns, and its tone."""
+    if progress.sentence:
+        return progress.sentence, "trouble" if progress.failed else "calm"
+    if session.stage == "own":
+        return "Write your own answer first; the columns open after it.", "calm"
+    if progress.running:
+        return "Answering. Reasoning grows in all columns at once.", "calm"
+    if progress.answers:
+        line = agreement(progress.answers, names)
+        return line, "split" if line.startswith("The arms disagree") else "calm"
+    return "Open a scan, ask, and the answers appear here side by side.", "calm"
+
+
+def _column_of(
+    arm: str,
+    progress: Progress,
+    session: Session,
+    names: Mapping[str, str],
+    found: Sequence[Difference],
+    alone: bool,
+) -> str:
+    answer = next((one for one in progress.answers if one.arm == arm), None)
+    blind = session.stage != ""
+    key, label = (names[arm].lower(), names[arm]) if blind else (arm, names[arm])
+    meaning = "" if blind else ARM_MEANINGS.get(arm, "")
+    if answer is None or session.stage == "own":
+        return column(
+            key, label, waiting=progress.running or blind, meaning=meaning, pending=""
+            if not progress.running else "reasoning",
+        )  # fmt: skip
+    over = answer.done or not progress.running
+    # While text is still coming, a missing tag is not a fault yet.
+    faults = answer.response.problems if over and not answer.stopped else ()
+    foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
+    others = [
+        names[one.arm]
+        for one in progress.answers
+        if same_answer_key(one.response.answer) != same_answer_key(answer.response.answer)
+    ]
+    ended = all(one.done for one in progress.answers)
+    several = len(progress.arms) > 1 and not blind
+    return column(
+        key,
+        label,
+        answer=answer.response.answer,
+        reasoning=answer.response.reasoning,
+        problems=(*faults, *([answer.failure] if answer.failure else [])),
+        foot=foot + (" · stopped" if answer.stopped else ""),
+        waiting=not over,
+        flag="" if blind else _flag_button(arm, label),
+        meaning=meaning,
+        marks=words_of(found, arm),
+        against=others if ended else (),
+        alone=alone if several else None,
     )
 
 
@@ -330,27 +393,73 @@ def column(
     foot: str = "",
     waiting: bool = False,
     flag: str = "",
+    meaning: str | None = None,
+    pending: str = "reasoning",
+    marks: frozenset[str] = frozenset(),
+    against: Sequence[str] = (),
+    alone: bool | None = None,
 ) -> str:
-    """One arm. The answer's slot keeps its height whether or not there is an answer yet."""
+    """One arm. The answer's slot keeps its height whether or not there is an answer yet.
+
+    Args:
+        arm: its name, for attributes.
+        label: what people read.
+        answer: text of the answer block.
+        reasoning: text of the think block.
+        problems: of the form, by key or in words.
+        foot: tokens and seconds.
+        waiting: whether text is still coming.
+        flag: the button that flags it.
+        meaning: what the arm was trained for; by its name where not given.
+        pending: the word that stands in for an answer that is still coming.
+        marks: words that other arms deny or say otherwise.
+        against: labels of the arms whose answer is another.
+        alone: whether it is looked at alone; None leaves the switch out.
+    """
     glyph = _GLYPHS.get(arm, _GLYPHS["sft"])
     size = " long" if len(answer) > 60 else ""
     if answer:
         said = f'<p class="answer{size}">{escape(answer)}</p>'
-    elif waiting:
-        said = '<p class="answer pending"><span>reasoning</span><i></i><i></i><i></i></p>'
+    elif waiting and pending:
+        said = f'<p class="answer pending"><span>{pending}</span><i></i><i></i><i></i></p>'
     else:
         said = '<p class="answer none">&ndash;</p>' if foot else '<p class="answer none"></p>'
-    listed = "".join(f"<li>{escape(step)}</li>" for step in steps(reasoning))
+    other = f'<p class="against">≠ {escape(", ".join(against))}</p>' if against else ""
+    listed = "".join(f"<li>{_step(step, marks)}</li>" for step in steps(reasoning))
     faults = "".join(f"<li>{escape(_problem(problem))}</li>" for problem in problems)
+    about = ARM_MEANINGS.get(arm, "") if meaning is None else meaning
     return (
         f'<article class="arm arm-{escape(arm)}{" live" if waiting else ""}" '
         f'aria-label="{escape(label)}" data-arm="{escape(arm)}">'
         f'<header><svg class="glyph" viewBox="0 0 16 16" aria-hidden="true">{glyph}</svg>'
-        f"<div><h3>{escape(label)}</h3><p>{escape(ARM_MEANINGS.get(arm, ''))}</p></div></header>"
-        f'<div class="said"><h4 class="eyebrow">Answer</h4>{said}</div>'
-        f'<div class="why"><h4 class="eyebrow">Reasoning</h4><ol>{listed}</ol></div>'
+        f"<div><h3>{escape(label)}</h3><p>{escape(about)}</p></div>"
+        f"{_alone_button(arm, label, alone)}</header>"
+        f'<div class="said"><h4 class="eyebrow">Answer</h4>{said}{other}</div>'
+        '<div class="why"><h4 class="eyebrow"><button type="button" data-page="fold" '
+        f'aria-expanded="true">Reasoning</button></h4><ol>{listed}</ol></div>'
         f'<ul class="faults">{faults}</ul>'
         f"<footer><span>{escape(foot)}</span>{flag}</footer></article>"
+    )
+
+
+def _alone_button(arm: str, label: str, alone: bool | None) -> str:
+    if alone is None:
+        return ""
+    word = f"Show all columns beside {label}" if alone else f"Show {label} alone"
+    return (
+        f'<button type="button" class="alone" data-event="alone" data-arm="{escape(arm)}" '
+        f'aria-pressed="{str(alone).lower()}" aria-label="{escape(word)}" title="{escape(word)}">'
+        '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="1.5" y="3" width="13" height="10" '
+        'rx="1.5"/><path d="M5.8 3v10m4.4-10v10"/></svg></button>'
+    )
+
+
+def _step(text: str, marks: frozenset[str]) -> str:
+    if not marks:
+        return escape(text)
+    return "".join(
+        f"<mark>{escape(piece)}</mark>" if is_word else escape(piece)
+        for piece, is_word in marked(text, marks)
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Literal
 
-from rarl.inference.engine import Answer, Arm, NamedImage, Question
+from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
 from rarl.scans import Box, Scan, Stack, View
 
@@ -15,6 +16,13 @@ ROLES = ("current", "prior", "frontal", "lateral")
 _FRONTAL, _LATERAL = frozenset(["PA", "AP"]), frozenset(["LL", "RL", "LAT", "LATERAL"])
 # A region smaller than this holds nothing that a model could see.
 _SMALLEST_REGION = 16
+# Questions that are kept per set of scans; each keeps its pictures.
+_KEPT_QUESTIONS = 50
+# Of a long conversation the model reads the last turns only: prompts must end somewhere.
+_TURNS = 3
+
+Stage = Literal["", "own", "vote"]
+"""Of a blind question: the reader's own answer, then the vote; "" once the names are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,9 @@ class Asked:
         answers: one per arm, in the order of the columns.
         arms: the arms that answer, with their revisions.
         model_name: what the engine says it runs.
-        blind: whether the arms stand under letters.
+        typed: the question as it was typed, without the words on regions.
+        number: counts the questions of a page, from 1.
+        blind: whether the arms stood under letters.
     """
 
     scan: Scan
@@ -37,7 +47,14 @@ class Asked:
     answers: tuple[Answer, ...]
     arms: tuple[Arm, ...]
     model_name: str
+    typed: str = ""
+    number: int = 0
     blind: bool = False
+
+    def turn(self) -> Turn:
+        """This exchange as an earlier turn of the next question."""
+        answers = {answer.arm: answer.response.text for answer in self.answers}
+        return Turn(self.question.text, self.question.mode, answers)
 
 
 @dataclass(eq=False)
@@ -83,7 +100,11 @@ class Session:
         scans: the scans of the question, in the order of the tray.
         active: the one on the stage, or None.
         asked: the exchange on the right, once there is one.
-        case_id: its case in the review store, once something was flagged.
+        history: the exchanges about these scans, oldest first.
+        count: how many questions this page has asked.
+        stage: where a blind question stands.
+        own_answer: the reader's, given before the columns of a blind question are shown.
+        alone: the arm that is looked at alone, or None for all columns.
         flagging: the arm whose flag panel is open.
         kept: texts in which the person has kept what looked like identity.
         doubted: the text that the person is being asked about.
@@ -93,11 +114,47 @@ class Session:
     scans: tuple[OpenScan, ...] = ()
     active: OpenScan | None = None
     asked: Asked | None = None
-    case_id: str | None = None
+    history: tuple[Asked, ...] = ()
+    count: int = 0
+    stage: Stage = ""
+    own_answer: str = ""
+    alone: str | None = None
     flagging: str | None = None
     kept: set[str] = field(default_factory=set)
     doubted: str = ""
     stop: Event | None = field(default=None, repr=False)
+    _cases: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def case_id(self) -> str | None:
+        """The case of the exchange on the right in the review store, once it is kept."""
+        return self._cases.get(self.asked.number) if self.asked else None
+
+    @case_id.setter
+    def case_id(self, case_id: str | None) -> None:
+        if self.asked is None:
+            return
+        if case_id is None:
+            self._cases.pop(self.asked.number, None)
+        else:
+            self._cases[self.asked.number] = case_id
+
+    def remember(self) -> None:
+        """Put the exchange on the right into the history, once it has come to rest."""
+        asked = self.asked
+        if asked is not None and all(asked.number != one.number for one in self.history):
+            self.history = (*self.history, asked)[-_KEPT_QUESTIONS:]
+
+    def reopen(self, number: int) -> Asked | None:
+        """Put an earlier exchange back on the right; None where it is not remembered."""
+        found = next((one for one in self.history if one.number == number), None)
+        if found is not None:
+            self.asked, self.alone, self.flagging, self.stage = found, None, None, ""
+        return found
+
+    def turns(self) -> tuple[Turn, ...]:
+        """What a follow-up question comes after, oldest first."""
+        return tuple(one.turn() for one in self.history[-_TURNS:])
 
     def show(self, scan: OpenScan, beside: bool = False) -> None:
         """Put a scan on the page. What was said of the last one goes with it.
@@ -124,7 +181,8 @@ class Session:
         self.scans = scans
         if self.active not in scans:
             self.active = scans[0] if scans else None
-        self.asked = self.case_id = self.flagging = None
+        self.asked = self.flagging = self.alone = None
+        self.history, self.stage, self.own_answer = (), "", ""
 
     def has_room(self, more: int) -> bool:
         """Whether so many more scans may be added."""

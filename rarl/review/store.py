@@ -665,6 +665,19 @@ class ReviewStore:
             self.note(session, "list", "vote", [row.case_id for row in found])
             return tuple(_vote(row) for row in found)
 
+    def compared(self, case_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The arms of each case whose names were hidden, as its columns stood.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        self.need("queue")
+        statement = select(CaseRow.id, CaseRow.shown_order).where(
+            CaseRow.id.in_(list(case_ids)), CaseRow.blind
+        )
+        with self.reading() as session:
+            return {row[0]: tuple(row[1]) for row in session.execute(statement)}
+
     # --- exports -----------------------------------------------------------------------------
 
     def export_jsonl(

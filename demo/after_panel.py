@@ -1,0 +1,129 @@
+"""The row under the answers: doubt, behind the scenes, and the case as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import gradio as gr
+from PIL import Image
+
+from demo import drawers
+from demo.asking import OUR_FAULT, log_fault
+from demo.behind import behind_view
+from demo.doubting import (
+    NOTHING_ASKED,
+    check_reliance,
+    other_scan,
+    where_it_looked,
+)
+from demo.flagging import case_of
+from demo.parts import QUIET, Parts
+from demo.session import Asked, Session
+from rarl.errors import QuestionError, RarlError
+from rarl.inference.engine import Engine
+from rarl.inference.sampling import Sampled, sample_answers
+from rarl.review import CATEGORIES, SEVERITIES
+from rarl.review.sheet import case_sheet
+
+EVENTS = ("reliance", "again", "look", "behind", "sheet")
+
+_BEHIND_TITLE = "Behind the scenes"
+_CATEGORIES, _SEVERITIES = dict(CATEGORIES), dict(SEVERITIES)
+
+
+def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML) -> None:
+    """Let the buttons of the row open their drawers.
+
+    Args:
+        parts: shared by all handlers.
+        session: of the page.
+        after: the row, with `EVENTS`.
+        inside: where drawers open.
+    """
+
+    def at_hand(held: Session) -> tuple[Engine, Asked]:
+        engine = parts.loader.wait(0)
+        if held.asked is None or held.stage or engine is None:
+            raise QuestionError(NOTHING_ASKED)
+        return engine, held.asked
+
+    def reliance(held: Session, _: gr.Request) -> Iterator[str]:
+        engine, asked = at_hand(held)
+        yield drawers.working(
+            drawers.RELIANCE_TITLE, "Asking about a blank, a mirrored and another picture…"
+        )
+        other = other_scan(held, list(parts.examples.values()))
+        yield drawers.reliance(check_reliance(engine, asked, other), parts.labels())
+
+    def again(held: Session, _: gr.Request) -> Iterator[str]:
+        engine, asked = at_hand(held)
+        given = {answer.arm: answer.response.answer for answer in asked.answers}
+        drawn: list[Sampled] = []
+        yield drawers.again(drawn, given, parts.labels(), True)
+        for place, arm in enumerate(given, 1):
+            drawn.append(sample_answers(engine, asked.question, arm))
+            yield drawers.again(drawn, given, parts.labels(), place < len(given))
+
+    def look(held: Session, _: gr.Request) -> Iterator[str]:
+        engine, asked = at_hand(held)
+        found: list[tuple[str, Sequence[Image.Image]]] = []
+        yield drawers.looked([], parts.labels(), True)
+        for pair in where_it_looked(engine, asked):
+            found.append(pair)
+            yield drawers.looked(found, parts.labels(), len(found) < len(asked.answers))
+
+    def behind(held: Session, _: gr.Request) -> Iterator[str]:
+        engine, asked = at_hand(held)
+        pictures = [engine.seen(named.image) for named in asked.question.images]
+        yield drawers.drawer(_BEHIND_TITLE, behind_view(asked, pictures))
+
+    def sheet(held: Session, request: gr.Request) -> Iterator[str]:
+        _, asked = at_hand(held)
+        case = case_of(asked, held.case_id)
+        pdf = case_sheet(case, _remarks(parts, held.case_id, request))
+        yield drawers.sheet(pdf, asked.number)
+
+    after.reliance(_guarded(drawers.RELIANCE_TITLE, reliance), session, inside, **QUIET)
+    after.again(_guarded(drawers.AGAIN_TITLE, again), session, inside, **QUIET)
+    after.look(_guarded(drawers.LOOKED_TITLE, look), session, inside, **QUIET)
+    after.behind(_guarded(_BEHIND_TITLE, behind), session, inside, **QUIET)
+    after.sheet(_guarded(drawers.SHEET_TITLE, sheet), session, inside, **QUIET)
+
+
+def _remarks(parts: Parts, case_id: str | None, request: gr.Request) -> list[str]:
+    """What readers said of a case, as far as this person may read it."""
+    if case_id is None:
+        return []
+    try:
+        store = parts.desk.for_request(request)
+        labels = parts.labels()
+        told = [
+            f"Flag on {flag.label}: {_CATEGORIES.get(flag.category, flag.category)}; "
+            f"{_SEVERITIES.get(flag.severity, flag.severity)}. {flag.comment}".strip()
+            + (f" Right would be: {flag.corrected_answer}" if flag.corrected_answer else "")
+            for flag in store.flags_of(case_id)
+        ]
+        for vote in store.votes(case_id):
+            best = labels.get(vote.preferred, vote.preferred) if vote.preferred else vote.outcome
+            own = f" The reader’s own answer: {vote.own_answer}." if vote.own_answer else ""
+            told.append(f"Vote for the best answer: {best}. {vote.reason}".strip() + own)
+    except RarlError:  # a visitor may not read what others said
+        return []
+    return told
+
+
+def _guarded(
+    title: str, handler: Callable[[Session, gr.Request], Iterator[str]]
+) -> Callable[[Session, gr.Request], Iterator[str]]:
+    """A handler whose errors become a sentence in its drawer."""
+
+    def guarded(held: Session, request: gr.Request) -> Iterator[str]:
+        try:
+            yield from handler(held, request)
+        except RarlError as error:
+            yield drawers.drawer(title, "", str(error))
+        except Exception as error:
+            log_fault(title, error)
+            yield drawers.drawer(title, "", OUR_FAULT.split(".")[0] + ".")
+
+    return guarded

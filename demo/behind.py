@@ -1,0 +1,139 @@
+"""Behind the scenes: everything that made the answers on the page, to read and to copy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from demo.render import picture_url
+from demo.session import Asked
+from rarl import __version__
+from rarl.inference.engine import Seen
+from rarl.prompts import messages, prompt_hash, user_text
+
+
+def prompt_of(asked: Asked, arm: str) -> list[dict[str, object]]:
+    """The turns as they are handed to the model's own chat template, for one arm."""
+    question = asked.question
+    chats = any(one.chats for one in asked.arms if one.name == arm)
+    earlier = [
+        (user_text(turn.text, turn.mode), turn.answers[arm])
+        for turn in question.earlier
+        if chats and arm in turn.answers
+    ]
+    names = [image.name for image in question.images]
+    return messages(user_text(question.text, question.mode), names, earlier)
+
+
+def facts(asked: Asked, seen: Sequence[Seen]) -> dict[str, Any]:
+    """What is shown and copied, as plain JSON; pixels by their hashes.
+
+    Args:
+        asked: the exchange.
+        seen: what the model gets of each of its pictures.
+    """
+    question = asked.question
+    return {
+        "question": asked.typed,
+        "mode": question.mode,
+        "prompt": {arm.name: prompt_of(asked, arm.name) for arm in asked.arms},
+        "prompt_hash": prompt_hash(question.mode, len(question.images)),
+        "pictures": [
+            {
+                "name": named.name,
+                "width": named.image.width,
+                "height": named.image.height,
+                "sha256": _hash(named.image.convert("RGB").tobytes()),
+                "seen_width": one.image.width,
+                "seen_height": one.image.height,
+                "seen_sha256": _hash(one.image.tobytes()),
+                "image_tokens": one.tokens,
+                "shown": asdict(shown),
+            }
+            for named, one, shown in zip(question.images, seen, asked.shown, strict=True)
+        ],
+        "decoding": asdict(question.decoding),
+        "model": asked.model_name,
+        "arms": [asdict(arm) for arm in asked.arms],
+        "answers": [
+            {
+                "arm": answer.arm,
+                "text": answer.response.text,
+                "problems": list(answer.response.problems),
+                "tokens": answer.tokens,
+                "seconds": round(answer.seconds, 3),
+                "stopped": answer.stopped,
+            }
+            for answer in asked.answers
+        ],
+        "rarl": __version__,
+    }
+
+
+def behind_view(asked: Asked, seen: Sequence[Seen]) -> str:
+    """The inside of the drawer."""
+    told = facts(asked, seen)
+    decoding = asked.question.decoding
+    way = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}"
+    weights = "".join(
+        f"<tr><th scope='row'>{escape(arm.label)}</th><td><code>{escape(arm.revision)}</code></td>"
+        "</tr>"
+        for arm in asked.arms
+    )
+    pictures = "".join(
+        f'<figure><img src="{picture_url(one.image)}" alt="What the model got of the '
+        f'{escape(named.name)}"><figcaption>{escape(named.name.capitalize())}: '
+        f"{named.image.width} × {named.image.height} pixels, given to the model as "
+        f"{one.image.width} × {one.image.height}: {one.tokens} image tokens</figcaption></figure>"
+        for named, one in zip(asked.question.images, seen, strict=True)
+    )
+    prompts: dict[str, list[str]] = {}
+    for arm in asked.arms:
+        prompts.setdefault(_as_text(prompt_of(asked, arm.name)), []).append(arm.label)
+    listed = "".join(
+        f"<p>{escape(', '.join(labels))}</p><pre>{escape(text)}</pre>"
+        for text, labels in prompts.items()
+    )
+    return (
+        f"<h3>Prompt</h3>{_context(asked)}{listed}<h3>Pixels</h3>{pictures}"
+        f"<h3>Decoding</h3><p>{way}, at most {decoding.max_new_tokens} tokens"
+        f"{'' if decoding.temperature == 0 else f', seed {decoding.seed}'}</p>"
+        f"<h3>Weights</h3><p>{escape(asked.model_name)}</p><table>{weights}</table>"
+        '<p class="drawer-actions">'
+        '<button type="button" class="ghost" data-page="copy" data-copy="facts">Copy as JSON'
+        "</button>"
+        '<button type="button" class="ghost" data-page="copy" data-copy="link" '
+        f'data-number="{asked.number}">Copy link to this case</button></p>'
+        "<p>The link opens this case again in this tab, for as long as its scan is open.</p>"
+        f'<pre class="facts-json" hidden>{escape(json.dumps(told, ensure_ascii=False))}</pre>'
+    )
+
+
+def _context(asked: Asked) -> str:
+    if not asked.question.earlier:
+        return ""
+    reading = [arm.label for arm in asked.arms if arm.chats]
+    alone = [arm.label for arm in asked.arms if not arm.chats]
+    told = []
+    if reading:
+        told.append(f"{', '.join(reading)} read the earlier turns, each with its own answers.")
+    if alone:
+        told.append(f"{', '.join(alone)} read this question alone.")
+    return f"<p>{escape(' '.join(told))}</p>"
+
+
+def _as_text(turns: Sequence[dict[str, Any]]) -> str:
+    """Turns as a person reads them."""
+    lines = []
+    for turn in turns:
+        parts = (part.get("text", "<picture>") for part in turn["content"])
+        lines.append(f"{turn['role']}: {' '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _hash(pixels: bytes) -> str:
+    return hashlib.sha256(pixels).hexdigest()

@@ -1,0 +1,159 @@
+"""Where the answers of several arms part: by their answers, and by facts that some deny.
+
+A pointer for the eye and no judgement: it reads words, not meaning, and a difference that is
+phrased in other words is missed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Literal
+
+from rarl.inference.engine import Answer
+from rarl.rewards.reasoning import Statement, read_statements
+from rarl.rewards.text import tokens
+
+Kind = Literal["modality", "organ", "side", "finding"]
+
+_SIDES = frozenset({"left", "right"})
+_WORD = re.compile(r"[\w-]+")
+# Two statements are about one thing where they share more than this part of the shorter one.
+_SAME_THING = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that arms say differently.
+
+    Attributes:
+        kind: what is said differently.
+        words: the words that differ, in their normal form.
+        arms: the arms that speak of it, in the order of the columns.
+    """
+
+    kind: Kind
+    words: frozenset[str]
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    arm: str
+    statements: tuple[Statement, ...]
+    answer: frozenset[str] = field(default=frozenset())
+
+    def union(self, name: Literal["modalities", "organs"]) -> frozenset[str]:
+        if name == "modalities":
+            return frozenset(word for one in self.statements for word in one.modalities)
+        return frozenset(word for one in self.statements for word in one.organs)
+
+
+def differences(answers: Sequence[Answer]) -> tuple[Difference, ...]:
+    """What the arms say differently of modality, organ, side and findings.
+
+    Args:
+        answers: whole ones, in the order of the columns.
+    """
+    said = [
+        _Said(
+            answer.arm,
+            read_statements(answer.response.reasoning),
+            frozenset(tokens(answer.response.answer)),
+        )
+        for answer in answers
+    ]
+    found: dict[tuple[Kind, frozenset[str]], dict[str, None]] = {}
+    for one, other in combinations(said, 2):
+        for kind, words in _between(one, other):
+            found.setdefault((kind, words), {}).update({one.arm: None, other.arm: None})
+    order = [answer.arm for answer in answers]
+    return tuple(
+        Difference(kind, words, tuple(sorted(arms, key=order.index)))
+        for (kind, words), arms in found.items()
+    )
+
+
+def marked(text: str, words: frozenset[str]) -> list[tuple[str, bool]]:
+    """A text in pieces, and whether each is one of the words.
+
+    >>> marked("No nodules here.", frozenset({"nodule"}))
+    [('No ', False), ('nodules', True), (' here.', False)]
+    """
+    pieces: list[tuple[str, bool]] = []
+    end = 0
+    for match in _WORD.finditer(text):
+        normal = tokens(match[0])
+        if any(word in words or word.removesuffix("s") in words for word in normal):
+            pieces += [(text[end : match.start()], False), (match[0], True)]
+            end = match.end()
+    pieces.append((text[end:], False))
+    return [(piece, is_word) for piece, is_word in pieces if piece]
+
+
+def words_of(found: Iterable[Difference], arm: str) -> frozenset[str]:
+    """The words to mark in an arm's column."""
+    return frozenset(word for one in found if arm in one.arms for word in one.words)
+
+
+def in_words(found: Sequence[Difference], labels: Mapping[str, str]) -> str:
+    """One sentence on what differs, or "".
+
+    >>> side = Difference("side", frozenset({"left", "right"}), ("sft", "rl"))
+    >>> in_words([side], {"sft": "SFT", "rl": "RL"})
+    'They differ on the side (left, right: SFT, RL).'
+    """
+    if not found:
+        return ""
+    told = []
+    for one in found:
+        arms = ", ".join(labels.get(arm, arm) for arm in one.arms)
+        told.append(f"the {one.kind} ({', '.join(sorted(one.words))}: {arms})")
+    return f"They differ on {'; '.join(told)}."
+
+
+def _between(one: _Said, other: _Said) -> Iterable[tuple[Kind, frozenset[str]]]:
+    kinds: tuple[tuple[Kind, Literal["modalities", "organs"]], ...] = (
+        ("modality", "modalities"),
+        ("organ", "organs"),
+    )
+    for kind, name in kinds:
+        first, second = one.union(name), other.union(name)
+        if first and second and not first & second:
+            yield kind, first | second
+    if (
+        _one_side(one.answer)
+        and _one_side(other.answer)
+        and _sides_differ(one.answer, other.answer)
+    ):
+        yield "side", _SIDES
+        return
+    for first_one in one.statements:
+        for second_one in other.statements:
+            yield from _of_pair(first_one, second_one)
+
+
+def _of_pair(one: Statement, other: Statement) -> Iterable[tuple[Kind, frozenset[str]]]:
+    opposed = len(one.sides) == 1 and len(other.sides) == 1 and one.sides != other.sides
+    if opposed and _alike(one.said - _SIDES, other.said - _SIDES):
+        yield "side", _SIDES
+    for denied, affirmed in ((one.denied, other.affirmed), (other.denied, one.affirmed)):
+        shared = _alike(denied, affirmed)
+        if shared:
+            yield "finding", shared
+
+
+def _alike(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    """The words that two statements share, where that makes them about one thing."""
+    shared = one & other
+    return shared if len(shared) > _SAME_THING * min(len(one), len(other)) else frozenset()
+
+
+def _one_side(words: frozenset[str]) -> bool:
+    return len(words & _SIDES) == 1
+
+
+def _sides_differ(one: frozenset[str], other: frozenset[str]) -> bool:
+    return one & _SIDES != other & _SIDES

@@ -1,0 +1,88 @@
+"""What a newcomer is shown: the tour of four steps, and the sheet of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from demo.examples import OpenedExample
+from demo.render import picture_url
+
+# Element that is lit, heading, words. The first step comes with the example scans.
+_STEPS = (
+    (
+        "#viewer",
+        "Open a scan",
+        "Drop a file or a folder, paste a picture, or start with one of these: each comes with a "
+        "question. Slice, window, zoom and region are kept with every answer.",
+    ),
+    (
+        "#composer",
+        "Ask",
+        "Enter sends, Stop keeps what came. All variants answer at once. With Blind on, you answer "
+        "first and vote before you learn which column is which.",
+    ),
+    (
+        "#board",
+        "Read with doubt",
+        "Each column: the answer, then its reasoning step by step. Words on which the columns "
+        "part are marked. Below: did the answer need this image, does it hold when asked again, "
+        "where did it look.",
+    ),
+    (
+        "#board",
+        "Flag what is wrong",
+        "Flag on a column, then two clicks say why. Flags wait under Review, with everything "
+        "needed to look at the case again.",
+    ),
+)
+
+_KEYS = (
+    ("?", "this sheet"),
+    ("/", "to the question; Enter sends"),
+    ("Esc", "stop the answers; close what is open"),
+    ("S", "to the scan (there, ? lists the viewer’s own keys)"),
+    ("A", "to the answers"),
+    ("H", "earlier questions about this scan"),
+    ("F", "flag: with several columns, the one after the one flagged last"),
+    ("C", "did the answer need this image?"),
+    ("V", "ask again, several times"),
+    ("M", "where the answer looked"),
+    ("B", "behind the scenes"),
+    ("T", "the tour"),
+)
+
+
+def tour(examples: Iterable[OpenedExample]) -> str:
+    """All steps, of which the page shows one at a time; hidden until somebody wants it."""
+    cards = "".join(
+        f'<button type="button" class="card" data-event="pick" data-key="{escape(one.example.key)}"'
+        f'><img src="{picture_url(one.thumbnail, 96)}" alt="">'
+        f"<span>{escape(one.example.title)}<small>{escape(one.example.question)}</small></span>"
+        "</button>"
+        for one in examples
+    )
+    steps = "".join(
+        f'<section data-light="{where}" hidden><p class="eyebrow">{number} of {len(_STEPS)}</p>'
+        f"<h2>{title}</h2><p>{words}</p>"
+        f"{f'<div class=tour-cards>{cards}</div>' if number == 1 else ''}</section>"
+        for number, (where, title, words) in enumerate(_STEPS, 1)
+    )
+    return (
+        f'<div class="tour" role="dialog" aria-label="Tour" hidden>{steps}<footer>'
+        '<button type="button" class="ghost" data-page="tour-end">End the tour</button>'
+        '<button type="button" class="ghost" data-page="tour-back">Back</button>'
+        '<button type="button" class="ghost strong" data-page="tour-next">Next</button>'
+        "</footer></div>"
+    )
+
+
+def key_sheet() -> str:
+    """The keys of the page; hidden until ? is pressed."""
+    rows = "".join(f"<dt><kbd>{key}</kbd></dt><dd>{does}</dd>" for key, does in _KEYS)
+    return (
+        '<div class="sheet" role="dialog" aria-modal="true" aria-labelledby="sheet-title" hidden>'
+        '<header><h2 id="sheet-title">Keys</h2>'
+        '<button type="button" class="ghost" data-page="close">Close</button></header>'
+        f"<dl>{rows}</dl></div>"
+    )

@@ -1,0 +1,67 @@
+"""The table of blind votes, for the Results page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import gradio as gr
+
+from demo.flagging import Desk
+from demo.render import label_of
+from rarl.evaluation.ratings import Ballot, Rating, bradley_terry
+from rarl.review import ReviewStore
+
+
+def votes_view(desk: Desk, request: gr.Request) -> str:
+    """Blind votes as a Bradley-Terry table, or a sentence that says how votes come about.
+
+    Raises:
+        ReviewError: the person may not see votes, or the store cannot be read.
+    """
+    ballots = blind_ballots(desk.for_request(request))
+    return votes_table(bradley_terry(ballots), len(ballots))
+
+
+def blind_ballots(store: ReviewStore) -> tuple[Ballot, ...]:
+    """The votes that were cast before the names of the arms were known.
+
+    Raises:
+        ReviewError: the person may not see votes, or the store cannot be read.
+    """
+    votes = store.votes()
+    compared = store.compared(vote.case_id for vote in votes)
+    return tuple(
+        Ballot(vote.case_id, compared[vote.case_id], vote.preferred, vote.outcome == "tie")
+        for vote in votes
+        if vote.case_id in compared
+    )
+
+
+def votes_table(ratings: Sequence[Rating], votes: int) -> str:
+    """HTML of the table.
+
+    Args:
+        ratings: best first.
+        votes: how many votes they come from.
+    """
+    head = '<h3 id="votes-title">Blind votes</h3>'
+    if not ratings:
+        return (
+            f'{head}<p class="nothing">No votes yet. Turn on Blind on the Ask page: you answer '
+            "first, then choose the best of the lettered columns.</p>"
+        )
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(label_of(one.arm))}</th><td>{one.chance:.0%}"
+        f"{f' [{one.low:.0%}, {one.high:.0%}]' if one.low is not None else ''}</td>"
+        f"<td>{one.best}</td><td>{one.votes}</td></tr>"
+        for one in ratings
+    )
+    return (
+        f"{head}<table aria-labelledby='votes-title'><thead><tr><th scope='col'>Arm</th>"
+        "<th scope='col'>Wins against an average arm</th><th scope='col'>Best</th>"
+        f"<th scope='col'>Votes</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<p>Bradley-Terry from {votes} votes, with 95 % intervals by bootstrap over cases where "
+        "there are two or more. Readers chose what they asked: a preference among them, not a rate "
+        "of errors.</p>"
+    )
