@@ -126,6 +126,7 @@ class Answer:
         seconds: since the question was handed over.
         done: True when this arm has ended.
         stopped: True when it ended because the person stopped it.
+        place: where the question stands in line; 1 is next, 0 is being answered.
         failure: why this arm broke off though others may go on, in one sentence; "" otherwise.
     """
 
@@ -136,6 +137,7 @@ class Answer:
     done: bool
     stopped: bool = False
     failure: str = ""
+    place: int = 0
 
 
 def arm_label(name: str) -> str:

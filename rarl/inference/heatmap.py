@@ -24,13 +24,14 @@ from peft import PeftModel
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from rarl.inference.decoding import Prompt
 from rarl.models.loading import LoadedModel
 
 
 def heat_maps(
     loaded: LoadedModel,
     arm: str | None,
-    prompt: dict[str, Tensor],
+    prompt: Prompt,
     said: Sequence[int],
     features: Sequence[Tensor],
 ) -> tuple[NDArray[np.float32], ...]:
@@ -42,27 +43,21 @@ def heat_maps(
     Args:
         loaded: the model; nobody else may change its adapters meanwhile.
         arm: name of an adapter, or None for the base.
-        prompt: one row of `input_ids`, `attention_mask` and `mm_token_type_ids` (1 x tokens), and
-            `image_grid_thw` (pictures x 3, in patches).
+        prompt: of one row.
         said: tokens of the answer, reasoning included, at least one.
         features: one (tokens x width) per picture, as the vision tower made them.
     """
     # Cloned, since what was made in inference mode has no gradient.
     own = [feature.clone().requires_grad_() for feature in features]
     answer = torch.tensor([said], device=loaded.device)
-    inputs = {
-        "input_ids": torch.cat([prompt["input_ids"], answer], dim=1),
-        "attention_mask": torch.cat(
-            [prompt["attention_mask"], torch.ones_like(answer)], dim=1
-        ).long(),
-        "mm_token_type_ids": torch.cat(
-            [prompt["mm_token_type_ids"], torch.zeros_like(answer).int()], dim=1
-        ),
-        "image_grid_thw": prompt["image_grid_thw"].clone(),
-    }
+    ids = torch.cat([prompt.ids, answer], dim=1)
+    kinds = torch.cat([prompt.kinds, torch.zeros_like(answer).int()], dim=1)
+    grids = prompt.grids.clone()
     with torch.enable_grad(), _only(loaded, arm):
         logits = loaded.base(
-            **inputs,
+            input_ids=ids,
+            mm_token_type_ids=kinds,
+            image_grid_thw=grids,
             mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=own)},  # type: ignore[arg-type]
             logits_to_keep=len(said) + 1,
         ).logits[0, :-1]
@@ -76,9 +71,7 @@ def heat_maps(
     merge = loaded.processor.image_processor.merge_size
     return tuple(
         (weight / total).view(rows // merge, columns // merge).cpu().numpy()
-        for weight, (_, rows, columns) in zip(
-            weights, prompt["image_grid_thw"].tolist(), strict=True
-        )
+        for weight, (_, rows, columns) in zip(weights, grids.tolist(), strict=True)
     )
 
 

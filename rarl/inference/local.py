@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import groupby
 from queue import Empty, SimpleQueue
-from threading import Event, Thread, main_thread
+from threading import Event, main_thread
 from time import perf_counter
 
 import numpy as np
@@ -16,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from rarl.errors import QuestionError
+from rarl.inference.batching import Batcher, News, Place, Request, Tokens
+from rarl.inference.decoding import Prompt, Writing, check_attention
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
 from rarl.inference.heatmap import heat_maps
 from rarl.inference.line import Line
 from rarl.inference.mixed import MixedAdapters
-from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
+from rarl.inference.rows import Progress, Row, Sampler
 from rarl.models.loading import LoadedModel
 from rarl.models.processor import pixels_seen
 from rarl.prompts import messages, user_text
@@ -34,9 +35,8 @@ BASE = "base"
 # The library's own limit on how long and narrow a picture may be.
 _MAX_ASPECT = 200
 
-
-# What a worker reports: a step as (one token per row, time); last None, or what went wrong.
-_News = tuple[list[int], float] | BaseException | None
+# How soon a stop is noticed, in seconds.
+_GLANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +53,29 @@ class _Encoded:
 
 
 class LocalEngine:
-    """Answers for all arms in one batch: the image is encoded once, each arm is a row.
+    """Answers for all arms and all who ask in one batch: an image is encoded once, an arm is a row.
 
-    Adapters sit on language layers only, so the arms share the image's features. One batch runs
-    at a time, since the adapters in use and the rotary offsets are state of the model; callers
-    wait in order of arrival, and evaluation steps back into the line after every batch.
+    Adapters sit on language layers only, so the arms share the image's features. Questions join
+    and leave the batch between steps, see `Batcher`; those of `answer_batch` give way to those of
+    `stream`.
 
     Args:
         loaded: the model; it must be used by nobody else.
-        batch_rows: rows (question x arm) in one batch of `answer_batch`.
+        batch_rows: rows (question x arm) that are answered at once; further questions wait.
         cached_images: how many encoded images are kept for further questions.
+
+    Raises:
+        ModelError: an adapter is no plain LoRA, or the model attends to a sliding window.
     """
 
     def __init__(self, loaded: LoadedModel, batch_rows: int = 32, cached_images: int = 16) -> None:
+        check_attention(loaded.base)
         self._loaded = loaded
-        self._batch_rows = batch_rows
         self._cached_images = cached_images
         self._line = Line()
+        self._batcher = Batcher(
+            self._begin, self._adapters_of, self._line, loaded.end_ids, batch_rows
+        )
         self._mixed = (
             MixedAdapters(loaded.model, list(loaded.adapters))
             if isinstance(loaded.model, PeftModel)
@@ -95,8 +101,8 @@ class LocalEngine:
 
     @property
     def waiting(self) -> int:
-        """How many batches are running or waiting for their turn."""
-        return self._line.length
+        """How many questions are being answered or wait for room."""
+        return self._batcher.pending
 
     def stream(self, question: Question, stop: Event | None = None) -> Iterator[tuple[Answer, ...]]:
         """Yield all arms' answers so far; see `Engine.stream`.
@@ -131,68 +137,85 @@ class LocalEngine:
         with self._line.turn():
             with torch.inference_mode():
                 images = self._encode([named.image for named in question.images])
-                prompt = self._inputs([row], images)
+                prompt = self._prompt([row], images)
             arm = None if answer.arm == BASE else answer.arm
             return heat_maps(self._loaded, arm, prompt, said, [image.features for image in images])
 
     def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
-        """Answer many questions at once; see `Engine.answer_batch`."""
+        """Answer many questions at once; see `Engine.answer_batch`.
+
+        Neighbours that differ in their decoding alone share the reading of their prompt.
+        """
         started = perf_counter()
         for question in questions:
             self._check(question)
-        rows = [Row(question, arm) for question in questions for arm in question.arms]
-        progress = [self._progress(row, started) for row in rows]
-        for first in range(0, len(rows), self._batch_rows):
-            part = progress[first : first + self._batch_rows]
-
-            def put(tokens: list[int], part: Sequence[Progress] = part) -> None:
-                now = perf_counter()
-                for row, token in zip(part, tokens, strict=True):
-                    row.add(token, now)
-
-            with self._line.turn():
-                self._generate(rows[first : first + self._batch_rows], put, lambda: False)
-        answers = iter([row.answer() for row in progress])
-        return [tuple(next(answers) for _ in question.arms) for question in questions]
+        closed = Event()
+        news: SimpleQueue[tuple[Sequence[Progress], News]] = SimpleQueue()
+        answered: list[list[Progress]] = []
+        waiting = 0
+        for _, group in groupby(questions, _content):
+            asked = list(group)
+            # Those of one arm together, as a request has them.
+            rows = [Row(question, arm) for arm in asked[0].arms for question in asked]
+            progress = [self._progress(row, started) for row in rows]
+            answered += [progress[place :: len(asked)] for place in range(len(asked))]
+            self._batcher.submit(
+                Request(
+                    tuple(rows),
+                    put=lambda item, progress=progress: news.put((progress, item)),  # type: ignore[misc]
+                    over=closed.is_set,
+                    bulk=True,
+                )
+            )
+            waiting += 1
+        try:
+            while waiting:
+                those, item = news.get()
+                if isinstance(item, Exception):
+                    raise item
+                if item is None:
+                    waiting -= 1
+                if isinstance(item, Tokens):
+                    for number, token in item.written:
+                        those[number].add(token, item.at)
+        finally:
+            closed.set()
+        return [tuple(row.answer() for row in rows) for rows in answered]
 
     def _streamed(
         self, question: Question, stop: Event, started: float
     ) -> Iterator[tuple[Answer, ...]]:
-        rows = [Row(question, arm) for arm in question.arms]
+        rows = tuple(Row(question, arm) for arm in question.arms)
         progress = [self._progress(row, started) for row in rows]
         closed = Event()
-        news: SimpleQueue[_News] = SimpleQueue()
+        news: SimpleQueue[News] = SimpleQueue()
 
         def over() -> bool:
             # A process that wants to end need not wait for the rest of the answer.
             return stop.is_set() or closed.is_set() or not main_thread().is_alive()
 
-        def work() -> None:
-            try:
-                with self._line.turn(over) as came:
-                    if came and not over():
-                        self._generate(
-                            rows, lambda tokens: news.put((tokens, perf_counter())), over
-                        )
-                news.put(None)
-            except BaseException as error:
-                news.put(error)
-
-        Thread(target=work, name="rarl-answer").start()
+        self._batcher.submit(Request(rows, news.put, over))
+        place = 0
         try:
             while not all(row.done for row in progress):
-                for item in _waiting_items(news):
-                    if isinstance(item, BaseException):
+                items = _arrived(news)
+                for item in items:
+                    if isinstance(item, Exception):
                         raise item
-                    if item is None:
-                        now = perf_counter()
-                        for row in progress:
-                            row.stop(now)
-                    else:
-                        tokens, at = item
-                        for row, token in zip(progress, tokens, strict=True):
-                            row.add(token, at)
-                yield tuple(row.answer() for row in progress)
+                    if isinstance(item, Place):
+                        place = item.number
+                    if isinstance(item, Tokens):
+                        place = 0
+                        for number, token in item.written:
+                            progress[number].add(token, item.at)
+                # A model that is busy with a step may notice it much later.
+                if stop.is_set() or None in items:
+                    now = perf_counter()
+                    for row in progress:
+                        row.stop(now)
+                elif not items:
+                    continue
+                yield tuple(replace(row.answer(), place=place) for row in progress)
         finally:
             closed.set()
 
@@ -226,68 +249,32 @@ class LocalEngine:
         loaded = self._loaded
         return Progress(row, loaded.processor.tokenizer, loaded.end_ids, started)
 
-    def _generate(
-        self, rows: Sequence[Row], put: Callable[[list[int]], None], over: Callable[[], bool]
-    ) -> None:
-        """Run one batch to its end; the caller holds the turn.
-
-        Args:
-            rows: the batch.
-            put: called after every step with one token per row.
-            over: asked after every step; True ends the batch.
-        """
+    def _begin(self, request: Request) -> Writing:
+        """Read a request's prompts, one for each arm."""
         loaded = self._loaded
-        # Rows of one arm together: the adapters then need not be copied for each of them.
-        names = [arm.name for arm in self._arms]
-        order = sorted(range(len(rows)), key=lambda number: names.index(rows[number].arm))
-        rows = [rows[number] for number in order]
-        places = sorted(range(len(rows)), key=order.__getitem__)
-        decodings = [row.question.decoding for row in rows]
-        with torch.inference_mode():
-            images = self._encode([named.image for row in rows for named in row.question.images])
-            inputs = self._inputs(rows, images)
-            limits = [decoding.max_new_tokens for decoding in decodings]
-            config = GenerationConfig(
-                max_new_tokens=max(limits),
-                do_sample=False,
-                suppress_tokens=list(loaded.forbidden_ids),
-                eos_token_id=list(loaded.end_ids),
-                pad_token_id=loaded.pad_id,
+        arms = [list(rows) for _, rows in groupby(request.rows, lambda row: row.arm)]
+        first = [rows[0] for rows in arms]
+        images = self._encode([named.image for named in first[0].question.images])
+        prompt = self._prompt(first, images)
+        limit = max(row.question.decoding.max_new_tokens for row in request.rows)
+        with self._adapters_of(first):
+            return Writing(
+                loaded.base,
+                loaded.forbidden_ids,
+                prompt,
+                [[Sampler(row.question.decoding) for row in rows] for rows in arms],
+                room=prompt.ids.shape[1] + limit,
             )
-            sampled = any(decoding.temperature > 0 for decoding in decodings)
-            # Its declared types know no features in a list.
-            generate: Callable[..., object] = loaded.base.generate  # type: ignore[misc]
-            with self._adapters_of(rows):
-                generate(
-                    **inputs,
-                    mm_encoder_outputs={
-                        "image": BaseModelOutputWithPooling(
-                            pooler_output=[image.features for image in images]  # type: ignore[arg-type]
-                        )
-                    },
-                    generation_config=config,
-                    logits_processor=LogitsProcessorList([Sampler(decodings)] if sampled else []),
-                    stopping_criteria=StoppingCriteriaList(
-                        [RowEnds(limits, inputs["input_ids"].shape[1], over)]
-                    ),
-                    streamer=Tap(lambda tokens: put([tokens[place] for place in places])),
-                )
 
     def _adapters_of(self, rows: Sequence[Row]) -> AbstractContextManager[None]:
         if self._mixed is None:
             return nullcontext()
         return self._mixed.rows([None if row.arm == BASE else row.arm for row in rows])
 
-    def _inputs(self, rows: Sequence[Row], images: Sequence[_Encoded]) -> dict[str, torch.Tensor]:
-        """What the processor would make of the rows, from images that are encoded already.
-
-        Args:
-            rows: the batch.
-            images: those of the first row, then those of the second, and so on.
-        """
+    def _prompt(self, rows: Sequence[Row], images: Sequence[_Encoded]) -> Prompt:
+        """What the processor would make of rows, from their pictures as they are encoded."""
         processor = self._loaded.processor
         token = processor.image_token
-        left = iter(images)
         prompts = []
         for row in rows:
             prompt = processor.apply_chat_template(
@@ -298,17 +285,22 @@ class LocalEngine:
             head, *tails = prompt.split(token)
             # One placeholder for each picture, and as many of them as it has features.
             prompts.append(
-                head + "".join(token * len(next(left).features) + tail for tail in tails)
+                head
+                + "".join(
+                    token * len(image.features) + tail
+                    for image, tail in zip(images, tails, strict=True)
+                )
             )
-        inputs = processor.tokenizer(prompts, padding=True, return_tensors="pt")
-        ids: torch.Tensor = inputs["input_ids"].to(self._loaded.device)
-        return {
-            "input_ids": ids,
-            "attention_mask": inputs["attention_mask"].to(self._loaded.device),
-            # Without it the positions would silently be one-dimensional.
-            "mm_token_type_ids": (ids == processor.image_token_id).int(),
-            "image_grid_thw": torch.stack([image.grid for image in images]),
-        }
+        inputs = processor.tokenizer(
+            prompts, padding=True, padding_side="right", return_tensors="pt"
+        ).to(self._loaded.device)
+        return Prompt(
+            ids=inputs["input_ids"],
+            mask=inputs["attention_mask"],
+            kinds=(inputs["input_ids"] == processor.image_token_id).int(),
+            grids=torch.stack([image.grid for image in images] * len(rows)),
+            features=torch.cat([image.features for image in images] * len(rows)),
+        )
 
     def _turns(self, row: Row) -> list[dict[str, object]]:
         question = row.question
@@ -361,11 +353,18 @@ def _check_size(image: Image.Image) -> None:
         )
 
 
-def _waiting_items(news: SimpleQueue[_News]) -> Iterator[_News]:
-    """Wait for an item, then take it and all that came meanwhile."""
-    yield news.get()
-    while True:
-        try:
-            yield news.get_nowait()
-        except Empty:
-            return
+def _content(question: Question) -> tuple[object, ...]:
+    """What two questions share whose prompts are the same; the pictures are told by identity."""
+    pictures = tuple((id(named.image), named.name) for named in question.images)
+    return pictures, question.text, question.arms, question.mode, question.earlier
+
+
+def _arrived(news: SimpleQueue[News]) -> list[News]:
+    """What has come, after waiting a moment for it."""
+    items: list[News] = []
+    try:
+        items.append(news.get(timeout=_GLANCE))
+        while True:
+            items.append(news.get_nowait())
+    except Empty:
+        return items

@@ -1,8 +1,8 @@
 """One batch in which each row has an adapter of its own.
 
 PEFT splits such a batch by adapter in every layer: an index, two small products and a write-back
-for each. Here all adapters of a layer stand side by side in one stacked pair, and each row's own
-is applied by two batched products, whatever the mixture of rows.
+for each. Here all adapters of a layer stand side by side in one wide pair: its inner columns are
+the ranks of all of them, and a mask keeps each row's own, whatever the mixture of rows.
 
 Two more things make three rows cost little more than one. Layers that read the same input (query,
 key and value; gate and up) go through as one product. And a small model in float32 on the CPU runs
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby, pairwise
-from math import gcd
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -85,43 +84,36 @@ class _Stack:
                 ]
             )
         self._product = _Product(weight, bias, packed)
-        rank = max(rank for layer in layers for rank in layer.r.values())
-        outputs, inputs = weight.shape
-        # The first entry, all zeros, is the base's.
-        down = weight.new_zeros(len(arms) + 1, len(layers), rank, inputs)
-        up = weight.new_zeros(len(arms) + 1, len(layers), rank, outputs)
+        downs, ups, owners = [], [], []
         first = 0
-        for number, layer in enumerate(layers):
-            last = first + self._sizes[number]
+        for layer, size in zip(layers, self._sizes, strict=True):
             for place, arm in enumerate(arms, 1):
                 if arm in layer.lora_A:
-                    own = layer.r[arm]
-                    down[place, number, :own] = cast(Tensor, layer.lora_A[arm].weight)
+                    down = cast(Tensor, layer.lora_A[arm].weight)
                     scaled = cast(Tensor, layer.lora_B[arm].weight).float() * layer.scaling[arm]
-                    up[place, number, :own, first:last] = scaled.T
-            first = last
-        # Entries x inputs x ranks, and entries x ranks x outputs.
-        self._down = down.flatten(1, 2).transpose(1, 2)
-        self._up = up.flatten(1, 2)
-        self._chosen = self._down, self._up
+                    up = weight.new_zeros(len(down), len(weight))
+                    up[:, first : first + size] = scaled.T
+                    downs.append(down)
+                    ups.append(up)
+                    owners += [place] * len(down)
+            first += size
+        # Inputs x ranks of all adapters, and ranks x outputs.
+        self._down = torch.cat(downs).T
+        self._up = torch.cat(ups)
+        self._owners = torch.tensor(owners, device=weight.device)
+        self._own: Tensor | None = None
         # Between the first of the layers that is asked and the last.
         self._input: Tensor | None = None
         self._outputs: dict[int, Tensor] = {}
 
-    def choose(self, entries: Sequence[int]) -> None:
-        """Take the entries that the coming batches apply, one to each part of their rows."""
-        first, after = entries[0], entries[0] + len(entries)
-        if list(entries) == list(range(first, after)):
-            self._chosen = self._down[first:after], self._up[first:after]
-        else:
-            index = torch.tensor(entries, device=self._up.device)
-            # Copied as it lies in memory, so that it keeps its layout.
-            down = self._down.transpose(1, 2)[index].transpose(1, 2)
-            self._chosen = down, self._up[index]
+    def choose(self, entries: Tensor) -> None:
+        """Take the adapter of each row of the coming batches: its place among them, 0 for none."""
+        own = self._owners == entries[:, None, None]
+        self._own = own.to(self._down.dtype)
 
     def release(self) -> None:
         """Let go of what was chosen, and of what a batch that broke off may have left."""
-        self._chosen = self._down, self._up
+        self._own = None
         self._input = None
         self._outputs = {}
 
@@ -129,12 +121,10 @@ class _Stack:
         """(rows, tokens, inputs) to (rows, tokens, outputs) of one of the layers."""
         # The tensor is held until its last use, so that no other can be taken for it.
         if x is not self._input or number not in self._outputs:
-            down, up = self._chosen
             whole = self._product(x)
-            parts = len(down)
-            whole.view(parts, -1, whole.shape[-1]).baddbmm_(
-                torch.bmm(x.reshape(parts, -1, x.shape[-1]), down), up
-            )
+            assert self._own is not None
+            ranks = (x @ self._down).mul_(self._own)
+            whole.flatten(0, -2).addmm_(ranks.flatten(0, -2), self._up)
             self._outputs = dict(enumerate(whole.split(self._sizes, dim=-1)))
             self._input = x
         output = self._outputs.pop(number)
@@ -207,21 +197,16 @@ class MixedAdapters:
     def rows(self, arms: Sequence[str | None]) -> Iterator[None]:
         """Let the model run batches whose rows are these arms; None is the base alone.
 
-        One caller at a time. Fastest where rows of one arm stand together, every arm has as many,
-        and they come in the order of the adapters, the base first; where no row has an adapter,
-        the layers are the base's own.
+        One caller at a time. Where no row has an adapter, the layers are the base's own.
         """
-        entries = [self._entries[arm] for arm in arms]
-        adapted = any(entries)
-        # Rows that stand together share an entry, so that nothing need be copied for each.
-        together = gcd(*(len(list(run)) for _, run in groupby(entries)))
+        entries = torch.tensor([self._entries[arm] for arm in arms], device=self._base.device)
+        adapted = any(arm is not None for arm in arms)
         try:
             for parent, name, layer, stacked in self._places:
                 setattr(parent, name, stacked if adapted else layer.get_base_layer())
             if adapted:
-                with torch.no_grad():
-                    for stack in self._stacks:
-                        stack.choose(entries[::together])
+                for stack in self._stacks:
+                    stack.choose(entries)
                 if self._packed_head is not None:
                     self._base.lm_head = self._packed_head
             yield

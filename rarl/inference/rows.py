@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import (
-    LogitsProcessor,
-    PreTrainedTokenizerFast,
-    StoppingCriteria,
-)
-from transformers.generation.streamers import BaseStreamer
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from rarl.inference.engine import Answer, Decoding, Question
 from rarl.response import parse_response
@@ -91,29 +87,8 @@ class Progress:
         )
 
 
-class Tap(BaseStreamer):
-    """Hands every step's tokens on, one per row; the library's streamers take one row only.
-
-    Args:
-        put: called with one token per row.
-    """
-
-    def __init__(self, put: Callable[[list[int]], None]) -> None:
-        self._put = put
-        self._prompt_seen = False
-
-    def put(self, value: torch.Tensor) -> None:
-        """Take the prompt (rows x tokens) the first time, then one token per row."""
-        if self._prompt_seen:
-            self._put(value.tolist())
-        self._prompt_seen = True
-
-    def end(self) -> None:
-        """Nothing is held back, so there is nothing to flush."""
-
-
-class Sampler(LogitsProcessor):
-    """Draws each row's token with that row's own generator; the largest score then is the draw.
+class Sampler:
+    """Draws a row's tokens with the row's own generator; the largest score then is the draw.
 
     Adding Gumbel noise to log-probabilities and taking the maximum samples from them. One
     generator per row, seeded by the question, means that an answer depends neither on what else
@@ -121,52 +96,27 @@ class Sampler(LogitsProcessor):
     their luck: where two arms agree on the probabilities, they say the same.
 
     Args:
-        decodings: one per row; rows with temperature 0 are left as they are (greedy).
+        decoding: temperature, nucleus and seed.
     """
 
-    def __init__(self, decodings: Sequence[Decoding]) -> None:
-        self._rows = [
-            # Always on the CPU, so that a seed means the same on every machine.
-            (index, decoding, torch.Generator().manual_seed(decoding.seed))
-            for index, decoding in enumerate(decodings)
-            if decoding.temperature > 0
-        ]
+    def __init__(self, decoding: Decoding) -> None:
+        self._decoding = decoding
+        # Always on the CPU, so that a seed means the same on every machine.
+        self._generator = torch.Generator().manual_seed(decoding.seed)
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Scores (rows x vocabulary) to scores whose maximum is the drawn token."""
-        drawn = scores.clone()
-        for index, decoding, generator in self._rows:
-            logits = scores[index] / decoding.temperature
-            if decoding.top_p < 1:
-                ordered, order = logits.sort(descending=True)
-                mass = ordered.softmax(-1)
-                # The token that crosses the mass still belongs to the nucleus.
-                outside = mass.cumsum(-1) - mass >= decoding.top_p
-                logits[order[outside]] = -torch.inf
-            noise = torch.empty(logits.shape[-1]).exponential_(generator=generator).log_().neg_()
-            drawn[index] = logits + noise.to(logits.device)
-        return drawn  # type: ignore[return-value]
+    @property
+    def random(self) -> bool:
+        """False where the likeliest token is taken."""
+        return self._decoding.temperature > 0
 
-
-class RowEnds(StoppingCriteria):
-    """Ends each row at its own limit, and all of them when asked to.
-
-    Args:
-        limits: new tokens, one per row.
-        prompt_tokens: columns of the padded prompt.
-        over: asked after every token; True ends the batch.
-    """
-
-    def __init__(self, limits: Sequence[int], prompt_tokens: int, over: Callable[[], bool]) -> None:
-        self._limits = torch.tensor(limits)
-        self._prompt_tokens = prompt_tokens
-        self._over = over
-
-    def __call__(
-        self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: object
-    ) -> torch.BoolTensor:
-        """One truth value per row: has it ended."""
-        ended = self._limits <= input_ids.shape[1] - self._prompt_tokens
-        if self._over():
-            ended = torch.ones_like(ended)
-        return ended.to(input_ids.device)  # type: ignore[return-value]
+    def draw(self, scores: Tensor) -> int:
+        """A token, given the scores (vocabulary,) of all."""
+        logits = scores / self._decoding.temperature
+        if self._decoding.top_p < 1:
+            ordered, order = logits.sort(descending=True)
+            mass = ordered.softmax(-1)
+            # The token that crosses the mass still belongs to the nucleus.
+            outside = mass.cumsum(-1) - mass >= self._decoding.top_p
+            logits[order[outside]] = -torch.inf
+        noise = torch.empty(logits.shape[-1]).exponential_(generator=self._generator)
+        return int((logits - noise.log_().to(logits.device)).argmax())

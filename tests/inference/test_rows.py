@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rarl.inference.engine import Decoding, NamedImage, Question
-from rarl.inference.rows import Progress, Row, RowEnds, Sampler, Tap
+from rarl.inference.rows import Progress, Row, Sampler
 from rarl.models.loading import LoadedModel
 
 QUESTION = Question((NamedImage(Image.new("L", (8, 8))),), "Why?", ("sft",), decoding=Decoding(500))
@@ -77,30 +77,9 @@ def test_a_stopped_row_keeps_what_it_has(tiny_loaded: LoadedModel) -> None:
     assert answer.seconds == 5.0
 
 
-def test_the_tap_leaves_the_prompt_out() -> None:
-    steps: list[list[int]] = []
-    tap = Tap(steps.append)
-    tap.put(torch.tensor([[1, 2, 3], [1, 2, 3]]))
-    tap.put(torch.tensor([4, 5]))
-    tap.put(torch.tensor([6, 7]))
-    tap.end()
-    assert steps == [[4, 5], [6, 7]]
-
-
-def test_rows_end_at_their_own_limits() -> None:
-    over = False
-    ends = RowEnds([1, 3], prompt_tokens=5, over=lambda: over)
-    scores = torch.zeros(2, 4)
-    assert ends(torch.zeros(2, 6, dtype=torch.long), scores).tolist() == [True, False]
-    assert ends(torch.zeros(2, 8, dtype=torch.long), scores).tolist() == [True, True]
-    over = True
-    assert ends(torch.zeros(2, 6, dtype=torch.long), scores).tolist() == [True, True]
-
-
 def draws(decoding: Decoding, scores: torch.Tensor, number: int) -> torch.Tensor:
-    sampler = Sampler([decoding])
-    prompt = torch.zeros(1, 1, dtype=torch.long)
-    tokens = [sampler(prompt, scores[None]).argmax(-1).item() for _ in range(number)]
+    sampler = Sampler(decoding)
+    tokens = [sampler.draw(scores) for _ in range(number)]
     return torch.bincount(torch.tensor(tokens), minlength=len(scores)) / number
 
 
@@ -122,13 +101,12 @@ def test_the_nucleus_is_the_smallest_set_that_holds_its_mass() -> None:
     assert draws(Decoding(temperature=1.0, top_p=0.01), scores, 20)[1] == 1
 
 
-def test_greedy_rows_are_left_alone_and_rows_draw_for_themselves() -> None:
-    scores = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
-    prompt = torch.zeros(3, 1, dtype=torch.long)
-    warm = Decoding(temperature=1.0, seed=8)
-    mixed = Sampler([Decoding(), warm, warm])(prompt, scores.clone())
-    assert torch.equal(mixed[0], scores[0])
-    alone = Sampler([warm])(prompt[:1], scores[1:2].clone())
-    assert torch.equal(mixed[1], alone[0])
-    # One seed, one luck: the noise is the same, the scores are not.
-    assert torch.allclose(mixed[1] - scores[1], mixed[2] - scores[2], atol=1e-5)
+def test_one_seed_is_one_luck_and_scores_are_left_as_they_are() -> None:
+    scores = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    kept = scores.clone()
+    warm = Decoding(temperature=1.0, top_p=0.9, seed=8)
+    first, second = Sampler(warm), Sampler(warm)
+    assert [first.draw(scores) for _ in range(20)] == [second.draw(scores) for _ in range(20)]
+    assert torch.equal(scores, kept)
+    assert first.random
+    assert not Sampler(Decoding()).random
