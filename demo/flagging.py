@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import gradio as gr
 
+from demo.asking import log_fault
 from demo.session import Asked, Session
 from demo.signing_in import Person, SignIn
 from rarl.errors import ReviewError
@@ -202,16 +203,17 @@ class Desk:
     def sample(self, session: Session) -> None:
         """Let chance keep what was asked, whether or not anybody complains: for audits.
 
-        Answers that the person stopped are left out: how they end is not the arm's doing.
-
-        Raises:
-            ReviewError: the store cannot be written.
+        Answers that the person stopped are left out: how they end is not the arm's doing. A store
+        that fails is logged and no more: chance's choice is nobody's loss.
         """
         asked = session.asked
         if asked is None or any(answer.stopped for answer in asked.answers):
             return
         if session.case_id is None and random.random() < self.share:
-            session.case_id = self.open().add_case(case_of(asked, sampled=True))
+            try:
+                session.case_id = self.open().add_case(case_of(asked, sampled=True))
+            except Exception as error:
+                log_fault("sample", error)
 
 
 def case_of(asked: Asked, case_id: str | None = None, *, sampled: bool = False) -> CaseSnapshot:

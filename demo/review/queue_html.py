@@ -9,6 +9,7 @@ from demo.asking import MODE_LABELS, steps
 from demo.render import short_name
 from demo.review.common import (
     STATUS_WORDS,
+    Chosen,
     Labels,
     nothing,
     stage,
@@ -54,6 +55,34 @@ def flag_list(
         '<button type="button" class="ghost" data-event="more">Show more</button>' if more else ""
     )
     return f'<div class="{shape}">{rows}</div>{button}'
+
+
+def list_head(number: str, chosen: Chosen, labels: Labels, arms: Mapping[str, str]) -> str:
+    """How many answers there are, and by what they are narrowed.
+
+    Args:
+        number: of answers, with "+" where there are more.
+        chosen: the filters.
+        labels: of the site.
+        arms: arm name to what the page calls it.
+    """
+    words = [
+        escape(STATUS_WORDS.get(chosen.status, "waits for me" if chosen.status else "")),
+        escape(arms.get(chosen.arm, chosen.arm)),
+        labels.category(chosen.category),
+        escape(labels.severities.get(chosen.severity, chosen.severity)),
+        escape(chosen.modality),
+        escape(f"flagged by {chosen.reader}" if chosen.reader else ""),
+        escape(f"given to {chosen.assigned}" if chosen.assigned else ""),
+        escape(f"from {chosen.since}" if chosen.since else ""),
+        escape(f"to {chosen.until}" if chosen.until else ""),
+        f"“{escape(chosen.text)}”" if chosen.text else "",
+    ]
+    told = ", ".join(word for word in words if word)
+    clear = '<button type="button" class="link" data-event="clear">Clear</button>'
+    narrowed = f'<p class="narrowed">{told} {clear}</p>' if told else ""
+    count = f"{number} answer{'' if number == '1' else 's'}"
+    return f'<p class="count" role="status">{count}</p>{narrowed}'
 
 
 def _attributes(number: int, item: QueueItem, chosen: Item | None) -> str:

@@ -24,7 +24,7 @@ from demo.review.common import (
     names_in,
     select_box,
 )
-from demo.review.queue_html import case_view, flag_list, progress_table, standing
+from demo.review.queue_html import case_view, flag_list, list_head, progress_table, standing
 from demo.session import Session
 from rarl.errors import ReviewError
 from rarl.review import (
@@ -124,7 +124,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                     container=False,
                     elem_id="list-shape",
                 )
-                total = panel(elem_id="list-total")
+                total = panel(elem_id="list-total", events=("clear",))
             rows = panel(elem_id="flag-list", events=("open", "more"))
             progress = panel(elem_id="queue-progress")
         with gr.Column(elem_id="case-side"):
@@ -197,7 +197,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 labels=Labels.of(store.taxonomy),
                 pictures=pictures,
             ),
-            total: f'<p class="count">{number} answer{"" if len(found) == 1 else "s"}</p>',
+            total: list_head(number, chosen, Labels.of(store.taxonomy), parts.labels()),
             progress: progress_table(queue.progress(), store.person, waits),
         }
 
@@ -374,6 +374,11 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
 
         return guarded(trouble, "delete", done)
 
+    def loosened(request: gr.Request, data: Data) -> Update:
+        """Every filter but whose work it is."""
+        empty: Update = dict.fromkeys(filters[1:], "")
+        return {**refresh(request, {**data, **empty}), **empty}
+
     def chosen_in(data: Data) -> Chosen:
         return Chosen(*(data[one] or "" for one in filters))
 
@@ -392,6 +397,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         ],
         narrowed, listed, whole_list, trigger_mode="always_last", **NOW,
     )  # fmt: skip
+    total.clear(loosened, listed, [*filters[1:], *whole_list], **NOW)
     rows.more(more_rows, listed, whole_list, **NOW)
     rows.open(opened, turning, everything, **NOW)
     resume.click(advanced, turning, everything, **NOW)
