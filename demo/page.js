@@ -218,7 +218,7 @@
       await navigator.clipboard.writeText(text);
       say("Copied.");
     } catch {
-      say("The browser does not let the page copy; allow it, or open the app over https.");
+      say("The browser does not let this page copy; select the text instead.");
     }
   }
 

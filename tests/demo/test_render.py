@@ -39,7 +39,7 @@ def test_model_text_is_never_markup() -> None:
     session.flagging = "rl"
     pages = [
         render.board(Progress(("sft", "rl", "rarl"), session.asked.answers), session, LABELS),
-        render.prompt_line(session),
+        render.history(session, False),
         render.flag_heading(session),
         render.sentence(EVIL),
         render.chips([EVIL]),
