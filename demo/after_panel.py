@@ -9,7 +9,7 @@ from PIL import Image
 
 from demo import drawers
 from demo.asking import OUR_FAULT, log_fault
-from demo.behind import behind_view
+from demo.behind import behind_view, texts_of
 from demo.doubting import (
     NOTHING_ASKED,
     check_reliance,
@@ -75,7 +75,7 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
     def behind(held: Session, _: gr.Request) -> Iterator[str]:
         engine, asked = at_hand(held)
         pictures = [engine.seen(named.image) for named in asked.question.images]
-        yield drawers.drawer(_BEHIND_TITLE, behind_view(asked, pictures))
+        yield drawers.drawer(_BEHIND_TITLE, behind_view(asked, pictures, texts_of(engine, asked)))
 
     def sheet(held: Session, request: gr.Request) -> Iterator[str]:
         _, asked = at_hand(held)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from html import escape
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from demo.render import picture_url
 from demo.session import Asked
 from rarl import __version__
-from rarl.inference.engine import Seen
+from rarl.errors import QuestionError
+from rarl.inference.engine import Engine, Seen, Verbatim
 from rarl.prompts import messages, prompt_hash, user_text
 
 
@@ -29,18 +31,32 @@ def prompt_of(asked: Asked, arm: str) -> list[dict[str, object]]:
     return messages(user_text(question.text, question.mode), names, earlier)
 
 
-def facts(asked: Asked, seen: Sequence[Seen]) -> dict[str, Any]:
+def texts_of(engine: Engine, asked: Asked) -> dict[str, str]:
+    """The very text that each arm read; the turns where a model elsewhere writes the text."""
+    texts = {}
+    for arm in asked.arms:
+        text = ""
+        if isinstance(engine, Verbatim):
+            # One arm of several may run on a server.
+            with suppress(QuestionError):
+                text = engine.prompt(asked.question, arm.name)
+        texts[arm.name] = text or _as_text(prompt_of(asked, arm.name))
+    return texts
+
+
+def facts(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> dict[str, Any]:
     """What is shown and copied, as plain JSON; pixels by their hashes.
 
     Args:
         asked: the exchange.
         seen: what the model gets of each of its pictures.
+        texts: arm to the text of its prompt.
     """
     question = asked.question
     return {
         "question": asked.typed,
         "mode": question.mode,
-        "prompt": {arm.name: prompt_of(asked, arm.name) for arm in asked.arms},
+        "prompt": dict(texts),
         "prompt_hash": prompt_hash(question.mode, len(question.images)),
         "pictures": [
             {
@@ -74,9 +90,9 @@ def facts(asked: Asked, seen: Sequence[Seen]) -> dict[str, Any]:
     }
 
 
-def behind_view(asked: Asked, seen: Sequence[Seen]) -> str:
-    """The inside of the drawer."""
-    told = facts(asked, seen)
+def behind_view(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> str:
+    """The inside of the drawer; the arguments are those of `facts`."""
+    told = facts(asked, seen, texts)
     decoding = asked.question.decoding
     way = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}"
     weights = "".join(
@@ -93,13 +109,14 @@ def behind_view(asked: Asked, seen: Sequence[Seen]) -> str:
     )
     prompts: dict[str, list[str]] = {}
     for arm in asked.arms:
-        prompts.setdefault(_as_text(prompt_of(asked, arm.name)), []).append(arm.label)
+        prompts.setdefault(texts[arm.name], []).append(arm.label)
     listed = "".join(
         f"<p>{escape(', '.join(labels))}</p><pre>{escape(text)}</pre>"
         for text, labels in prompts.items()
     )
     return (
-        f"<h3>Prompt</h3>{_context(asked)}{listed}<h3>Pixels</h3>{pictures}"
+        f"<h3>Prompt</h3>{_context(asked)}{listed}<p>Each picture’s placeholder is read once for "
+        f"each of its tokens.</p><h3>Pixels</h3>{pictures}"
         f"<h3>Decoding</h3><p>{way}, at most {decoding.max_new_tokens} tokens"
         f"{'' if decoding.temperature == 0 else f', seed {decoding.seed}'}</p>"
         f"<h3>Weights</h3><p>{escape(asked.model_name)}</p><table>{weights}</table>"

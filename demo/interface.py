@@ -14,6 +14,7 @@ from demo.asking import arm_choices
 from demo.components import panel
 from demo.guide import key_sheet
 from demo.parts import NOW, Parts, Update, make_parts
+from demo.ratings import votes_panel
 from demo.results import results_page
 from demo.review import review_page
 from demo.serving.ending import serve_until_told
@@ -44,6 +45,7 @@ def build(parts: Parts) -> Any:
                 arms, follow = ask_page(parts, session)
             with gr.Tab("Results", id="results") as results:
                 results_page(parts.desk, results)
+                votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review, app)
         add_api(parts)

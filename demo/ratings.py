@@ -7,20 +7,38 @@ from html import escape
 
 import gradio as gr
 
+from demo.asking import log_fault
+from demo.components import panel
 from demo.flagging import Desk
+from demo.parts import QUIET
 from demo.render import label_of
+from rarl.errors import RarlError
 from rarl.evaluation.ratings import Ballot, Rating, bradley_terry
 from rarl.review import ReviewStore
 
+_HEAD = '<h2 id="votes-title">Blind votes</h2>'
 
-def votes_view(desk: Desk, request: gr.Request) -> str:
-    """Blind votes as a Bradley-Terry table, or a sentence that says how votes come about.
 
-    Raises:
-        ReviewError: the person may not see votes, or the store cannot be read.
+def votes_panel(desk: Desk, tab: gr.Tab) -> None:
+    """The table at the end of a tab; read anew whenever the tab is looked at.
+
+    Args:
+        desk: the review store.
+        tab: the tab it stands on.
     """
-    ballots = blind_ballots(desk.for_request(request))
-    return votes_table(bradley_terry(ballots), len(ballots))
+    table = panel(elem_id="votes")
+
+    def read(request: gr.Request) -> str:
+        try:
+            ballots = blind_ballots(desk.for_request(request))
+            return votes_table(bradley_terry(ballots), len(ballots))
+        except RarlError as error:
+            return f"{_HEAD}<p>{escape(str(error))}</p>"
+        except Exception as error:
+            log_fault("votes", error)
+            return f"{_HEAD}<p>The votes cannot be read just now.</p>"
+
+    tab.select(read, None, table, **QUIET)
 
 
 def blind_ballots(store: ReviewStore) -> tuple[Ballot, ...]:
@@ -45,10 +63,9 @@ def votes_table(ratings: Sequence[Rating], votes: int) -> str:
         ratings: best first.
         votes: how many votes they come from.
     """
-    head = '<h3 id="votes-title">Blind votes</h3>'
     if not ratings:
         return (
-            f'{head}<p class="nothing">No votes yet. Turn on Blind on the Ask page: you answer '
+            f'{_HEAD}<p class="nothing">No votes yet. Turn on Blind on the Ask page: you answer '
             "first, then choose the best of the lettered columns.</p>"
         )
     rows = "".join(
@@ -58,7 +75,7 @@ def votes_table(ratings: Sequence[Rating], votes: int) -> str:
         for one in ratings
     )
     return (
-        f"{head}<table aria-labelledby='votes-title'><thead><tr><th scope='col'>Arm</th>"
+        f"{_HEAD}<table aria-labelledby='votes-title'><thead><tr><th scope='col'>Arm</th>"
         "<th scope='col'>Wins against an average arm</th><th scope='col'>Best</th>"
         f"<th scope='col'>Votes</th></tr></thead><tbody>{rows}</tbody></table>"
         f"<p>Bradley-Terry from {votes} votes, with 95 % intervals by bootstrap over cases where "

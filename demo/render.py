@@ -324,6 +324,9 @@ def _verdict(
         return progress.sentence, "trouble" if progress.failed else "calm"
     if session.stage == "own":
         return "Write your own answer first; the columns open after it.", "calm"
+    place = max((answer.place for answer in progress.answers), default=0)
+    if place:
+        return ("You are next." if place == 1 else f"You are number {place} in line."), "calm"
     if progress.running:
         return "Answering. Reasoning grows in all columns at once.", "calm"
     if progress.answers:

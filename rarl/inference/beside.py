@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rarl.errors import QuestionError, RarlError
-from rarl.inference.engine import Answer, Arm, Engine, Looks, Question, Seen, Turn
+from rarl.inference.engine import Answer, Arm, Engine, Looks, Question, Seen, Turn, Verbatim
 from rarl.response import parse_response
 
 log = logging.getLogger(__name__)
@@ -227,6 +227,13 @@ class SideBySide:
             except QuestionError as error:
                 trouble = trouble or error
         raise trouble or QuestionError("There is no model to look with.")
+
+    def prompt(self, question: Question, arm: str) -> str:
+        """The text that an arm reads; see `Verbatim.prompt`."""
+        ((side, share, _),) = self._shares(replace(question, arms=(arm,)))
+        if not isinstance(side.engine, Verbatim):
+            raise QuestionError("This variant's prompt is written where its model runs.")
+        return side.engine.prompt(share, share.arms[0])
 
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
         """Where an arm looked for what it said; see `Looks.looked`."""

@@ -192,6 +192,22 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class Verbatim(Protocol):
+    """What an engine offers besides answers where it writes the prompt itself."""
+
+    def prompt(self, question: Question, arm: str) -> str:
+        """The very text that an arm reads, special tokens included.
+
+        Each picture stands as one placeholder, which the model reads once for each of the
+        picture's tokens (see `Seen`).
+
+        Raises:
+            QuestionError: as for `Engine.stream`; or the arm's prompt is written elsewhere.
+        """
+        ...
+
+
+@runtime_checkable
 class Looks(Protocol):
     """What an engine offers besides answers where it can tell where an answer looked."""
 

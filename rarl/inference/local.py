@@ -125,6 +125,11 @@ class LocalEngine:
         _check_size(image)
         return Seen(*pixels_seen(self._loaded.processor, image.convert("RGB")))
 
+    def prompt(self, question: Question, arm: str) -> str:
+        """The text that an arm reads; see `Verbatim.prompt`."""
+        self._check(replace(question, arms=(arm,)))
+        return self._written(Row(question, arm))
+
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
         """Where an arm looked for what it said; see `Looks.looked`."""
         self._check(replace(question, arms=(answer.arm,)))
@@ -277,12 +282,7 @@ class LocalEngine:
         token = processor.image_token
         prompts = []
         for row in rows:
-            prompt = processor.apply_chat_template(
-                self._turns(row),  # type: ignore[arg-type]
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-            head, *tails = prompt.split(token)
+            head, *tails = self._written(row).split(token)
             # One placeholder for each picture, and as many of them as it has features.
             prompts.append(
                 head
@@ -301,6 +301,15 @@ class LocalEngine:
             grids=torch.stack([image.grid for image in images] * len(rows)),
             features=torch.cat([image.features for image in images] * len(rows)),
         )
+
+    def _written(self, row: Row) -> str:
+        """A row's prompt, with one placeholder for each picture."""
+        prompt: str = self._loaded.processor.apply_chat_template(
+            self._turns(row),  # type: ignore[arg-type]
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        return prompt
 
     def _turns(self, row: Row) -> list[dict[str, object]]:
         question = row.question

@@ -14,7 +14,7 @@ from scripted import ScriptedEngine
 
 from demo import drawers
 from demo.asking import ask
-from demo.behind import behind_view, facts, prompt_of
+from demo.behind import behind_view, facts, prompt_of, texts_of
 from demo.differences import differences, words_of
 from demo.doubting import check_reliance, lit, other_scan, reliance_sentence
 from demo.examples import BUILT_IN, open_examples
@@ -142,11 +142,12 @@ def test_behind_the_scenes_says_what_made_the_answers(session: Session) -> None:
     assert asked is not None
     asked = replace(asked, typed=EVIL, question=replace(asked.question, text=EVIL))
     seen = [Seen(Image.new("RGB", (56, 56)), 4)]
-    told = facts(asked, seen)
+    texts = texts_of(ScriptedEngine(), asked)
+    told = facts(asked, seen, texts)
     assert told["pictures"][0]["image_tokens"] == 4
     assert {arm["revision"] for arm in told["arms"]} == {arm.revision for arm in asked.arms}
     assert told["answers"][0]["text"] == asked.answers[0].response.text
-    page = behind_view(asked, seen)
+    page = behind_view(asked, seen, texts)
     assert EVIL not in page and "56 × 56: 4 image tokens" in page
 
 
@@ -163,7 +164,9 @@ def test_earlier_turns_are_in_the_prompt_of_arms_that_chat_alone(session: Sessio
     assert "the chest" in str(turns[1])
     assert ["image" in str(turn) for turn in turns] == [True, False, False]
     assert len(prompt_of(asked, silent.name)) == 1
-    page = behind_view(asked, [Seen(Image.new("RGB", (56, 56)), 4)])
+    page = behind_view(
+        asked, [Seen(Image.new("RGB", (56, 56)), 4)], texts_of(ScriptedEngine(), asked)
+    )
     assert f"{silent.label} read this question alone" in page
 
 
