@@ -58,12 +58,14 @@ def _figures(record: dict[str, Any]) -> list[str]:
     chosen = record["selection"]
     if chosen is not None:
         rows = "\n".join(
-            f"| {row['step']} | {100 * row['accuracy']:.1f} |" for row in chosen["table"]
+            f"| {row['step']} | {100 * row['accuracy']:.1f} | {100 * row['changed']:.1f} |"
+            for row in chosen["table"]
         )
         lines += [
             f"Exact match on {chosen['questions']} validation questions, greedy, `reason` mode, in "
-            f"%; step 0 is the base, step {chosen['step']} was kept:",
-            f"| step | exact match |\n|---|---|\n{rows}",
+            f"%, and how many it answers otherwise than the base; step 0 is the base, step "
+            f"{chosen['step']} was kept:",
+            f"| step | exact match | changed |\n|---|---|---|\n{rows}",
             "Chosen on these questions, so not a fair estimate: measure on others.",
         ]
     lines.append(

@@ -58,6 +58,7 @@ class Recipe:
     save_steps: int
     keep_checkpoints: int
     held_out: int
+    keep: Mapping[str, float]
     lora: Lora
 
 
@@ -200,7 +201,8 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, dict):
             raise RecipeError(f"{path} has keys of its own; set one of them.")
-        _check_keys(value, list(typing.get_args(inner[0])), path)
+        if inner[0] is not str:
+            _check_keys(value, list(typing.get_args(inner[0])), path)
         return {key: _build(inner[1], share, _join(path, key)) for key, share in value.items()}
     return _number_or_flag(kind, value, path)
 

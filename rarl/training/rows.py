@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -86,7 +86,7 @@ def sft_rows(
 ) -> Dataset:
     """Question, image and reference completion; rows without an explanation are left out.
 
-    Each pass over the examples draws each row's mode anew.
+    Each pass over the examples goes in another order and draws each row's mode anew.
 
     Raises:
         DataError: no example is explained.
@@ -94,9 +94,7 @@ def sft_rows(
     explained = [example for example in examples if example.explanation]
     check_training_rows(explained)
     rows = []
-    for index in range(recipe.steps * recipe.batch):
-        number, place = divmod(index, len(explained))
-        example = explained[place]
+    for number, example in _passes(explained, recipe.keep, seed, recipe.steps * recipe.batch):
         mode = _drawn(recipe.modes, f"{seed}/{number}/{example.id}")
         text = user_text(example.question, mode)
         completion = target_text(example.answer, example.explanation, mode)
@@ -109,14 +107,12 @@ def grpo_rows(
 ) -> Dataset:
     """Question and image, with the columns that the rewards read.
 
-    Under diversity prompting each pass over the examples asks each of them in a form drawn anew;
-    otherwise all are asked in the plain `reason` mode.
+    Each pass over the examples goes in another order; under diversity prompting it asks each of
+    them in a form drawn anew, otherwise all are asked in the plain `reason` mode.
     """
     check_training_rows(examples)
     rows = []
-    for index in range(recipe.steps * recipe.prompts):
-        number, place = divmod(index, len(examples))
-        example = examples[place]
+    for number, example in _passes(examples, recipe.keep, seed, recipe.steps * recipe.prompts):
         form = _drawn(recipe.forms, f"{seed}/{number}/{example.id}") if recipe.diversity else None
         columns = {
             "text": user_text(example.question, "reason", form),
@@ -129,6 +125,28 @@ def grpo_rows(
         }
         rows.append((example, columns))
     return _dataset(rows, image_processor)
+
+
+def _passes(
+    examples: Sequence[Example], keep: Mapping[str, float], seed: int, count: int
+) -> Iterator[tuple[int, Example]]:
+    """So many examples with the number of their pass, each pass whole and in an order of its own.
+
+    A short run then sees all sets and many images, not the first rows of the first set.
+
+    Raises:
+        DataError: `keep` leaves nothing.
+    """
+    if not any(keep.get(example.category or "", 1.0) for example in examples):
+        raise DataError("The recipe's keep leaves no row; give a category a share above 0.")
+    number = 0
+    while count > 0:
+        rng = random.Random(f"{seed}/{number}")
+        chosen = [row for row in examples if rng.random() < keep.get(row.category or "", 1.0)]
+        rng.shuffle(chosen)
+        for example in chosen[:count]:
+            yield number, example
+        count, number = count - len(chosen), number + 1
 
 
 def _drawn(shares: Mapping[_Choice, float], seed: str) -> _Choice:

@@ -255,7 +255,9 @@ def _selection(
         return None
     # The same questions whatever the order of the rows or the seed of the run.
     chosen = sorted(held_out, key=lambda row: hashlib.sha256(row.id.encode()).hexdigest())
-    chosen = [row for row in chosen if row.image is not None][: recipe.held_out]
+    # Whatever training hardly asks, since the base knows it, would hide what training changes.
+    asked = [row for row in chosen if recipe.keep.get(row.category or "", 1.0) == 1.0]
+    chosen = [row for row in asked or chosen if row.image is not None][: recipe.held_out]
     return Selection(loaded, chosen, most, options.out)
 
 

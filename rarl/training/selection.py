@@ -33,8 +33,8 @@ from rarl.training.progress import say
 _BATCH = 32
 
 
-def greedy_accuracy(loaded: LoadedModel, examples: Sequence[Example], most: int) -> float:
-    """Share of questions answered exactly right in `reason` mode, greedily.
+def greedy_answers(loaded: LoadedModel, examples: Sequence[Example], most: int) -> list[str]:
+    """Answers in `reason` mode, the likeliest token each time.
 
     Args:
         loaded: the base; an adapter that sits on it is used.
@@ -51,7 +51,7 @@ def greedy_accuracy(loaded: LoadedModel, examples: Sequence[Example], most: int)
         best = allowed.argmax(-1, keepdim=True)
         return torch.full_like(logits, -torch.inf).scatter(1, best, 0.0)
 
-    right = 0
+    answers: list[str] = []
     training = base.training
     base.eval()
     # Drawing from one possibility still draws.
@@ -81,11 +81,11 @@ def greedy_accuracy(loaded: LoadedModel, examples: Sequence[Example], most: int)
                 features,
             )
             told = roll_out(base, prompts, most, loaded.end_ids, surest).ids
-            for example, ids in zip(part, told, strict=True):
+            for ids in told:
                 text = processor.tokenizer.decode(ids, skip_special_tokens=True)
-                right += exact_match(parse_response(str(text)).answer, example.answer)
+                answers.append(parse_response(str(text)).answer)
     base.train(training)
-    return right / len(examples)
+    return answers
 
 
 class Selection(TrainerCallback):
@@ -106,6 +106,7 @@ class Selection(TrainerCallback):
         self._most = most
         self._path = folder / "selection.jsonl"
         self._kept = folder / "selection"
+        self._start: list[str] = []
         self.table: list[dict[str, float]] = []
 
     def on_train_begin(
@@ -118,8 +119,10 @@ class Selection(TrainerCallback):
         if not state.is_world_process_zero:
             return
         self._path.write_text("".join(json.dumps(row) + "\n" for row in self.table), "utf-8")
+        with kwargs["model"].disable_adapter():
+            self._start = greedy_answers(self._loaded, self._examples, self._most)
         if not self.table:
-            self._measure(state.global_step, None)
+            self._note(state.global_step, self._start)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -130,14 +133,23 @@ class Selection(TrainerCallback):
         if due and state.is_world_process_zero:
             self._measure(step, kwargs["model"])
 
-    def _measure(self, step: int, model: PeftModel | None) -> None:
-        accuracy = greedy_accuracy(self._loaded, self._examples, self._most)
-        if model is not None:
-            model.save_pretrained(str(self._kept / f"step-{step}"), save_embedding_layers=False)
-        self.table.append({"step": step, "accuracy": accuracy})
+    def _measure(self, step: int, model: PeftModel) -> None:
+        answers = greedy_answers(self._loaded, self._examples, self._most)
+        model.save_pretrained(str(self._kept / f"step-{step}"), save_embedding_layers=False)
+        self._note(step, answers)
+
+    def _note(self, step: int, answers: Sequence[str]) -> None:
+        count = len(self._examples)
+        pairs = zip(answers, self._examples, strict=True)
+        right = sum(exact_match(told, example.answer) for told, example in pairs) / count
+        changed = sum(not exact_match(*two) for two in zip(answers, self._start, strict=True))
+        self.table.append({"step": step, "accuracy": right, "changed": changed / count})
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.table[-1]) + "\n")
-        say(f"Step {step}: {100 * accuracy:.1f} % of {len(self._examples)} held-out questions.")
+        say(
+            f"Step {step}: {100 * right:.1f} % of {count} held-out questions right, "
+            f"{changed} answered otherwise than by the base."
+        )
 
     def settle(self, model: PeftModel) -> dict[str, Any]:
         """Give a trained model the best adapter, the later of equals; drop the other files.

@@ -82,6 +82,25 @@ def test_diversity_asks_in_every_form_and_only_when_on(examples: list[Example], 
     assert plain["text"][0] == user_text(plain["question"][0])
 
 
+def test_a_short_run_sees_many_images_and_little_that_the_base_knows(
+    examples: list[Example], tiny: Path
+) -> None:
+    images = load_processor(tiny).image_processor
+    # Rows about one image stand together: in order, these would show two images.
+    many = [replace(row, id=f"{row.id}/{n}") for row in examples for n in range(8)]
+    rows = grpo_rows(many, rarl("steps=8"), 0, images).with_format(None)
+    assert len(set(rows["image"])) == 8
+    basics = {row.question for row in many if row.category in {"modality", "organ"}}
+
+    def share(questions: list[str]) -> float:
+        return sum(question in basics for question in questions) / len(questions)
+
+    assert 0 < share(rows["question"]) < 0.3 < share([row.question for row in many])
+    known = [row for row in many if row.category == "organ"]
+    with pytest.raises(DataError, match="keep"):
+        grpo_rows(known, rarl("keep.organ=0"), 0, images)
+
+
 @pytest.mark.parametrize("most", [56 * 56, 84 * 84, 112 * 140])
 def test_a_kept_image_gives_the_same_pixels(examples: list[Example], tiny: Path, most: int) -> None:
     processor = load_processor(tiny).image_processor
