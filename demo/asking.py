@@ -296,6 +296,7 @@ def _stream(
     session.asked = None
     session.count += 1
     number, blind = session.count, session.stage != ""
+    views = tuple(open_scan.looked_at() for open_scan in scans)
     last = 0.0
     for answers in engine.stream(question, stop):
         if session.scans is not scans:  # other scans are on the page: these would mislead
@@ -312,6 +313,7 @@ def _stream(
             text.strip(),
             number,
             blind,
+            views,
         )
         session.case_id = None  # what was flagged half-way is another case than the whole
         ended = all(answer.done for answer in answers)

@@ -287,6 +287,8 @@
   }
 
   document.addEventListener("click", (event) => {
+    const back = event.target.closest('[data-event="reopen"]');
+    if (back) RarlViewer.recall(JSON.parse(back.dataset.views));
     const flag = event.target.closest(".flag[data-arm]");
     if (flag) opener = `.flag[data-arm="${flag.dataset.arm}"]`;
     if (event.target.closest('[data-do="see"]')) opener = '[data-do="see"]';

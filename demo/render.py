@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -237,7 +238,8 @@ def history(session: Session, chats: bool) -> str:
             said = "blind"
         here = ' aria-current="true"' if asked is session.asked else ""
         rows.append(
-            f'<li><button type="button" data-event="reopen" data-number="{asked.number}"{here}>'
+            f'<li><button type="button" data-event="reopen" data-number="{asked.number}" '
+            f'data-views="{escape(json.dumps(asked.views))}"{here}>'
             f"<span>{escape(asked.typed)}</span><small>{escape(said)}</small></button></li>"
         )
     told = (

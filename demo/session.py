@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Literal
+from typing import Any, Literal
 
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
@@ -39,6 +39,7 @@ class Asked:
         typed: the question as it was typed, without the words on regions.
         number: counts the questions of a page, from 1.
         blind: whether the arms stood under letters.
+        views: how each scan stood on the stage, as the viewer's `recall` takes it.
     """
 
     scan: Scan
@@ -50,6 +51,7 @@ class Asked:
     typed: str = ""
     number: int = 0
     blind: bool = False
+    views: tuple[dict[str, Any], ...] = ()
 
     def turn(self) -> Turn:
         """This exchange as an earlier turn of the next question."""
@@ -86,6 +88,19 @@ class OpenScan:
     view: View = field(default_factory=View)
     masks: tuple[Box, ...] = ()
     region: Box | None = None
+
+    def looked_at(self) -> dict[str, Any]:
+        """How it stands on the stage, covers left out, as the viewer's `recall` takes it."""
+        view = self.view
+        return {
+            "token": self.token,
+            "plane": view.plane,
+            "frame": view.frame,
+            "time": view.time,
+            "window": [view.window.center, view.window.width] if view.window else None,
+            "invert": view.invert,
+            "region": _corners(self.region) if self.region else None,
+        }
 
     def shown(self) -> Scan:
         """The picture on the stage, covers included."""
