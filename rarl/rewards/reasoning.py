@@ -3,7 +3,8 @@
 The paper rewards reasoning that fits a ground-truth explanation. Here it is read as statements
 and compared with the annotated facts of the image: which facts it states, which it contradicts,
 and whether it leads to the answer that follows it. Statements that no annotation speaks of count
-neither way, and length counts for nothing.
+neither way, suppositions cover nothing, and length counts for nothing. Words are read and not
+grammar: the same words in disorder say the same.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _RUN_TIMES = 4
 _NEGATIONS = frozenset(
     "no not none without absent negative denies never nor neither cannot isn aren doesn".split()
 )
+# A sentence with one of these supposes and does not state.
+_SUPPOSING = frozenset("if whether would could may might perhaps possibly maybe".split())
 _STOPWORDS = frozenset(
     "is are was were be been am do does did has have had can could would should will may might this"
     " that these those there here it its of in on at to for from by with as and or if any some such"
@@ -74,6 +77,7 @@ class Statement:
         reply: of a question with its reply other than yes or no, the words of the reply.
         about_kind: whether the sentence speaks of the image as such ("an MRI of the brain").
         view: whether plane or view is spoken of.
+        supposed: whether it supposes ("may be", "if"): that covers no fact, but may contradict.
     """
 
     said: frozenset[str]
@@ -82,6 +86,7 @@ class Statement:
     reply: frozenset[str]
     about_kind: bool
     view: bool
+    supposed: bool
 
     @property
     def affirmed(self) -> frozenset[str]:
@@ -390,6 +395,7 @@ def _statement(
         reply=reply,
         about_kind=len(said - _KIND_WORDS) <= 1,
         view=bool(said & _PLANES) or bool(_VIEW_WORDS & set(tokens(sentence))),
+        supposed=bool(_SUPPOSING & set(tokens(sentence))),
     )
 
 
@@ -405,7 +411,8 @@ def _compare(
             if fact.kind != "finding" and _states(statement, fact):
                 here.add(index)
         against |= _contradictions(statement, facts, [facts[index] for index in here])
-        stated |= here
+        if not statement.supposed:
+            stated |= here
     return frozenset(index for index in stated if not facts[index].derived), against
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -11,6 +12,7 @@ from rarl.rewards import accuracy_reward, format_reward, reasoning_reward
 from rarl.rewards.accuracy import score_answer
 from rarl.rewards.reasoning import reasoning_score
 from rarl.rewards.text import exact_match, normalise, token_f1
+from rarl.training.recipe import load_recipe
 
 FACTS = [
     {"kind": "modality", "value": "x-ray", "present": True, "statement": "This is an X-ray."},
@@ -79,6 +81,15 @@ TRICKS = {
     "</think><answer>links</answer>",
     "both sides": "<think>This is a chest X-ray. There is a pleural effusion. The effusion is on"
     " the left side. The effusion is on the right side.</think><answer>left</answer>",
+    "supposing": "<think>If this were a chest X-ray with a pleural effusion on the left side, it"
+    " would be left.</think><answer>left</answer>",
+    "maybe all of it": "<think>This may or may not be a chest X-ray. There might be a pleural"
+    " effusion. The effusion could be on the left side.</think><answer>left</answer>",
+    "praise of itself": "<think>The reasoning is sound and agrees with the reference explanation."
+    "</think><answer>left</answer>",
+    "taking it back": "<think>This is a chest X-ray. There is a pleural effusion. The effusion is"
+    " on the left side. There is no pleural effusion.</think><answer>left</answer>",
+    "hidden answer": HONEST.replace("<answer>left", "<answer>left <!-- right -->"),
     "nothing": "",
 }
 
@@ -108,7 +119,9 @@ def test_an_honest_right_answer_earns_everything() -> None:
 @pytest.mark.parametrize("name", [name for name in TRICKS if name != "two thousand words more"])
 def test_no_trick_reaches_the_honest_answer(name: str) -> None:
     got = scored(TRICKS[name])
-    assert sum(got.values()) < 2.9, got
+    weights = load_recipe("rarl").rewards
+    honest = weights.accuracy + weights.format + weights.reasoning
+    assert sum(asdict(weights)[kind] * value for kind, value in got.items()) < honest - 0.1, got
     assert all(0 <= value <= 1 for value in got.values())
 
 
@@ -128,7 +141,10 @@ def test_length_earns_nothing() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["empty think", "blank think", "echo", "unclosed think", "repetition", "answer inside think"],
+    [
+        *("empty think", "blank think", "echo", "unclosed think", "repetition"),
+        *("answer inside think", "supposing", "maybe all of it", "praise of itself"),
+    ],
 )
 def test_reasoning_that_is_none_earns_none(name: str) -> None:
     assert scored(TRICKS[name])["reasoning"] == 0.0
