@@ -206,17 +206,6 @@ def _joint(place: Place) -> None:
     model.bfloat16().save_pretrained(place.base, max_shard_size=SHARD)
 
 
-def curated(examples: Sequence[Example]) -> list[Example]:
-    """The rows the adapters train on: what the base still gets wrong.
-
-    Modality and organ of the labelled sets are known to the base almost without fault; a tenth of
-    those rows is enough to keep them, and a group of equal rewards teaches GRPO nothing.
-    """
-    basics = [row for row in examples if row.category in {"modality", "organ"}]
-    others = [row for row in examples if row.category not in {"modality", "organ"}]
-    return others + basics[::10]
-
-
 def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
     def stage(place: Place) -> None:
         out = place.work / recipe
@@ -231,7 +220,7 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
             steps=None if place.scale == 1 else 2,
             resume=any(out.glob("checkpoints/checkpoint-*")),
         )
-        train(options, curated(rows("train")))
+        train(options, rows("train"))
 
     return stage
 

@@ -70,9 +70,9 @@ class JointPhase:
         answer_weight: weight of an answer token in the loss; a reasoning token weighs 1.
         anchor_weight: weight of the distance between the tower's features of guided images and
             those that it gave before.
-        swap: chance that a VQA-RAD question is asked about another image of the same modality and
-            organ in the batch. Without it the model remembers each image's answers and hardly
-            reads the question.
+        swap: chance, at the last step, that a VQA-RAD question is asked about another image of the
+            same modality and organ in the batch; it grows from nothing. Without it the model
+            remembers each image's answers and hardly reads the question.
     """
 
     steps: int
@@ -86,7 +86,7 @@ class JointPhase:
     frozen_steps: int = 200
     answer_weight: float = 2.0
     anchor_weight: float = 10.0
-    swap: float = 0.2
+    swap: float = 0.6
 
 
 class Renderer:
@@ -196,7 +196,9 @@ def train_joint(
         visual.requires_grad_(step >= phase.frozen_steps)
         batch = sampler.draw(rng, phase)
         seen, drift = _see(model, guide, store, sampler, batch, phase, rng, generator)
-        loss = _text_loss(model, renderer, seen, phase, rng) + phase.anchor_weight * drift
+        swap = phase.swap * step / phase.steps
+        loss = _text_loss(model, renderer, seen, phase.answer_weight, swap, rng)
+        loss = loss + phase.anchor_weight * drift
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(factor)
@@ -337,7 +339,8 @@ def _text_loss(
     model: Qwen2VLForConditionalGeneration,
     renderer: Renderer,
     seen: list[_Seen],
-    phase: JointPhase,
+    answer_weight: float,
+    swap: float,
     rng: random.Random,
 ) -> Tensor:
     """Weighted cross-entropy of the completions of one batch."""
@@ -345,10 +348,10 @@ def _text_loss(
     for own in seen:
         alike = [other for other in seen if other.looks_like(own)]
         for row in own.rows:
-            shown = rng.choice(alike) if alike and rng.random() < phase.swap else own
+            shown = rng.choice(alike) if alike and rng.random() < swap else own
             user, target = _asked(row, rng)
             ids, start = renderer.ids(user, target, len(shown.features))
-            weights = renderer.weights(ids, start, phase.answer_weight)
+            weights = renderer.weights(ids, start, answer_weight)
             sequences.append(_Sequence(ids, weights, shown.grid, shown.features))
 
     # Halves of like length: about a third of the tokens would otherwise be padding.

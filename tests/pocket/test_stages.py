@@ -19,7 +19,7 @@ from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
 from rarl.models.processor import ImageProcessor
 from rarl.models.vision import encode, patchify
 from rarl.pocket import vision_stage
-from rarl.pocket.build import KEPT, SHAPE, curated
+from rarl.pocket.build import KEPT, SHAPE
 from rarl.pocket.checkpoints import save_checkpoint
 from rarl.pocket.images import Augmentation, ImageStore, augment, normalise
 from rarl.pocket.joint_stage import JointPhase, Renderer, _RowSampler, _see, train_joint
@@ -247,11 +247,6 @@ def test_only_rows_without_sides_are_mirrored() -> None:
     left_is_bright = changed[:, :, :, :10].mean((1, 2, 3)) > changed[:, :, :, 18:].mean((1, 2, 3))
     assert left_is_bright[8:].all()
     assert not left_is_bright[:8].all()
-
-
-def test_curated_rows_keep_a_tenth_of_the_basics() -> None:
-    rows = [_example(n, "modality", "mri") for n in range(20)] + [_example(21, "label", "glioma")]
-    assert [row.category for row in curated(rows)] == ["label", "modality", "modality"]
 
 
 def test_kept_tower_fits_the_shape(examples: list[Example]) -> None:
