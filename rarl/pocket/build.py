@@ -220,7 +220,7 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
             steps=None if place.scale == 1 else 2,
             resume=any(out.glob("checkpoints/checkpoint-*")),
         )
-        train(options, rows("train"))
+        train(options, rows("train"), rows("validation"))
 
     return stage
 
