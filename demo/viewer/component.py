@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 _HERE = Path(__file__).parent
-SCRIPTS = (_HERE / "picture.js", _HERE / "viewer.js")
+SCRIPTS = tuple(_HERE / name for name in ("picture.js", "pane.js", "viewer.js"))
 _TEMPLATE = _HERE / "viewer.html"
 
 # The names in quotes are what handlers may listen to: "opened" with {paths, add}, "removed" and

@@ -7,6 +7,7 @@ const RarlPicture = (() => {
   };
   const KEPT_BYTES = 96e6;
   const BLACK = 0xff000000;
+  const DRAWN = 0xffc4d670; // an overlay's colour, alpha blue green red
 
   /** The bytes of a response and the facts beside them to a frame. */
   function parse(buffer, facts) {
@@ -14,7 +15,9 @@ const RarlPicture = (() => {
     const values = new TYPES[facts.type](buffer, 0, count * facts.channels);
     // Where the file's own presentation is no straight line, its picture comes along.
     const own = facts.picture ? new Uint8Array(buffer, values.byteLength, count) : null;
-    return { ...facts, values, own, bytes: buffer.byteLength };
+    const drawn = values.byteLength + (own?.byteLength ?? 0);
+    const bits = facts.overlay ? new Uint8Array(buffer, drawn) : null;
+    return { ...facts, values, own, bits, bytes: buffer.byteLength };
   }
 
   const greyOf = (level) => BLACK | (level << 16) | (level << 8) | level;
@@ -92,6 +95,18 @@ const RarlPicture = (() => {
     }
   }
 
+  /** What the file draws over a frame, as a canvas of the frame's size. */
+  function paintBits({ bits, rows, columns }) {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [columns, rows];
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(columns, rows);
+    const target = new Uint32Array(image.data.buffer);
+    for (let i = 0; i < target.length; i++) if ((bits[i >> 3] << (i & 7)) & 0x80) target[i] = DRAWN;
+    context.putImageData(image, 0, 0);
+    return canvas;
+  }
+
   /** Frames by address, the least used let go; one request at a time has the right of way. */
   class Frames {
     constructor(address) {
@@ -153,5 +168,5 @@ const RarlPicture = (() => {
     }
   }
 
-  return { Frames, paint };
+  return { Frames, paint, paintBits };
 })();

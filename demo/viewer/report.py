@@ -36,7 +36,7 @@ def take_report(session: Session, report: object) -> None:
         raise QuestionError(_OUT_OF_STEP)
     for (scan, view, masks, region), role in zip(read, roles, strict=True):
         scan.view, scan.masks, scan.region, scan.role = view, masks, region, role
-        scan.decided = scan.decided or told[scan.token]["decided"] is True
+        scan.decided = told[scan.token]["decided"] is True  # of this plane, with these covers
     active = str(_map(report).get("active"))
     session.active = next((scan for scan in session.scans if scan.token == active), session.active)
 

@@ -26,6 +26,7 @@ _CT_PRESETS: tuple[Window, ...] = (
 )
 _CT_LEVELS, _CT_WIDTHS = (-1024.0, 2000.0), (1.0, 4096.0)
 _THUMBNAIL = 96
+_FORMAT_NAMES = {"nifti": "NIfTI", "webp": "WebP"}
 
 
 def page_spec(scans: Sequence[OpenScan], active: OpenScan | None, serial: int) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _scan(scan: OpenScan) -> dict[str, Any]:
         "title": " ".join(
             word
             for word in (
-                scan.modality or stack.format.upper(),
+                scan.modality or _FORMAT_NAMES.get(stack.format, stack.format.upper()),
                 stack.attributes.get("BodyPartExamined", "").split(",")[0].capitalize(),
             )
             if word
@@ -74,6 +75,7 @@ def _scan(scan: OpenScan) -> dict[str, Any]:
         "planes": list(stack.planes),
         "frames": {plane: stack.frames(plane) for plane in stack.planes},
         "times": stack.times,
+        "steps": {plane: stack.step(plane) for plane in stack.planes},
         "spacing": {plane: stack.spacing(plane) for plane in stack.planes},
         "color": stack.color,
         "unit": stack.unit,

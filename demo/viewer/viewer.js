@@ -1,11 +1,11 @@
 /* The scan viewer: one canvas, its tools, and what is told to Python when a question is asked. */
 const RarlViewer = (() => {
   "use strict";
-  const { Frames, paint } = RarlPicture;
+  const { Frames } = RarlPicture;
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
   const capital = (word) => word[0].toUpperCase() + word.slice(1);
   const HANDLE = 9; // CSS pixels around a corner that take hold of it
-  const AHEAD = [1, -1, 2, -2, 3, -3, 4, 5, 6];
+  const AHEAD = [1, -1, 2, 10, -2, 3, -3, 4, 5, 6]; // page up and down go ten
   const UPLOADS_AT_ONCE = 4;
   const ROLES = [["current", "Current"], ["prior", "Prior"], ["frontal", "Frontal"], ["lateral", "Lateral"]];
   const element = (name, attributes = {}, text = "") => {
@@ -23,16 +23,16 @@ const RarlViewer = (() => {
       this.upload = upload;
       const base = (window.gradio_config?.root ?? "").replace(/\/$/, "");
       this.frames = new Frames(`${base}/scan/frame`);
-      this.states = new Map();
+      this.panes = new Map(); // by token
       this.order = [];
       this.at = 0;
       this.tool = "window";
       this.chosen = null; // index of the box that keys act on
-      this.frame = null;
-      this.bitmap = document.createElement("canvas");
+      this.pointers = new Map(); // where each finger or the mouse is held down, in CSS pixels
+      this.beside = false; // whether two scans share the stage
+      this.linked = true; // whether the other one goes along
       this.stage = this.find(".viewer-stage");
       this.canvas = this.find(".viewer-canvas");
-      this.boxes = this.find(".viewer-boxes");
       this.listen();
       new ResizeObserver(() => this.resize()).observe(this.stage);
       watch("value", () => this.take(props.value));
@@ -42,11 +42,21 @@ const RarlViewer = (() => {
     find(selector) { return this.root.querySelector(selector); }
     input(name) { return this.find(`[data-input="${name}"]`); }
     get scan() { return this.order[this.at] ?? null; }
-    get state() { return this.scan ? this.states.get(this.scan.token) : null; }
-    get frameCount() { return this.scan.frames[this.state.plane]; }
-    get place() {
-      const { plane, frame, time } = this.state;
-      return { token: this.scan.token, plane, frame, time };
+    get pane() { return this.panes.get(this.scan?.token) ?? null; }
+    get state() { return this.pane?.state ?? null; }
+    get frame() { return this.pane?.frame ?? null; }
+    get frameCount() { return this.pane.frameCount; }
+    /** The scan that was on the stage before; beside the one on it, or a keystroke away. */
+    get other() {
+      const token = this.order.some((scan) => scan.token === this.last && scan !== this.scan)
+        ? this.last : this.order.find((scan) => scan !== this.scan)?.token;
+      return this.panes.get(token) ?? null;
+    }
+    /** What is on the stage, in the order of the tray. */
+    get visible() {
+      if (!this.scan) return [];
+      const shown = this.beside && this.other ? [this.pane, this.other] : [this.pane];
+      return this.order.map((scan) => this.panes.get(scan.token)).filter((one) => shown.includes(one));
     }
 
     // --- What Python says is open ------------------------------------------------------------
@@ -55,26 +65,29 @@ const RarlViewer = (() => {
       this.busy("");
       if (!spec?.scans) return;
       const tokens = spec.scans.map((scan) => scan.token);
+      const several = this.order.length > 1;
       for (const scan of spec.scans) {
-        if (!this.states.has(scan.token)) this.states.set(scan.token, this.fresh(scan));
+        if (!this.panes.has(scan.token)) {
+          const labels = this.find("template").content.firstElementChild.cloneNode(true);
+          this.panes.set(scan.token, new RarlPane(scan, labels));
+        }
       }
-      for (const token of [...this.states.keys()]) {
-        if (!tokens.includes(token)) this.states.delete(token);
+      for (const token of [...this.panes.keys()]) {
+        if (!tokens.includes(token)) this.panes.delete(token);
       }
       this.frames.keepOnly(tokens);
-      const same = spec.active === this.scan?.token;
+      const before = this.scan?.token;
       this.order = spec.scans;
       this.at = Math.max(0, tokens.indexOf(spec.active));
+      const same = before === this.scan?.token;
+      if (!same) this.last = before;
+      this.relink();
+      // Who adds a second scan wants to compare.
+      if (tokens.length < 2) this.beside = false;
+      else if (!several) this.beside = true;
       this.tray();
       if (!same || !this.frame) this.show();
-    }
-
-    fresh(scan) {
-      const masks = Object.fromEntries(scan.planes.map((plane) => [plane, []]));
-      return {
-        role: scan.role, plane: scan.planes[0], frame: scan.start, time: 0, preset: scan.preset,
-        window: null, invert: false, masks, regions: {}, zoom: null, decided: !scan.suspect,
-      };
+      else this.arrange();
     }
 
     /** Everything that a question needs to know of what is on the screen. */
@@ -82,32 +95,39 @@ const RarlViewer = (() => {
       return {
         active: this.scan?.token ?? null,
         scans: this.order.map((scan) => {
-          const state = this.states.get(scan.token);
+          const { state } = this.panes.get(scan.token);
           return {
             token: scan.token, role: state.role, plane: state.plane, frame: state.frame,
             time: state.time, window: state.window, invert: state.invert,
             masks: state.masks[state.plane], region: state.regions[state.plane] ?? null,
-            decided: state.decided,
+            decided: state.decided[state.plane],
           };
         }),
       };
     }
 
+    /** Look again as an earlier question did. Covers stay as they are: none may get lost. */
+    recall(views) {
+      for (const { token, region, ...view } of views) {
+        const state = this.panes.get(token)?.state;
+        if (!state) continue;
+        Object.assign(state, view, { preset: view.window ? "custom" : "file", zoom: null });
+        if (region) state.regions[view.plane] = region;
+        else delete state.regions[view.plane];
+      }
+      this.relink();
+      this.show();
+    }
+
     /** Put another of the open scans (or none) on the stage. */
     show() {
       const { scan } = this;
-      this.frame = null;
       this.chosen = null;
       this.stage.toggleAttribute("data-empty", !scan);
       for (const name of ["see", "add"]) this.find(`[data-do="${name}"]`).disabled = !scan;
       delete this.stage.dataset.frame;
-      if (!scan) {
-        const context = this.canvas.getContext("2d");
-        context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-        this.boxes.replaceChildren();
-        this.texts();
-        return;
-      }
+      this.arrange();
+      if (!scan) return;
       this.setTool(scan.color ? "move" : "window");
       const planes = this.input("plane");
       planes.replaceChildren(...scan.planes.map((plane) =>
@@ -120,6 +140,7 @@ const RarlViewer = (() => {
       presets.replaceChildren(
         ...scan.presets.map((preset) => element("option", { value: preset.key }, preset.label)),
         element("option", { value: "custom", hidden: "" }, "Own window"),
+        element("option", { value: "", hidden: "" }, "Colour: no window"),
       );
       for (const name of ["preset", "level", "width", "level-number", "width-number"]) {
         this.input(name).disabled = scan.color;
@@ -137,50 +158,47 @@ const RarlViewer = (() => {
 
     // --- Frames -------------------------------------------------------------------------------
 
-    /** Show the frame that the state names; what arrives late is shown only on its way there. */
-    async fetch() {
-      const place = this.place;
+    /** Show the frame that a pane wants; what arrives late is shown only on its way there. */
+    async fetch(pane = this.pane) {
+      const place = pane.wanted;
       const kept = this.frames.peek(place);
       if (kept) {
-        this.arrived(kept, place);
+        this.arrived(pane, kept, place);
         return;
       }
-      this.texts();
-      if (this.fetching) return; // the one under way comes back for the newest
-      this.fetching = true;
+      if (pane === this.pane) this.texts();
+      if (pane.fetching) return; // the one under way comes back for the newest
+      pane.fetching = true;
       try {
         const frame = await this.frames.get(place);
         // A frame passed on the way to another is shown too: it tells that something moves.
-        if (this.scan?.token === place.token && this.state.plane === place.plane) {
-          this.arrived(frame, place);
-        }
+        if (pane.state.plane === place.plane) this.arrived(pane, frame, place);
       } catch (error) {
         this.busy(error.message === "404"
           ? "This scan is no longer open here; open it again."
           : "The picture did not arrive; move to it again.", true);
       } finally {
-        this.fetching = false;
+        pane.fetching = false;
       }
-      if (this.scan && Frames.key(this.place) !== Frames.key(place)) this.fetch();
+      const open = this.panes.get(place.token) === pane;
+      if (open && Frames.key(pane.wanted) !== Frames.key(place)) this.fetch(pane);
     }
 
-    arrived(frame, place) {
-      const before = this.framePlace;
-      this.frame = frame;
-      this.framePlace = place;
-      if (!before || before.token !== place.token || before.plane !== place.plane) this.resize();
+    arrived(pane, frame, place) {
+      const back = pane.place?.plane === place.plane && pane.place.frame > place.frame;
+      pane.take(frame, place);
       this.redraw();
-      this.prefetch(before?.plane === place.plane && before.frame > place.frame ? -1 : 1);
+      this.prefetch(pane, back ? -1 : 1);
     }
 
-    prefetch(direction) {
-      const ticket = (this.ticket = {});
-      const { frame, ...rest } = this.place;
+    prefetch(pane, direction) {
+      const ticket = (pane.ticket = {});
+      const { frame, ...rest } = pane.wanted;
       const next = AHEAD.map((step) => frame + step * direction)
-        .filter((one) => one >= 0 && one < this.frameCount);
+        .filter((one) => one >= 0 && one < pane.frameCount);
       const work = async () => {
         for (const one of next) {
-          if (this.ticket !== ticket) return;
+          if (pane.ticket !== ticket) return;
           try { await this.frames.get({ ...rest, frame: one }); } catch { return; }
         }
       };
@@ -188,7 +206,47 @@ const RarlViewer = (() => {
       setTimeout(work, 30);
     }
 
+    /** Bring the other scan along; its own window, boxes and time stay as they are. */
+    follow() {
+      const { other, pane } = this;
+      if (!this.linked || !other) return;
+      other.follow(pane, this.apart ?? 0);
+      if (this.beside && Frames.key(other.wanted) !== Frames.key(other.place ?? {})) this.fetch(other);
+    }
+
+    /** From here on the other one stays as far away as it is now. */
+    relink() {
+      const { other, pane } = this;
+      const same = pane && other && pane.state.plane === other.state.plane;
+      this.apart = same ? other.depth - pane.depth : 0;
+    }
+
     // --- Drawing ------------------------------------------------------------------------------
+
+    /** Who stands where on the stage. */
+    arrange() {
+      const { visible, canvas } = this;
+      const share = 100 / visible.length;
+      this.find(".viewer-panes").replaceChildren(...visible.map((pane) => pane.labels));
+      visible.forEach((pane, index) => {
+        const width = Math.floor(canvas.width / visible.length);
+        pane.area = { left: index * width, width, height: canvas.height };
+        pane.labels.style.cssText = `left:${index * share}%;width:${share}%`;
+        pane.labels.toggleAttribute("data-active", visible.length > 1 && pane === this.pane);
+        if (pane === this.pane) this.find(".viewer-hold").style.cssText = pane.labels.style.cssText;
+        if (!pane.frame) this.fetch(pane);
+      });
+      for (const [name, on] of [["beside", this.beside], ["link", this.linked]]) {
+        const button = this.find(`[data-do="${name}"]`);
+        button.hidden = this.order.length < 2;
+        button.setAttribute("aria-pressed", String(on));
+      }
+      const tools = this.root.querySelectorAll(".viewer-tools button:not([hidden])").length;
+      this.root.toggleAttribute("data-short", this.stage.clientHeight < 38 * tools);
+      if (visible.length) this.redraw();
+      else canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+      this.texts();
+    }
 
     resize() {
       const box = this.stage.getBoundingClientRect();
@@ -196,7 +254,8 @@ const RarlViewer = (() => {
       const [width, height] = [Math.round(box.width * ratio), Math.round(box.height * ratio)];
       if (this.canvas.width !== width || this.canvas.height !== height) {
         [this.canvas.width, this.canvas.height] = [width, height];
-        if (this.frame) this.draw();
+        this.arrange();
+        if (this.frame) this.draw(); // at once: setting the size has wiped the canvas
       }
     }
 
@@ -209,92 +268,51 @@ const RarlViewer = (() => {
       });
     }
 
-    /** Device pixels per image column and row, and where the picture's corner lies. */
-    geometry() {
-      const { frame, state, canvas } = this;
-      const spacing = this.scan.spacing[state.plane];
-      const aspect = spacing ? spacing[0] / spacing[1] : 1;
-      const fit = Math.min(canvas.width / frame.columns, canvas.height / (frame.rows * aspect));
-      const zoom = state.zoom;
-      const x = zoom ? zoom.scale : fit;
-      const centre = zoom ? zoom.centre : [frame.columns / 2, frame.rows / 2];
-      const left = Math.round(canvas.width / 2 - centre[0] * x);
-      const top = Math.round(canvas.height / 2 - centre[1] * x * aspect);
-      return { x, y: x * aspect, left, top, fit, aspect, spacing };
-    }
+    geometry() { return this.pane.geometry(); }
 
     draw() {
-      const { frame, state, bitmap } = this;
-      if (bitmap.width !== frame.columns || bitmap.height !== frame.rows) {
-        [bitmap.width, bitmap.height] = [frame.columns, frame.rows];
-        this.pixels = null;
-      }
-      const native = bitmap.getContext("2d", { willReadFrequently: true });
-      this.pixels ??= native.createImageData(frame.columns, frame.rows);
-      const target = new Uint32Array(this.pixels.data.buffer);
-      paint(frame, target, state.window, state.invert, state.masks[state.plane]);
-      native.putImageData(this.pixels, 0, 0);
-
-      const { x, y, left, top } = this.geometry();
+      this.follow(); // also where it was this one whose zoom changed
       const context = this.canvas.getContext("2d");
       context.setTransform(1, 0, 0, 1, 0, 0);
       context.fillStyle = "#000";
       context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-      // At one to one nothing is blended; single pixels are told apart from four to one on.
-      context.imageSmoothingEnabled = !(x === 1 && y === 1) && x < 4;
-      context.imageSmoothingQuality = "high";
-      context.drawImage(bitmap, left, top, frame.columns * x, frame.rows * y);
+      for (const pane of this.visible) if (pane.frame) pane.draw(context);
+      this.root.toggleAttribute("data-zoomed", Boolean(this.state.zoom));
       this.overlay();
       this.texts();
       // For programs that look on: what has been drawn, and at how many device pixels a column.
-      const shown = this.shownWindow();
+      const { place } = this.pane;
       Object.assign(this.stage.dataset, {
-        token: this.scan.token, plane: this.framePlace.plane, frame: this.framePlace.frame,
-        time: this.framePlace.time, window: shown ? shown.join(",") : "", scale: x,
+        token: place.token, plane: place.plane, frame: place.frame, time: place.time,
+        window: this.shownWindow()?.join(",") ?? "", scale: this.geometry().x,
       });
       this.root.dispatchEvent(new CustomEvent("drawn"));
     }
 
-    shownWindow() {
-      if (!this.frame || this.scan.color) return null;
-      return this.state.window ?? this.frame.window;
-    }
+    shownWindow() { return this.pane?.window() ?? null; }
 
     overlay() {
-      const ratio = window.devicePixelRatio || 1;
-      const { x, y, left, top } = this.geometry();
-      const shapes = [];
-      const rectangle = (box, kind, chosen) => {
-        const [l, t, r, b] = box;
-        const made = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-        made.setAttribute("class", `${kind}${chosen ? " chosen" : ""}`);
-        made.setAttribute("x", (left + l * x) / ratio);
-        made.setAttribute("y", (top + t * y) / ratio);
-        made.setAttribute("width", ((r - l) * x) / ratio);
-        made.setAttribute("height", ((b - t) * y) / ratio);
-        shapes.push(made);
-      };
-      const { state, scan } = this;
-      const open = !state.decided && !state.masks[state.plane].length;
-      if (open) for (const box of scan.proposed) rectangle(box, "proposed", false);
-      state.masks[state.plane].forEach((box, index) =>
-        rectangle(box, "mask", this.tool === "mask" && index === this.chosen));
-      const region = state.regions[state.plane];
-      if (region) rectangle(region, "region", this.tool === "region");
-      if (this.drawing) rectangle(this.drawing, this.tool, true);
-      this.boxes.replaceChildren(...shapes);
+      for (const pane of this.visible) {
+        if (!pane.frame) continue;
+        if (pane === this.pane) pane.boxes(this.tool, this.chosen, this.drawing);
+        else pane.boxes(null, null, null);
+      }
     }
 
     texts() {
-      const { scan, state } = this;
+      const { scan, state, pane } = this;
       const say = (selector, text) => { this.find(selector).textContent = text; };
       const slider = this.find(".viewer-slice");
+      this.find('[data-do="overlay"]').hidden = !scan?.overlay;
       if (!scan) {
-        for (const corner of ["top-left", "bottom-left", "bottom-right"]) say(`.${corner}`, "");
-        for (const letter of this.root.querySelectorAll(".viewer-letters b")) letter.textContent = "";
-        this.find(".viewer-scale").hidden = slider.hidden = this.find(".viewer-notice").hidden = true;
-        this.find(".viewer-time").hidden = true;
+        slider.hidden = this.find(".viewer-notice").hidden = true;
+        for (const name of ["time", "plane"]) this.input(name).closest("label").hidden = true;
         return;
+      }
+      for (const one of this.visible) {
+        const role = ROLES.find(([key]) => key === one.state.role)[1];
+        const title = this.beside ? `${role}: ${one.scan.title}` : one.scan.title;
+        one.write(title, one === pane ? this.cursor : null);
       }
       slider.hidden = this.frameCount < 2;
       slider.max = this.frameCount - 1;
@@ -302,64 +320,30 @@ const RarlViewer = (() => {
       slider.setAttribute("aria-valuetext", `Slice ${state.frame + 1} of ${this.frameCount}`);
       this.input("time").value = state.time;
       this.input("plane").value = state.plane;
-      say(".top-left", scan.title);
-      const letters = this.frame?.letters ?? ["", "", "", ""];
-      this.root.querySelectorAll(".viewer-letters b").forEach((one, index) => { one.textContent = letters[index]; });
       const used = this.shownWindow();
-      const shown = (value) => (scan.step < 1 ? value.toFixed(2) : String(Math.round(value)));
       if (used) {
         this.input("level").value = used[0];
         this.input("width").value = this.widthToSlider(used[1]);
         for (const [name, value] of [["level", used[0]], ["width", used[1]]]) {
           const number = this.input(`${name}-number`);
-          if (document.activeElement !== number) number.value = shown(value);
-          this.input(name).setAttribute("aria-valuetext", shown(value));
+          if (document.activeElement !== number) number.value = pane.number(value);
+          this.input(name).setAttribute("aria-valuetext", pane.number(value));
         }
       }
       if (scan.color) for (const name of ["level", "width"]) this.input(`${name}-number`).value = "";
       this.input("preset").value = scan.color ? "" : state.preset;
-      say(".bottom-right", used
-        ? `L ${shown(used[0])}  W ${shown(used[1])}${state.invert ? "\ninverted" : ""}`
-        : state.invert ? "inverted" : "");
-      const slices = this.frameCount > 1 ? `Slice ${state.frame + 1} / ${this.frameCount}` : "";
-      const times = scan.times > 1 ? `Time ${state.time + 1} / ${scan.times}` : "";
-      say(".bottom-left", [this.readout(), [slices, times].filter(Boolean).join("  ")].filter(Boolean).join("\n"));
-      this.find('[data-do="invert"]').setAttribute("aria-pressed", String(state.invert));
-      this.find(".viewer-notice").hidden = state.decided;
+      for (const name of ["invert", "overlay"]) {
+        this.find(`[data-do="${name}"]`).setAttribute("aria-pressed", String(state[name]));
+      }
+      this.find(".viewer-notice").hidden = state.decided[state.plane];
       const covered = state.masks[state.plane].length > 0;
-      this.find('[data-do="accept"]').hidden = covered || !scan.proposed.length;
+      const proposed = scan.proposed.length && state.plane === scan.planes[0];
+      this.find('[data-do="accept"]').hidden = covered || !proposed;
       say("[data-notice]", covered
         ? "Is a name, a number or a date still to be read in the picture?"
         : "Text may be burned into this picture. Cover what names the patient before you ask.");
       say('[data-do="draw"]', covered ? "Draw another cover" : "Draw a cover");
       say('[data-do="clean"]', covered ? "Everything is covered" : "It names nobody");
-      this.scale();
-    }
-
-    readout() {
-      const { frame, cursor, scan } = this;
-      if (!frame || !cursor) return "";
-      const [column, row] = cursor.map(Math.floor);
-      if (column < 0 || row < 0 || column >= frame.columns || row >= frame.rows) return "";
-      const at = row * frame.columns + column;
-      const value = frame.channels === 3
-        ? [0, 1, 2].map((one) => frame.values[at * 3 + one]).join(" ")
-        : Number(frame.values[at].toPrecision(6));
-      return `${column}, ${row}: ${value}${scan.unit ? ` ${scan.unit}` : ""}`;
-    }
-
-    scale() {
-      const bar = this.find(".viewer-scale");
-      const { frame } = this;
-      const spacing = frame && this.scan.spacing[this.state.plane];
-      bar.hidden = !spacing;
-      if (!spacing) return;
-      const perMm = this.geometry().x / spacing[1] / (window.devicePixelRatio || 1);
-      const room = this.stage.clientWidth / 4;
-      const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500];
-      const length = steps.filter((one) => one * perMm <= room).pop() ?? 0.5;
-      bar.querySelector("i").style.width = `${length * perMm}px`;
-      bar.querySelector("span").textContent = length >= 10 ? `${length / 10} cm` : `${length} mm`;
     }
 
     /** Tell a screen reader, once the hand has come to rest. */
@@ -386,6 +370,7 @@ const RarlViewer = (() => {
       state.frame = frame;
       state.time = time;
       this.say(`Slice ${frame + 1} of ${this.frameCount}`);
+      this.follow();
       this.fetch();
     }
 
@@ -396,7 +381,9 @@ const RarlViewer = (() => {
       state.frame = Math.floor(this.frameCount / 2);
       state.zoom = null;
       this.chosen = null;
+      this.apart = 0;
       this.say(`${plane} plane`);
+      this.follow();
       this.fetch();
     }
 
@@ -439,16 +426,14 @@ const RarlViewer = (() => {
       if (!this.frame) return;
       const { x, y, left, top, fit } = this.geometry();
       const real = clamp(scale, Math.min(fit, 1) / 2, Math.max(fit, 1) * 40);
-      const { canvas } = this;
-      const [px, py] = point ?? [canvas.width / 2, canvas.height / 2];
+      const { area } = this.pane;
+      const middle = [area.left + area.width / 2, area.height / 2];
+      const [px, py] = point ?? middle;
       const under = [(px - left) / x, (py - top) / y];
       const aspect = y / x;
       this.state.zoom = {
         scale: real,
-        centre: [
-          under[0] - (px - canvas.width / 2) / real,
-          under[1] - (py - canvas.height / 2) / (real * aspect),
-        ],
+        centre: [under[0] - (px - middle[0]) / real, under[1] - (py - middle[1]) / (real * aspect)],
       };
       this.redraw();
     }
@@ -579,12 +564,28 @@ const RarlViewer = (() => {
       return [(px - left) / x, (py - top) / y];
     }
 
+    /** The pane under a pointer becomes the one that is worked on. */
+    enter(event) {
+      const [px] = this.devicePoint(event);
+      const under = this.visible.find(({ area }) => px >= area.left && px < area.left + area.width);
+      if (under && under !== this.pane) this.activate(this.order.indexOf(under.scan));
+    }
+
     press(event) {
+      if (!this.pointers.size) this.enter(event);
       if (!this.frame) return;
+      this.busy("");
       this.canvas.focus({ preventScroll: true });
       this.canvas.setPointerCapture(event.pointerId);
+      this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+      event.preventDefault();
+      if (this.pointers.size > 1) { // a second finger: nothing is drawn, two fingers zoom
+        this.drawing = null;
+        this.held = { kind: "pinch" };
+        return;
+      }
       const kind = event.button === 0 && !event.shiftKey ? this.tool : "move";
-      this.held = { kind, pointer: event.pointerId };
+      this.held = { kind };
       if (event.button === 0 && this.editable) {
         const point = this.imagePoint(event);
         const hit = this.hit(point);
@@ -593,34 +594,57 @@ const RarlViewer = (() => {
           : { kind: "stretch", anchor: hit?.anchor ?? point, index: hit?.index ?? null };
         if (hit) this.chosen = hit.index;
       }
-      event.preventDefault();
     }
 
     drag(event) {
       if (!this.frame) return;
-      this.cursor = event.pointerType === "touch" ? null : this.imagePoint(event);
+      const [px] = this.devicePoint(event);
+      const { area } = this.pane;
+      const over = px >= area.left && px < area.left + area.width;
+      this.cursor = event.pointerType === "touch" || !over ? null : this.imagePoint(event);
       const { held } = this;
-      if (!held) {
+      const before = this.pointers.get(event.pointerId);
+      if (!held || !before) {
         this.texts();
         return;
       }
+      if (held.kind === "pinch") {
+        this.pinch(event);
+        return;
+      }
+      const [dx, dy] = [event.clientX - before[0], event.clientY - before[1]];
+      this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
       const ratio = window.devicePixelRatio || 1;
       if (held.kind === "window" && !this.scan.color) {
         const [center, width] = this.shownWindow();
         const reach = Math.max(width, this.scan.step * 50) / 250;
-        this.setWindow(center + event.movementY * reach, width + event.movementX * reach);
+        this.setWindow(center + dy * reach, width + dx * reach);
       } else if (held.kind === "move" || held.kind === "window") {
-        this.pan(event.movementX * ratio, event.movementY * ratio);
+        this.pan(dx * ratio, dy * ratio);
       } else if (held.kind === "stretch") {
         this.drawing = this.span(held.anchor, this.imagePoint(event));
         this.overlay();
       } else {
         const point = this.imagePoint(event);
         const [l, t, r, b] = held.box;
-        const dx = clamp(point[0] - held.start[0], -l, this.frame.columns - r);
-        const dy = clamp(point[1] - held.start[1], -t, this.frame.rows - b);
-        this.putBox(held.index, [l + dx, t + dy, r + dx, b + dy]);
+        const right = clamp(point[0] - held.start[0], -l, this.frame.columns - r);
+        const down = clamp(point[1] - held.start[1], -t, this.frame.rows - b);
+        this.putBox(held.index, [l + right, t + down, r + right, b + down]);
       }
+    }
+
+    /** Two fingers: their distance zooms, their middle moves. */
+    pinch(event) {
+      const spread = ([one, two]) => Math.hypot(one[0] - two[0], one[1] - two[1]);
+      const middle = ([one, two]) => [(one[0] + two[0]) / 2, (one[1] + two[1]) / 2];
+      const before = [...this.pointers.values()].slice(0, 2);
+      this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+      const after = [...this.pointers.values()].slice(0, 2);
+      const [from, to] = [middle(before), middle(after)];
+      const ratio = window.devicePixelRatio || 1;
+      this.pan((to[0] - from[0]) * ratio, (to[1] - from[1]) * ratio);
+      const point = this.devicePoint({ clientX: to[0], clientY: to[1] });
+      this.zoomTo(this.geometry().x * (spread(after) / Math.max(spread(before), 1)), point);
     }
 
     span(one, other) {
@@ -631,7 +655,8 @@ const RarlViewer = (() => {
       ];
     }
 
-    release() {
+    release(event) {
+      this.pointers.delete(event.pointerId);
       const { held, drawing } = this;
       this.held = this.drawing = null;
       // A click without a drag draws nothing.
@@ -670,7 +695,8 @@ const RarlViewer = (() => {
       const steps = { PageUp: state.frame - 10, PageDown: state.frame + 10, Home: 0, End: this.frameCount - 1 };
       if (event.key in steps) { this.go(steps[event.key]); return true; }
       const does = {
-        "+": "in", "=": "in", "-": "out", _: "out", 0: "fit", z: "actual", i: "invert", l: "large", "?": "keys",
+        "+": "in", "=": "in", "-": "out", _: "out", 0: "fit", z: "actual", i: "invert", o: "overlay", l: "large", b: "beside",
+        j: "link", "?": "keys",
       };
       const tools = { w: "window", m: "move", r: "region", k: "mask" };
       const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -703,6 +729,10 @@ const RarlViewer = (() => {
       else if (what === "see") this.trigger("see", { report: this.report() });
       else if (!this.scan || !this.frame) return;
       else if (what === "invert") { state.invert = !state.invert; this.redraw(); }
+      else if (what === "overlay") { state.overlay = !state.overlay; this.redraw(); }
+      else if (what === "beside") { this.beside = !this.beside && Boolean(this.other); this.arrange(); }
+      else if (what === "link") { this.linked = !this.linked; this.relink(); this.arrange(); }
+      else if (what === "drop") this.dropBox();
       else if (what === "in") this.zoomTo(this.geometry().x * 1.25);
       else if (what === "out") this.zoomTo(this.geometry().x / 1.25);
       else if (what === "fit") { state.zoom = null; this.redraw(); }
@@ -710,16 +740,24 @@ const RarlViewer = (() => {
       else if (what === "accept") {
         // A proposal may have missed something: the reader is asked once more.
         state.masks[state.plane].push(...this.scan.proposed);
+        this.setTool("mask"); // a cover that hides anatomy goes by a click and its cross
         this.redraw();
       } else if (what === "draw") { this.setTool("mask"); this.canvas.focus(); }
-      else if (what === "clean") { state.decided = true; this.redraw(); }
+      else if (what === "clean") {
+        state.decided[state.plane] = true;
+        if (this.tool === "mask") this.setTool(this.scan.color ? "move" : "window");
+        this.redraw();
+      }
       else if (what === "activate") this.activate(Number(button.dataset.index));
       else if (what === "remove") this.trigger("removed", { token: button.dataset.token });
     }
 
     activate(index) {
-      if (index === this.at) return;
+      if (index === this.at || !this.order[index]) return;
+      this.last = this.scan.token;
       this.at = index;
+      this.cursor = null;
+      this.relink();
       this.tray();
       this.show();
       this.trigger("activated", { token: this.scan.token });
@@ -729,7 +767,7 @@ const RarlViewer = (() => {
       const several = this.order.length > 1;
       this.root.toggleAttribute("data-several", several);
       const cards = this.order.map((scan, index) => {
-        const state = this.states.get(scan.token);
+        const { state } = this.panes.get(scan.token);
         const card = element("li", index === this.at ? { "data-active": "" } : {});
         const name = ROLES.find(([key]) => key === state.role)?.[1] ?? state.role;
         const look = element("button", {
@@ -759,9 +797,12 @@ const RarlViewer = (() => {
 
     /** Two scans never carry one name: whoever had it takes the other's. */
     setRole(token, role) {
-      const mine = this.states.get(token);
-      for (const state of this.states.values()) if (state !== mine && state.role === role) state.role = mine.role;
+      const mine = this.panes.get(token).state;
+      for (const { state } of this.panes.values()) {
+        if (state !== mine && state.role === role) state.role = mine.role;
+      }
       mine.role = role;
+      this.texts();
       this.tray();
     }
 
@@ -813,6 +854,7 @@ const RarlViewer = (() => {
         if (target.matches("[data-input=files]")) {
           this.open(target.files, this.adding);
           target.value = "";
+          this.adding = false;
         } else if (target.dataset.role) this.setRole(target.dataset.role, target.value);
         else if (target.dataset.input === "plane") this.setPlane(target.value);
         else if (target.dataset.input === "preset") this.setPreset(target.value);
@@ -846,13 +888,14 @@ const RarlViewer = (() => {
       });
       canvas.addEventListener("pointerdown", (event) => this.press(event));
       canvas.addEventListener("pointermove", (event) => this.drag(event));
-      canvas.addEventListener("pointerup", () => this.release());
-      canvas.addEventListener("pointercancel", () => this.release());
+      canvas.addEventListener("pointerup", (event) => this.release(event));
+      canvas.addEventListener("pointercancel", (event) => this.release(event));
       canvas.addEventListener("pointerleave", () => { this.cursor = null; this.texts(); });
       canvas.addEventListener("contextmenu", (event) => event.preventDefault());
       canvas.addEventListener("dblclick", () => { if (!this.editable) this.act("fit"); });
       let turned = 0;
       canvas.addEventListener("wheel", (event) => {
+        this.enter(event);
         if (!this.frame) return;
         event.preventDefault();
         if (event.ctrlKey || this.frameCount < 2) {
@@ -877,6 +920,7 @@ const RarlViewer = (() => {
     report: () => viewer?.report() ?? null,
     open: (files, add) => viewer?.open(files, add),
     press: (what) => viewer?.act(what),
+    recall: (views) => viewer?.recall(views),
   };
 })();
 window.RarlViewer = RarlViewer;

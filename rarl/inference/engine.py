@@ -42,7 +42,7 @@ class Arm:
         label: what the interface shows ("RARL").
         revision: twelve hex digits of the adapter's (or base's) weights.
         chats: whether earlier turns may go into its prompt; a model that was trained on single
-            questions would only be confused by them.
+            questions about one picture would only be confused by them, and by further pictures.
     """
 
     name: str

@@ -188,6 +188,18 @@ class Stack:
         height, width = self._grid_shape(plane)
         return spacing[0] * height / rows, spacing[1] * width / columns
 
+    def step(self, plane: str = ACQUIRED) -> float | None:
+        """Millimetres between neighbouring frames of a plane; None where they form no volume.
+
+        Raises:
+            ValueError: the stack has no such plane.
+        """
+        named = self._named(plane)
+        given = self._frames[0].spacing
+        if named == ACQUIRED or self._step is None or given is None:
+            return self._step
+        return (self._step, *given)[self._axis(_PLANES[named][0]).index]
+
     def letters(
         self, plane: str = ACQUIRED, frame: int | None = None
     ) -> tuple[str, str, str, str] | None:

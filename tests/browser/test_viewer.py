@@ -256,6 +256,65 @@ def test_several_scans_carry_names_of_their_own(address: str, open_page: Callabl
     page.wait_for_selector(f"{STAGE}[data-token='{first}']")
 
 
+def test_two_scans_side_by_side_go_together(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page(address)
+    page.click("#notice button")
+    page.set_input_files("#viewer .viewer-folder", str(MR_SERIES))
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    token = page.get_attribute(STAGE, "data-token")
+    assert page.locator(".viewer-pane").count() == 1
+    with page.expect_file_chooser() as chooser:
+        page.click("#viewer [data-do=add]")
+    chooser.value.set_files([str(file) for file in sorted(MR_SERIES.iterdir())])
+    page.wait_for_selector(f"{STAGE}[data-frame]:not([data-token='{token}'])")
+    page.wait_for_selector(".viewer-pane >> nth=1")
+
+    def frames() -> list[int]:
+        return [entry["frame"] for entry in page.evaluate("RarlViewer.report()")["scans"]]
+
+    start = frames()
+    page.focus("#viewer canvas")
+    page.keyboard.press("ArrowDown")
+    assert frames() == [start[0] + 1, start[1] + 1]
+    page.keyboard.press("j")  # apart from here on
+    page.keyboard.press("ArrowDown")
+    assert frames() == [start[0] + 1, start[1] + 2]
+    page.keyboard.press("j")  # together again, as far apart as they are
+    page.keyboard.press("ArrowDown")
+    assert frames() == [start[0] + 2, start[1] + 3]
+    slices = page.locator(".viewer-pane .bottom-left").all_inner_texts()
+    assert [f"Slice {frame + 1} /" in text for frame, text in zip(frames(), slices, strict=True)]
+
+    # Both show what Python would: each half of the canvas, fitted alike, is one picture or other.
+    drag(page, (0.2, 0.5), (0.21, 0.5))  # who touches the left one works on it
+    page.wait_for_selector(f"{STAGE}[data-token='{token}']")
+    page.keyboard.press("+")
+    page.wait_for_function("document.querySelector('.viewer').hasAttribute('data-zoomed')")
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.viewer-pane .viewer-scale i')].map((e) => e.style.width)"
+    )
+    assert len(widths) == 2 and abs(float(widths[0][:-2]) - float(widths[1][:-2])) < 0.5
+    page.keyboard.press("b")
+    page.wait_for_function("document.querySelectorAll('.viewer-pane').length === 1")
+
+
+def test_an_overlay_is_drawn_but_not_asked_about(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    file = Path(str(pydicom.data.get_testdata_file("examples_overlay.dcm")))
+    stack = open_stack_file([file])
+    drawn = stack.overlay()
+    assert drawn is not None and 50 < drawn.sum() < 5000
+    page = open_page(address)
+    page.set_input_files("#viewer .viewer-files", str(file))
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    found = shown(page, *drawn.shape)
+    picture = np.asarray(stack.scan().image, np.int16)
+    assert np.abs(found - picture[:, :, None]).max(axis=2)[~drawn].max() <= 1
+    assert (found[drawn] == (0x70, 0xD6, 0xC4)).all()
+    page.keyboard.press("o")
+    page.wait_for_selector("#viewer [data-do=overlay][aria-pressed=false]")
+    assert_same_picture(page, stack)
+
+
 def test_typed_identity_is_asked_about(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
     page = open_page(address)
     page.click("#notice button")
@@ -397,3 +456,14 @@ def test_on_a_phone_the_viewer_fits(address: str, open_page: Callable) -> None: 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = page.locator("#viewer canvas").bounding_box()
     assert box["width"] > 330 and box["height"] > 300
+
+    # Two fingers zoom.
+    fingers = page.context.new_cdp_session(page)
+    fingers.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    before = float(page.get_attribute(STAGE, "data-scale"))
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for kind, apart in (("Start", 30), ("Move", 45), ("Move", 60)):
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        fingers.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.scale > {1.5 * before}")
