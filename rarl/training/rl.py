@@ -1,7 +1,7 @@
 """The RL and RARL arms: GRPO (Shao et al., arXiv 2402.03300) through TRL.
 
 Departures from GRPO as published, all in the recipe: the loss of Dr. GRPO (no division by a
-completion's length, none by a group's deviation), one update per rollout, LoRA dropout off.
+completion's length), one update per rollout, LoRA dropout off.
 RARL adds the reward for the reasoning and diversity prompting (arXiv 2506.06600). Prompt and image
 run once per group (`rarl.training.grouped`), which changes the cost and not the result.
 """

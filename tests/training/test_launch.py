@@ -1,4 +1,4 @@
-"""The configurations for several processes are what accelerate takes, and name layers that exist."""
+"""accelerate takes the configurations for several processes, and the layers they name exist."""
 
 from argparse import Namespace
 from pathlib import Path
