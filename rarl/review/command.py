@@ -6,15 +6,13 @@ import argparse
 import json
 import os
 import tempfile
-from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rarl.errors import ReviewError
 from rarl.review.case import CaseSnapshot, Flag, FlagFilter
-from rarl.review.export import case_as_json, flag_as_json
+from rarl.review.export import flag_as_json
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
@@ -163,22 +161,14 @@ def _show(store: ReviewStore, arguments: argparse.Namespace) -> None:
     # A case's id has 32 digits; a flag's number never gets near that.
     is_number = named.isdecimal() and len(named) < 19
     case = store.case(store.flag(int(named)).case_id if is_number else named)
+    if arguments.json:
+        from rarl.review.summary import whole_case  # which loads scipy
+
+        print(json.dumps(whole_case(store, case.id)))
+        return
     flags = store.flags_of(case.id)
     queue = Queue(store)
     verdicts = [one for shown in case.answers for one in queue.verdicts(case.id, shown.arm)]
-    if arguments.json:
-        print(
-            json.dumps(
-                {
-                    "case": case_as_json(case, pixels=False),
-                    "flags": [flag_as_json(flag) for flag in flags],
-                    "verdicts": [
-                        {**asdict(one), "created": one.created.isoformat()} for one in verdicts
-                    ],
-                }
-            )
-        )
-        return
     _print_case(case)
     for flag in flags:
         _print_flag(store, flag)
@@ -217,52 +207,25 @@ def _print_flag(store: ReviewStore, flag: Flag) -> None:
 
 
 def _stats(store: ReviewStore, arguments: argparse.Namespace) -> None:
-    # Here, since they load scipy, which the other actions should not have to wait for.
-    from rarl.review.agreement import agreement_of
-    from rarl.review.studies import Studies
+    from rarl.review.summary import overview  # which loads scipy, for which nobody else waits
 
-    chosen = _filter(store, arguments)
-    queue = Queue(store)
-    studies = Studies(store)
-    counted = {
-        name: {one.values[0] or "unknown": one.flags for one in store.counts([name], chosen)}
-        for name in ("category", "arm", "modality", "severity")
-    }
-    agreement = agreement_of(store, queue)
-    audits: list[dict[str, Any]] = [
-        {
-            "title": one.title,
-            "id": one.id,
-            "rates": [asdict(rate) for rate in studies.rates(one.id)],
-        }
-        for one in studies.all()
-        if one.kind == "audit"
-    ]
-    total = store.count(chosen)
-    statuses = Counter(queue.statuses().values())
-    progress = queue.progress()
-    said = {
-        "flags": total,
-        "counts": counted,
-        "statuses": statuses,
-        "progress": [asdict(one) for one in progress],
-        "agreement": {name: one and asdict(one) for name, one in agreement.items()},
-        "audits": audits,
-    }
+    said = overview(store, _filter(store, arguments))
     if arguments.json:
         print(json.dumps(said))
         return
-    print(f"{total} flags (counts, not rates: nobody knows what was not flagged)")
-    for name, values in counted.items():
+    print(f"{said['flags']} flags (counts, not rates: nobody knows what was not flagged)")
+    for name, values in said["counts"].items():
         print(f"{name}: " + ", ".join(f"{key} {number}" for key, number in values.items()))
-    print("answers: " + ", ".join(f"{key} {n}" for key, n in statuses.items()))
-    for reader in progress:
-        print(f"{reader.reader}: {reader.judged} judged, {reader.left} assigned and left")
-    for name, value in agreement.items():
+    print("answers: " + ", ".join(f"{key} {n}" for key, n in said["statuses"].items()))
+    for reader in said["progress"]:
+        print(f"{reader['reader']}: {reader['judged']} judged, {reader['left']} assigned and left")
+    for name, value in said["agreement"].items():
         if value is not None:
-            between = "" if value.low is None else f" ({value.low:.2f} to {value.high:.2f})"
-            print(f"{name}: {value.value:.2f}{between}, {value.n} answers")
-    for audit in audits:
+            between = (
+                "" if value["low"] is None else f" ({value['low']:.2f} to {value['high']:.2f})"
+            )
+            print(f"{name}: {value['value']:.2f}{between}, {value['n']} answers")
+    for audit in said["audits"]:
         for rate in audit["rates"]:
             wrong = rate["wrong"]
             between = (

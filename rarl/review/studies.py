@@ -12,16 +12,17 @@ import csv
 import random
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 from uuid import uuid4
 
+from scipy.stats import binomtest
 from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
-from rarl.evaluation.statistics import Interval, clustered_mean
+from rarl.evaluation.statistics import LEVEL, Interval, clustered_mean
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
 from rarl.review.case import Picture
 from rarl.review.export import harmless
@@ -525,10 +526,10 @@ class Studies:
         for arm in sorted({arm for _, arm in drawn}):
             known = [settled[item] for item in drawn if item[1] == arm and item in settled]
             if known:
-                wrong = clustered_mean(
-                    [float(one.correctness <= WRONG_UP_TO) for one in known],
+                wrong = _share(
+                    [one.correctness <= WRONG_UP_TO for one in known],
                     [picture[one.case_id] for one in known],
-                    seed=study.seed,
+                    study.seed,
                 )
                 left = sum(item[1] == arm and item not in settled for item in drawn)
                 rates.append(Rate(arm, wrong, left))
@@ -603,6 +604,19 @@ class Studies:
             answer=None if task.condition == "no-ai" else shown.answer,
             reasoning=shown.reasoning if task.condition == "full-reasoning" else None,
         )
+
+
+def _share(wrong: Sequence[bool], pictures: Sequence[str], seed: int) -> Interval:
+    """Share of the wrong answers, resampled by picture.
+
+    Where all are alike there is nothing to resample, and the interval would have no width: there it
+    is the exact one of Clopper and Pearson (1934), with each picture as one trial.
+    """
+    found = clustered_mean([float(one) for one in wrong], pictures, seed=seed)
+    if found.value not in (0.0, 1.0):
+        return found
+    exact = binomtest(int(found.value) * found.clusters, found.clusters).proportion_ci(LEVEL)
+    return replace(found, low=float(exact.low), high=float(exact.high))
 
 
 def _readers(readers: Sequence[str], least: int) -> list[str]:

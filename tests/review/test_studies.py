@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -68,6 +71,12 @@ def test_a_study_from_draw_to_export(store: ReviewStore, make_case: MakeCase) ->
         "better",
     ]
     assert found[-1] == (tasks["A", 3], better)
+    assert runs.done(study.id)["A"][0] == len({task.case_id for task, _ in found})
+    table = io.StringIO()
+    assert runs.export_csv(study.id, table) == len(found)
+    rows = list(csv.DictReader(io.StringIO(table.getvalue())))
+    assert [row["answer"] for row in rows] == [response.answer for _, response in found]
+    assert rows[0]["condition"] == found[0][0].condition
     late = runs.draw_study(
         "Late", ["A"], seed=1, arms=["rarl"], size=2, deadline=datetime.now(UTC) - timedelta(1)
     )
@@ -101,7 +110,12 @@ def test_rates_come_from_a_random_audit_alone(store: ReviewStore, make_case: Mak
             own.judge(item.case_id, item.arm, Judgement(score, 2))
     rates = {rate.arm: rate for rate in runs.rates(audit.id)}
     assert sum(rate.wrong.n for rate in rates.values()) == 9
-    assert rates["rl"].wrong.value == 1 and rates["rarl"].wrong.value == 0
+    # Where all are alike, the exact interval: 0.025 of the time so many in a row come by chance.
+    rl, rarl = rates["rl"].wrong, rates["rarl"].wrong
+    assert rl.low is not None and rarl.high is not None
+    assert (rl.value, rl.high, rarl.value, rarl.low) == (1, 1, 0, 0)
+    assert math.isclose(rl.low, 0.025 ** (1 / rl.clusters))
+    assert math.isclose(rarl.high, 1 - 0.025 ** (1 / rarl.clusters))
     assert sum(rate.unsettled for rate in rates.values()) == 1
     # An audit's verdicts are not the flags' verdicts.
     assert Queue(store).readings() == {}

@@ -1,0 +1,67 @@
+"""What the command line and the programming interface say of a store, ready for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from rarl.review.agreement import agreement_of
+from rarl.review.case import FlagFilter
+from rarl.review.export import case_as_json, flag_as_json
+from rarl.review.queue import Queue
+from rarl.review.store import ReviewStore
+from rarl.review.studies import Studies
+
+
+def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, Any]:
+    """Counts of flags, how far the queue is, agreement between readers, and rates from audits.
+
+    Args:
+        store: with the person who asks.
+        chosen: which flags are counted; all where not given.
+
+    Raises:
+        ReviewError: the person may not, or the database cannot be read.
+    """
+    queue, studies = Queue(store), Studies(store)
+    return {
+        "flags": store.count(chosen),
+        "counts": {
+            name: {one.values[0] or "unknown": one.flags for one in store.counts([name], chosen)}
+            for name in ("category", "arm", "modality", "severity")
+        },
+        "statuses": Counter(queue.statuses().values()),
+        "progress": [asdict(one) for one in queue.progress()],
+        "agreement": {
+            name: one and asdict(one) for name, one in agreement_of(store, queue).items()
+        },
+        "audits": [
+            {
+                "title": one.title,
+                "id": one.id,
+                "rates": [asdict(rate) for rate in studies.rates(one.id)],
+            }
+            for one in studies.all()
+            if one.kind == "audit"
+        ],
+    }
+
+
+def whole_case(store: ReviewStore, case_id: str) -> dict[str, Any]:
+    """A case without its pixels, its flags, and the verdicts that this person may see.
+
+    Raises:
+        ReviewError: there is none, the person may not, or the database cannot be read.
+    """
+    case = store.case(case_id)
+    queue = Queue(store)
+    return {
+        "case": case_as_json(case, pixels=False),
+        "flags": [flag_as_json(flag) for flag in store.flags_of(case.id)],
+        "verdicts": [
+            {**asdict(one), "created": one.created.isoformat()}
+            for shown in case.answers
+            for one in queue.verdicts(case.id, shown.arm)
+        ],
+    }
