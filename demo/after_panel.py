@@ -8,7 +8,7 @@ import gradio as gr
 from PIL import Image
 
 from demo import drawers
-from demo.asking import OUR_FAULT, log_fault
+from demo.asking import log_fault
 from demo.behind import behind_view, texts_of
 from demo.doubting import (
     NOTHING_ASKED,
@@ -27,6 +27,7 @@ from rarl.review.sheet import case_sheet
 
 EVENTS = ("reliance", "again", "look", "behind", "sheet")
 
+_FAULT = "This went wrong on our side. The answers are still here; close this and try again."
 _BEHIND_TITLE = "Behind the scenes"
 _CATEGORIES, _SEVERITIES = dict(CATEGORIES), dict(SEVERITIES)
 
@@ -124,6 +125,6 @@ def _guarded(
             yield drawers.drawer(title, "", str(error))
         except Exception as error:
             log_fault(title, error)
-            yield drawers.drawer(title, "", OUR_FAULT.split(".")[0] + ".")
+            yield drawers.drawer(title, "", _FAULT)
 
     return guarded

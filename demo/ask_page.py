@@ -16,7 +16,6 @@ from demo.after_panel import EVENTS, wire_after
 from demo.asking import (
     COMPARE,
     MODE_LABELS,
-    OUR_FAULT,
     Progress,
     ask,
     chosen_arms,
@@ -123,6 +122,10 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     def chats() -> bool:
         return any(arm.chats for arm in parts.arms())
 
+    def told(held: Session, sentence: str = "") -> str:
+        engine = parts.loader.engine
+        return render.facts(held, sentence, engine is not None and not chats())
+
     def answers(held: Session, choice: str) -> Update:
         """The right-hand side as the session has it; empty columns where nothing was asked."""
         asked = held.asked
@@ -142,7 +145,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         # Answers to the last scan must never stand beside this one.
         return {
             viewer: spec(held),
-            facts: render.facts(held),
+            facts: told(held),
             chips: render.chips(suggestions(held.active.modality if held.active else None)),
             note: "",
             **answers(held, choice),
@@ -161,17 +164,17 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
                 held.show(open_scan(stack, parts.frames, "Your scan"), beside)
                 beside = True
         except RarlError as error:
-            return {viewer: spec(held), facts: render.facts(held, str(error))}
+            return {viewer: spec(held), facts: told(held, str(error))}
         except Exception as error:
             log_fault("upload", error)
-            sentence = "The scan could not be opened on our side."
-            return {viewer: spec(held), facts: render.facts(held, sentence)}
+            sentence = "The scan could not be opened on our side; what was here stays. Try again."
+            return {viewer: spec(held), facts: told(held, sentence)}
         return shown(held, choice)
 
     def picked(event: gr.EventData, held: Session, choice: str) -> Update:
         found = parts.examples.get(str(getattr(event, "key", "")))
         if found is None:
-            return {facts: render.facts(held, "This example is no longer there; reload the page.")}
+            return {facts: told(held, "This example is no longer there; reload the page.")}
         example = found.example
         held.show(
             open_scan(
@@ -194,7 +197,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         token = getattr(event, "token", None)
         held.active = next((scan for scan in held.scans if scan.token == token), held.active)
         modality = held.active.modality if held.active else None
-        return {facts: render.facts(held), chips: render.chips(suggestions(modality))}
+        return {facts: told(held), chips: render.chips(suggestions(modality))}
 
     def looked(event: gr.EventData, held: Session) -> Update:
         try:
@@ -204,7 +207,8 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             return {inside: drawers.inside((), str(error))}
         except Exception as error:
             log_fault("seen", error)
-            return {inside: drawers.inside((), OUR_FAULT.split(".")[0] + ".")}
+            sentence = "This went wrong on our side; the scan is still here. Close this, try again."
+            return {inside: drawers.inside((), sentence)}
 
     def asked(
         text: str, form: Mode, choice: str, follows: bool, hidden: bool, report: Any, held: Session
@@ -224,11 +228,8 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
                 update[note] = ""
                 first = False
             yield update
-        parts.desk.sample(held)
-        try:
+        if held.asked is not before:
             parts.desk.sample(held)
-        except Exception as error:  # chance's choice is nobody's loss
-            log_fault("sample", error)
         yield {history: render.history(held, chats())}
 
     def kept(*told: Any) -> Iterator[Update]:

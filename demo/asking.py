@@ -236,12 +236,12 @@ def ask(
         with loader.turn(stop):
             yield from _stream(engine, session, text, mode, arms, stop, turns)
         if loader.closing and stop.is_set():
-            yield Progress(arms, _kept(session, arms), sentence=CLOSING)
+            yield _told(session, arms, CLOSING)
     except RarlError as error:
-        yield Progress(arms, _kept(session, arms), sentence=str(error), failed=True)
+        yield _told(session, arms, str(error), failed=True)
     except Exception as error:
         log_fault("ask", error)
-        yield Progress(arms, _kept(session, arms), sentence=OUR_FAULT, failed=True)
+        yield _told(session, arms, OUR_FAULT, failed=True)
     finally:
         session.remember()
         session.stop = None
@@ -322,9 +322,9 @@ def _stream(
             yield Progress(arms, answers, running=not ended)
 
 
-def _kept(session: Session, arms: tuple[str, ...]) -> tuple[Answer, ...]:
-    """The answers already on the page, if they belong to the columns shown."""
+def _told(session: Session, arms: tuple[str, ...], sentence: str, failed: bool = False) -> Progress:
+    """A sentence above the answers on the page, where they are of the arms that were asked."""
     asked = session.asked
-    if asked is None or tuple(answer.arm for answer in asked.answers) != arms:
-        return ()
-    return asked.answers
+    if asked is None or set(asked.question.arms) != set(arms):
+        return Progress(arms, sentence=sentence, failed=failed)
+    return Progress(asked.question.arms, asked.answers, sentence=sentence, failed=failed)

@@ -132,7 +132,7 @@
       const stops = [...panel.querySelectorAll("button, input, textarea, a[href]")]
         .filter((one) => !one.disabled && one.offsetParent);
       const [first, last] = [stops[0], stops[stops.length - 1]];
-      if (event.shiftKey && document.activeElement === first) { last.focus(); event.preventDefault(); }
+      if (event.shiftKey && [first, panel].includes(document.activeElement)) { last.focus(); event.preventDefault(); }
       else if (!event.shiftKey && document.activeElement === last) { first.focus(); event.preventDefault(); }
     }
   });
@@ -210,6 +210,23 @@
     quiet = setTimeout(() => { box.textContent = ""; }, 4000);
   }
 
+  // The board is drawn anew while answers grow; its line is read out when its words change.
+  let told = "";
+  function readOut() {
+    const line = find("#board .verdict");
+    if (!line || line.textContent === told) return;
+    let voice = find("#page-voice");
+    if (!voice) {
+      voice = document.createElement("p");
+      voice.id = "page-voice";
+      voice.className = "sr-only";
+      voice.setAttribute("role", "status");
+      document.body.append(voice);
+    }
+    told = line.textContent;
+    voice.textContent = told;
+  }
+
   async function copy(button) {
     const address = `${location.origin}${location.pathname}#case-${button.dataset.number}`;
     const facts = find("#seen .facts-json")?.textContent ?? "";
@@ -273,8 +290,10 @@
         panel.setAttribute("role", "dialog");
         panel.setAttribute("aria-modal", "true");
         panel.setAttribute("aria-labelledby", "flag-title");
-      }
-      if (!panel.matches(".tour")) panel.querySelector("input, button")?.focus({ preventScroll: true });
+        // Its choices are drawn anew as it opens: whichever had the focus would lose it.
+        panel.setAttribute("tabindex", "-1");
+        panel.focus({ preventScroll: true });
+      } else if (!panel.matches(".tour")) panel.querySelector("button")?.focus({ preventScroll: true });
     } else if (!panel && panelWasOpen && opener) {
       find(opener)?.focus({ preventScroll: true });
     }
@@ -319,7 +338,7 @@
     paint();
     asLight.addEventListener("change", paint);
     new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-    new MutationObserver(() => { paint(); tendPanel(); })
+    new MutationObserver(() => { paint(); tendPanel(); readOut(); })
       .observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "style", "hidden"] });
   }
   if (document.body) follow();

@@ -51,6 +51,9 @@ FAVICON = (
 )
 
 NOTICE = "Research use only. Not for diagnosis. Do not upload identifiable data."
+ONE_PICTURE = (
+    "This model was trained on one picture at a time: how far it heeds the others is not known."
+)
 
 _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
 _FLAG_ICON = (
@@ -163,8 +166,14 @@ def _first(scan: OpenScan, keyword: str) -> str:
     return scan.stack.attributes.get(keyword, "").split(",")[0]
 
 
-def facts(session: Session, sentence: str = "") -> str:
-    """The quiet line under the scan; above it, a sentence on a file that could not be opened."""
+def facts(session: Session, sentence: str = "", single: bool = False) -> str:
+    """The quiet line under the scan; above it, a sentence on a file that could not be opened.
+
+    Args:
+        session: whose scans it is about.
+        sentence: what went wrong, or "".
+        single: whether the model was trained on questions about one picture alone.
+    """
     parts: list[str] = []
     if sentence:
         parts.append(f'<p class="trouble" role="alert">{escape(sentence)}</p>')
@@ -181,6 +190,8 @@ def facts(session: Session, sentence: str = "") -> str:
         words.append(f"{columns} × {rows}")
         listed = "".join(f"<span>{escape(word)}</span>" for word in words if word)
         parts.append(f'<p class="facts">{listed}</p>')
+        if single and len(session.scans) > 1:
+            parts.append(f'<p class="facts">{escape(ONE_PICTURE)}</p>')
         parts += [f'<p class="caution">{escape(warning)}</p>' for warning in stack.warnings]
         if scan.reference:
             parts.append(
@@ -296,9 +307,9 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> st
     ended = bool(progress.answers) and all(answer.done for answer in progress.answers)
     found = differences(progress.answers) if ended and session.stage != "own" else ()
     line, tone = _verdict(progress, session, names)
-    role = "alert" if progress.failed else "status"
+    # What is said aloud is told by the page's script, once: this is drawn anew all the time.
     head = (
-        f'<div class="lines"><p class="verdict {tone}" role="{role}">{escape(line)}</p>'
+        f'<div class="lines"><p class="verdict {tone}">{escape(line)}</p>'
         f'<p class="differences">{escape(in_words(found, names))}</p></div>'
     )
     alone = session.alone if session.alone in progress.arms and not session.stage else None
@@ -306,7 +317,7 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> st
     columns = "".join(
         _column_of(arm, progress, session, names, found, alone is not None) for arm in shown
     )
-    running = " data-running" if progress.running else ""
+    running = ' data-running aria-busy="true"' if progress.running else ""
     hidden = f' data-stage="{session.stage}"' if session.stage else ""
     return f'{head}<div class="columns" data-count="{len(shown)}"{running}{hidden}>{columns}</div>'
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Callable
@@ -34,7 +33,7 @@ def test_journey(tmp_path: Path, model: str | None, open_page: Callable) -> None
     with served(home, model) as (address, log):
         page = open_page(address)
         assert "Not for diagnosis" in page.inner_text("#notice")
-        page.click("#notice button")
+        page.click("#notice [data-page=dismiss]")
         page.wait_for_selector("#notice", state="hidden")
 
         page.set_input_files("#viewer .viewer-files", str(CHEST))
@@ -69,19 +68,21 @@ def test_journey(tmp_path: Path, model: str | None, open_page: Callable) -> None
 
     with served(home, model) as (address, _):
         page = open_page(address)
-        page.click("[role=tab]:has-text('Review')")
+        page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
         page.click("#flag-list [data-flag]")
         page.wait_for_selector("#case img")
         case = page.inner_text("#case")
         assert QUESTION in case and COMMENT in case
-        assert page.locator("#case .arm").count() == 3
-        page.fill("#filter-text textarea", "no such words")
+        assert page.locator("#case article").count() == 3
+        page.fill("#filter-text :is(input, textarea)", "no such words")
         page.wait_for_selector("#flag-list .nothing")
-        page.fill("#filter-text textarea", "left apex")
+        page.fill("#filter-text :is(input, textarea)", "left apex")
         page.wait_for_selector("#flag-list [data-flag]")
 
+        page.click("#review-tabs [role=tab]:has-text('Data')")
+        page.click("#export-form label:has-text('JSONL')")
         with page.expect_download() as download:
-            page.click("#export-jsonl")
+            page.click("#export-go")
         rows: dict[str, list[dict[str, object]]] = {}
         for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
@@ -90,11 +91,6 @@ def test_journey(tmp_path: Path, model: str | None, open_page: Callable) -> None
         assert flagged["arm"] == "rarl" and flagged["comment"] == COMMENT
         assert asked["question"] == QUESTION and picture["png"]
         assert picture["shown"]["plane"] == "acquired"
-        with page.expect_download() as download:
-            page.click("#export-csv")
-        with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
-            (row,) = csv.DictReader(file)
-        assert (row["category"], row["severity"]) == ("wrong-location", "major")
 
 
 def test_wrong_inputs_say_so_and_the_page_goes_on(
