@@ -146,7 +146,7 @@ class Writing:
         room: int,
     ) -> None:
         self._base = base
-        self._forbidden = list(forbidden)
+        self._forbidden = torch.tensor(forbidden, device=base.device)
         self._samplers = [sampler for each in samplers for sampler in each]
         lengths: list[int] = prompt.mask.sum(1).tolist()
         self._cache = Cache(lengths, base.device)
@@ -211,7 +211,7 @@ class Writing:
     def _drawn(self, hidden: Tensor) -> list[int]:
         """The next token of each row, from its newest state (rows, width)."""
         scores: Tensor = self._base.lm_head(hidden).float()
-        scores[:, self._forbidden] = -torch.inf
+        scores.index_fill_(-1, self._forbidden, -torch.inf)
         tokens: list[int] = scores.argmax(-1).tolist()
         for row, sampler in enumerate(self._samplers):
             if sampler.random:

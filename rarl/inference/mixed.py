@@ -30,6 +30,9 @@ from rarl.models.loading import LARGE
 # Of Qwen2's layers, those that read the same input.
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
+# Looked up once, since that takes as long as a small product.
+_packed_product = torch.ops.mkldnn._linear_pointwise.default
+
 # Rows that the layout of weights is chosen for: three arms.
 _ROWS = 3
 
@@ -53,12 +56,10 @@ class _Product(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
-        if self._packed is None:
+        # One row alone is memory's business, where the plain product is as good and begins sooner.
+        if self._packed is None or x.numel() == x.shape[-1]:
             return F.linear(x, self._weight, self._bias)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self._packed, self._bias, "none", [], ""
-        )
-        return product
+        return _packed_product(x, self._packed, self._bias, "none", [], "")  # type: ignore[no-any-return]
 
 
 class _Stack:
@@ -119,18 +120,25 @@ class _Stack:
 
     def output(self, number: int, x: Tensor) -> Tensor:
         """(rows, tokens, inputs) to (rows, tokens, outputs) of one of the layers."""
+        if len(self._sizes) == 1:
+            return self._computed(x)
         # The tensor is held until its last use, so that no other can be taken for it.
         if x is not self._input or number not in self._outputs:
-            whole = self._product(x)
-            assert self._own is not None
-            ranks = (x @ self._down).mul_(self._own)
-            whole.flatten(0, -2).addmm_(ranks.flatten(0, -2), self._up)
-            self._outputs = dict(enumerate(whole.split(self._sizes, dim=-1)))
+            parts = self._computed(x).split_with_sizes(self._sizes, dim=-1)
+            self._outputs = dict(enumerate(parts))
             self._input = x
         output = self._outputs.pop(number)
         if not self._outputs:
             self._input = None
         return output
+
+    def _computed(self, x: Tensor) -> Tensor:
+        assert self._own is not None
+        whole = self._product(x)
+        ranks = torch.matmul(x, self._down).mul_(self._own)
+        inner, outputs = self._up.shape
+        whole.view(-1, outputs).addmm_(ranks.view(-1, inner), self._up)
+        return whole
 
 
 class _StackedLinear(nn.Module):
