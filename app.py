@@ -11,6 +11,7 @@ from functools import partial
 from demo.interface import build, launch, make_parts
 from demo.loading import EngineLoader
 from demo.serving.logs import start_logging
+from rarl.errors import RarlError
 from rarl.inference import load_offer
 from rarl.inference.zerogpu import on_zero_gpu
 
@@ -29,7 +30,11 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     start_logging()
-    parts = make_parts(EngineLoader(partial(load_offer, arguments.model, arguments.endpoint)))
+    loader = EngineLoader(partial(load_offer, arguments.model, arguments.endpoint))
+    try:
+        parts = make_parts(loader)
+    except RarlError as error:  # a setting that cannot be used
+        parser.error(str(error))
     if on_zero_gpu():
         # It takes over what stands on the GPU when the page starts, as this thread sees it.
         parts.loader.load_here()

@@ -89,7 +89,7 @@ def add_api(parts: Parts) -> None:
             `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form, `tokens`,
             `seconds`, and `failure` where it broke off.
         """
-        return _guarded(lambda: asked(scans, question, (arm,), mode, checked))
+        return guarded(lambda: asked(scans, question, (arm,), mode, checked))
 
     def compare(
         scans: list[gr.FileData],
@@ -110,7 +110,7 @@ def add_api(parts: Parts) -> None:
         Returns:
             As for ask, with one answer per arm.
         """
-        return _guarded(lambda: asked(scans, question, tuple(arms), mode, checked))
+        return guarded(lambda: asked(scans, question, tuple(arms), mode, checked))
 
     def flag(
         request: gr.Request,
@@ -145,7 +145,7 @@ def add_api(parts: Parts) -> None:
             stored = parts.desk.flag(words, found.asked, request)
             return {"flag": stored.id, "case": stored.case_id}
 
-        return _guarded(work)
+        return guarded(work)
 
     def asked(
         files: Sequence[Any], text: str, arms: tuple[str, ...], mode: str, checked: bool
@@ -199,7 +199,7 @@ def add_api(parts: Parts) -> None:
         api(endpoint, api_name=endpoint.__name__)
 
 
-def _guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Errors as Gradio hands them to clients: a sentence, and nothing that quotes anyone."""
     try:
         return work()

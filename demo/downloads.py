@@ -51,15 +51,19 @@ class Downloads:
         self.sweep()
         return Path(mkdtemp(prefix="export-", dir=self._folder))
 
-    def offer(self, file: Path) -> str:
-        """Make a file that lies in a `room` ready; returns the link that the page presses."""
+    def address(self, file: Path) -> str:
+        """Make a file that lies in a `room` ready; returns where, from where the app lives."""
         token = secrets.token_urlsafe(32)
         with self._lock:
             self._ready[token] = _Ready(file, time.monotonic() + _SECONDS)
         # Without a slash in front: the app may live under a path of its own.
+        return f"{ADDRESS[1:]}/{token}"
+
+    def offer(self, file: Path) -> str:
+        """The same, as the link that the page presses."""
         return (
             f'<p class="done" role="status">Ready. <a class="download" download '
-            f'href="{ADDRESS[1:]}/{token}">Save {escape(file.name)}</a> (works once)</p>'
+            f'href="{self.address(file)}">Save {escape(file.name)}</a> (works once)</p>'
         )
 
     def sweep(self) -> None:

@@ -20,7 +20,7 @@ from rarl.errors import RarlError, ReviewError, StoreError
 from rarl.review import CATEGORIES, COMMENT_LIMIT, SEVERITIES, Region
 
 # Seconds between attempts to send what the store could not take.
-_AGAIN_SECONDS = 20
+_AGAIN_SECONDS = 10
 _ANY_STEP = -1
 
 

@@ -17,6 +17,7 @@ from demo.parts import NOW, Parts, Update, make_parts
 from demo.ratings import votes_panel
 from demo.results import results_page
 from demo.review import review_page
+from demo.review.api import add_review_api
 from demo.serving.ending import serve_until_told
 from demo.serving.guard import Guard
 from demo.serving.health import health_route
@@ -49,6 +50,7 @@ def build(parts: Parts) -> Any:
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review, app)
         add_api(parts)
+        add_review_api(parts)
         foot = panel(render.footer(parts.loader), elem_id="footer")
         panel(key_sheet(), elem_id="sheet")
         timer = gr.Timer(0.7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _FORMS = (
     ("Hugging Face datasets folder", "datasets"),
     ("Preference pairs for DPO, Parquet", "preferences"),
 )
-_LATEST = 200
+_LATEST = 1000
 
 
 def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloads) -> None:
@@ -81,53 +82,20 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
                         "An export is chosen by flags: clear work, status and assignment first."
                     )
                 chosen = filters.flags()
-            return {trouble: downloads.offer(_written(store, data, chosen))}
+            return {
+                trouble: downloads.offer(
+                    written(store, downloads, data[form], chosen, data[pixels])
+                )
+            }
 
         return guarded(trouble, "export", work)
 
-    def _written(store: ReviewStore, data: Data, chosen: FlagFilter | None) -> Path:
-        # Here, since it loads Arrow.
-        from rarl.data.review import write_preferences
-        from rarl.review.exchange import FORMS, export
-
-        room = downloads.room()
-        try:
-            if data[form] == "table":
-                out = room / "rarl-flags.csv"
-                with out.open("w", encoding="utf-8", newline="") as opened:
-                    store.export_csv(opened, chosen)
-                return out
-            if data[form] == "preferences":
-                out = room / "rarl-preferences.parquet"
-                write_preferences(store, out)
-                return out
-            kind = next(one for one in FORMS if one == data[form])
-            if kind == "jsonl":
-                out = room / "rarl-review.jsonl"
-                export(store, out, kind, chosen, data[pixels])
-                return out
-            folder, out = room / "rarl-review", room / f"rarl-review-{kind}.zip"
-            export(store, folder, kind, chosen, data[pixels])
-            pack(folder, out)
-            return out
-        except BaseException:
-            shutil.rmtree(room, ignore_errors=True)
-            raise
-
     def imported(request: gr.Request, data: Data) -> Update:
         def work() -> Update:
-            from rarl.review.exchange import import_from
-
             store = parts.desk.for_request(request)
-            store.need("import")
             if not data[file]:
                 raise ReviewError("Choose the file that Export saved.")
-            source, room = Path(data[file]), downloads.room()
-            try:
-                counts = import_from(store, unpack(source, room))
-            finally:
-                source.unlink(missing_ok=True)
-                shutil.rmtree(room, ignore_errors=True)
+            counts = taken_in(store, downloads, Path(data[file]))
             new = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
             return {file: None, trouble: sentence(f"New: {new or 'nothing'}.", "done")}
 
@@ -137,6 +105,75 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
     chosen: set[Any] = {form, pixels, narrow, *queue.filters}
     go.click(exported, chosen, trouble, **QUIET)
     take.click(imported, {file}, [file, trouble], **QUIET)
+
+
+def written(
+    store: ReviewStore,
+    downloads: Downloads,
+    form: str,
+    chosen: FlagFilter | None,
+    pixels: bool,
+) -> Path:
+    """Write an export where `downloads` can hand it out.
+
+    Args:
+        store: with the person who exports.
+        downloads: whose room it is written in.
+        form: "table", "preferences", or one of `rarl.review.exchange.FORMS`.
+        chosen: by flags; everything where not given.
+        pixels: whether pictures go along.
+
+    Raises:
+        ReviewError: there is no such form, the person may not, or the store cannot be read.
+    """
+    # Here, since it loads Arrow.
+    from rarl.data.review import write_preferences
+    from rarl.review.exchange import FORMS, export
+
+    store.need("export")
+    kind = next((one for one in FORMS if one == form), None)
+    if kind is None and form not in ("table", "preferences"):
+        raise ReviewError(f"Choose one of table, preferences, {', '.join(FORMS)}.")
+    room = downloads.room()
+    try:
+        if kind is None and form == "table":
+            out = room / "rarl-flags.csv"
+            with out.open("w", encoding="utf-8", newline="") as opened:
+                store.export_csv(opened, chosen)
+        elif kind is None:
+            out = room / "rarl-preferences.parquet"
+            write_preferences(store, out)
+        elif kind == "jsonl":
+            out = room / "rarl-review.jsonl"
+            export(store, out, kind, chosen, pixels)
+        else:
+            folder, out = room / "rarl-review", room / f"rarl-review-{kind}.zip"
+            export(store, folder, kind, chosen, pixels)
+            pack(folder, out)
+    except BaseException:
+        shutil.rmtree(room, ignore_errors=True)
+        raise
+    return out
+
+
+def taken_in(store: ReviewStore, downloads: Downloads, source: Path) -> dict[str, int]:
+    """Import an uploaded export, and delete the upload.
+
+    Returns:
+        How many rows of each table are new.
+
+    Raises:
+        ReviewError: it is no export, the person may not, or the store cannot be written.
+    """
+    from rarl.review.exchange import import_from
+
+    room = downloads.room()
+    try:
+        store.need("import")
+        return import_from(store, unpack(source, room))
+    finally:
+        source.unlink(missing_ok=True)
+        shutil.rmtree(room, ignore_errors=True)
 
 
 def records_view(
@@ -157,9 +194,11 @@ def records_view(
         f"<tr><th>without a name</th><td>{people.unnamed or 'nothing'}</td></tr>"
     )
     did = "".join(
-        f"<tr><td>{when(one.created)}</td><th>{escape(one.person)}</th><td>{one.action} {one.what}"
-        f"</td><td><code>{(one.case_id or '')[:12]}</code></td></tr>"
-        for one in entries
+        f"<tr><td>{moment}</td><th>{escape(person)}</th><td>{action} {what}</td>"
+        f"<td>{_which(list(found))}</td></tr>"
+        for (moment, person, action, what), found in groupby(
+            entries, lambda one: (when(one.created), one.person, one.action, one.what)
+        )
     )
     gone = "".join(
         f"<tr><td>{when(one.created)}</td><th>{escape(one.person or '')}</th>"
@@ -175,3 +214,11 @@ def records_view(
         f"<details><summary>Deleted for good ({len(tombstones)})</summary>"
         f'<table class="verdicts"><tbody>{gone}</tbody></table></details>'
     )
+
+
+def _which(entries: Sequence[AuditEntry]) -> str:
+    """The case, or how many."""
+    cases = {one.case_id for one in entries if one.case_id}
+    if len(cases) > 1:
+        return f"{len(cases)} cases"
+    return f"<code>{next(iter(cases), '')[:12]}</code>"

@@ -13,6 +13,8 @@ from uuid import uuid4
 import httpx
 import pytest
 from app_process import served
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 from PIL import Image
 
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
@@ -36,6 +38,7 @@ class Site:
     """The app with its own sign-in, and the store behind it."""
 
     address: str
+    file: Path
     store: ReviewStore
     study: str
     audit: str
@@ -82,7 +85,7 @@ def site(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RARL_SIGN_IN", "header:X-User")
         with served(home, model) as (address, _):
-            yield Site(address, store, study, audit)
+            yield Site(address, home / "review.sqlite3", store, study, audit)
     store.close()
 
 
@@ -203,6 +206,62 @@ def test_an_admin_exports_and_deletes(site: Site, browser: Any, tmp_path: Path) 
     page.set_input_files("#import-file input", str(saved))
     page.click("#import-go:not([disabled])")
     page.wait_for_selector("#data-trouble .done:has-text('New: nothing')")
+
+
+def test_a_flag_waits_in_the_browser_while_the_store_is_gone(site: Site, browser: Any) -> None:
+    page = open_as(browser, site, "bo")
+    page.click("#pages > .tab-wrapper [role=tab]:has-text('Ask')")
+    page.click("[data-key=phantom-chest] >> nth=0")
+    page.wait_for_selector("#viewer .viewer-stage[data-frame]")
+    page.fill("#question textarea", "Is there a nodule?")
+    page.click("#ask")
+    page.wait_for_function("document.querySelectorAll('#board .flag').length === 3")
+    page.wait_for_function("!document.querySelector('.columns[data-running]')")
+    page.click(".flag[data-arm=rl]")
+    page.click("#flag-category label:has-text('Missed finding')")
+    page.click("#flag-severity label:has-text('Could harm')")
+    page.click("#flag-more > button")
+    page.fill("#flag-answer textarea", "yes")
+    page.click("#flag-step label >> nth=1")
+    step = page.inner_text("#flag-step label >> nth=1")
+    away = site.file.rename(site.file.with_suffix(".away"))
+    try:
+        page.click("#flag-save")
+        page.wait_for_selector("#note:has-text('stays in this browser')")
+        page.reload()  # not the page's memory: the browser's
+        page.wait_for_selector("#viewer .viewer-stage")
+    finally:
+        away.rename(site.file)
+    page.wait_for_selector("#note:has-text('now saved')")
+    flag = site.store.flags()[0]
+    assert (flag.arm, flag.category, flag.severity) == ("rl", "missed-finding", "critical")
+    assert (flag.reader, flag.corrected_answer, flag.sentence) == ("bo", "yes", step.strip())
+    assert site.store.case(flag.case_id).question == "Is there a nodule?"
+    assert page.evaluate("localStorage.getItem('rarl-flags').length") < 200  # gone from here
+
+
+def test_programs_have_the_same_rights(site: Site) -> None:
+    def client(name: str) -> Client:
+        headers = {"X-User": name} if name else {}
+        return Client(site.address, headers=headers, verbose=False)
+
+    ada = client("ada")
+    listed = ada.predict(text=SECRET, limit=1, api_name="/review_list")
+    assert listed["total"] >= 1 and SECRET in listed["flags"][0]["comment"]
+    case = listed["flags"][0]["case_id"]
+    assert SECRET in ada.predict(case, api_name="/review_show")["case"]["question"]
+    assert ada.predict(api_name="/review_stats")["flags"] >= listed["total"]
+    address = ada.predict("parquet", api_name="/review_export")["address"]
+    packed = httpx.get(f"{site.address}/{address}").content
+    assert packed.startswith(b"PK")
+    for name in ("", "zoe"):
+        stranger = client(name)
+        for endpoint, given in (
+            ("/review_list", ()), ("/review_show", (case,)), ("/review_stats", ()),
+            ("/review_export", ()),
+        ):  # fmt: skip
+            with pytest.raises(AppError, match="You may not"):
+                stranger.predict(*given, api_name=endpoint)
 
 
 def answers_of_every_event(site: Site, name: str) -> tuple[str, int]:

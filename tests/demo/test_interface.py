@@ -39,7 +39,8 @@ def test_the_page_builds_and_its_cache_is_private(monkeypatch: pytest.MonkeyPatc
     assert not app.analytics_enabled
     # What the page's own widgets do is nobody's programming interface.
     offered = {fn.api_name for fn in app.fns.values() if fn.api_visibility != "private"}
-    assert offered == {"ask", "compare", "flag"}
+    review = {f"review_{name}" for name in ("list", "show", "stats", "export", "import")}
+    assert offered == {"ask", "compare", "flag", *review}
     # Model text must never be part of a template.
     panels = [block for block in app.blocks.values() if isinstance(block, gr.HTML)]
     templates = {panel.html_template for panel in panels} - {"${value}"}
