@@ -6,6 +6,7 @@ Gradio's own GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_SHARE say where i
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 
 from demo.interface import build, launch, make_parts
@@ -33,8 +34,9 @@ def main() -> None:
     loader = EngineLoader(partial(load_offer, arguments.model, arguments.endpoint))
     try:
         parts = make_parts(loader)
-    except RarlError as error:  # a setting that cannot be used
-        parser.error(str(error))
+    except RarlError as error:  # a setting that cannot be used; nobody has opened anything yet
+        print(error, file=sys.__stderr__)
+        sys.exit(2)
     if on_zero_gpu():
         # It takes over what stands on the GPU when the page starts, as this thread sees it.
         parts.loader.load_here()
