@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -32,7 +33,7 @@ _BEHIND_TITLE = "Behind the scenes"
 _CATEGORIES, _SEVERITIES = dict(CATEGORIES), dict(SEVERITIES)
 
 
-def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML) -> None:
+def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML) -> list[Any]:
     """Let the buttons of the row open their drawers.
 
     Args:
@@ -40,6 +41,9 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
         session: of the page.
         after: the row, with `EVENTS`.
         inside: where drawers open.
+
+    Returns:
+        The events, to be cancelled when the drawer is closed.
     """
 
     def at_hand(held: Session) -> tuple[Engine, Asked]:
@@ -84,11 +88,13 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
         pdf = case_sheet(case, _remarks(parts, held.case_id, request))
         yield drawers.sheet(pdf, asked.number)
 
-    after.reliance(_guarded(drawers.RELIANCE_TITLE, reliance), session, inside, **QUIET)
-    after.again(_guarded(drawers.AGAIN_TITLE, again), session, inside, **QUIET)
-    after.look(_guarded(drawers.LOOKED_TITLE, look), session, inside, **QUIET)
-    after.behind(_guarded(_BEHIND_TITLE, behind), session, inside, **QUIET)
-    after.sheet(_guarded(drawers.SHEET_TITLE, sheet), session, inside, **QUIET)
+    return [
+        after.reliance(_guarded(drawers.RELIANCE_TITLE, reliance), session, inside, **QUIET),
+        after.again(_guarded(drawers.AGAIN_TITLE, again), session, inside, **QUIET),
+        after.look(_guarded(drawers.LOOKED_TITLE, look), session, inside, **QUIET),
+        after.behind(_guarded(_BEHIND_TITLE, behind), session, inside, **QUIET),
+        after.sheet(_guarded(drawers.SHEET_TITLE, sheet), session, inside, **QUIET),
+    ]
 
 
 def _remarks(parts: Parts, case_id: str | None, request: gr.Request) -> list[str]:

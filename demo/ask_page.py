@@ -271,7 +271,6 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     viewer.removed(removed, [session, arms], page, **NOW)
     viewer.activated(activated, session, [facts, chips], **NOW)
     viewer.see(looked, session, [inside], **QUIET)
-    inside.close(lambda: "", None, inside, **NOW)
     strip.pick(picked, [session, arms], [*page, question], **QUIET)
     guide.pick(picked, [session, arms], [*page, question], **QUIET)
     chips.suggest(_suggested, None, question, **NOW)
@@ -290,7 +289,9 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     board.alone(alone, [session, arms], board, **NOW)
     history.reopen(reopened, [session, arms], [question, note, *right], **NOW)
     reading.wire(parts, session, arms, answers, [note, *right])
-    wire_after(parts, session, after, inside)
+    opening = wire_after(parts, session, after, inside)
+    # What is still being worked out would open its drawer again.
+    inside.close(lambda: "", None, inside, cancels=opening, **NOW)
     flag_panel(parts, session, board, note)
     return arms, follow
 

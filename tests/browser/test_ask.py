@@ -107,8 +107,14 @@ def test_history_doubt_and_what_is_behind(address: str, open_page: Callable[...,
         page.wait_for_selector("#seen .drawer", state="detached")
         focused = page.evaluate("document.activeElement.dataset.event")
         assert focused == event
+    # A drawer that is closed while it is still being filled stays closed.
+    page.keyboard.press("v")
+    page.wait_for_selector("#seen .drawer")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#seen .drawer", state="detached")
     page.keyboard.press("b")
     page.wait_for_selector("#seen pre")
+    page.wait_for_timeout(2000)
     behind = page.inner_text("#seen")
     assert "Is there a nodule?" in behind and "image tokens" in behind
     told = json.loads(page.text_content("#seen .facts-json"))
