@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -75,14 +76,15 @@ def parent_user() -> int:
 def take_uploads(paths: Sequence[str], cache: Path) -> list[Stack]:
     """Read uploaded files, delete them, and open them.
 
-    Several files are one series where they belong together, and otherwise (a few) a scan each.
+    Several files are one series where they belong together, and otherwise (a few) a scan each;
+    those that cannot be opened are left out, and a warning of the first scan says so.
 
     Args:
         paths: where Gradio put them, as the page reports it.
         cache: the folder that they must lie in.
 
     Raises:
-        ScanError: they cannot be opened; the sentence says why.
+        ScanError: none of them can be opened; the sentence says why.
     """
     files = [Path(path).resolve() for path in paths]
     home = cache.resolve()
@@ -97,9 +99,16 @@ def take_uploads(paths: Sequence[str], cache: Path) -> list[Stack]:
         for file in files:
             _forget(file)
     if 1 < len(contents) <= _FEW:
-        single = [open_stack([content]) for content in contents]
-        if not _one_series(single):
-            return single
+        single: dict[int, Stack] = {}
+        for number, content in enumerate(contents):
+            with suppress(ScanError):  # one bad file does not cost the others
+                single[number] = open_stack([content])
+        if len(single) > 1 and not _one_series(list(single.values())):
+            first = min(single)
+            bad = [content for number, content in enumerate(contents) if number not in single]
+            if bad:  # opened along with one of them, so that its warnings tell
+                single[first] = open_stack([contents[first], *bad])
+            return list(single.values())
     return [open_stack(contents)]
 
 

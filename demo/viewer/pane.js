@@ -87,18 +87,26 @@ const RarlPane = (() => {
       return { x, y: x * aspect, left, top, fit, aspect, spacing };
     }
 
-    draw(context) {
-      const { frame, state, bitmap, area } = this;
+    /** The frame's values to grey levels; moving and zooming leave them as they are. */
+    develop() {
+      const { frame, state, bitmap } = this;
+      const masks = state.masks[state.plane];
+      const look = JSON.stringify([state.window, state.invert, masks]);
+      if (this.developed === frame && this.look === look) return;
       if (bitmap.width !== frame.columns || bitmap.height !== frame.rows) {
         [bitmap.width, bitmap.height] = [frame.columns, frame.rows];
         this.pixels = null;
       }
       const native = bitmap.getContext("2d", { willReadFrequently: true });
       this.pixels ??= native.createImageData(frame.columns, frame.rows);
-      const target = new Uint32Array(this.pixels.data.buffer);
-      paint(frame, target, state.window, state.invert, state.masks[state.plane]);
+      paint(frame, new Uint32Array(this.pixels.data.buffer), state.window, state.invert, masks);
       native.putImageData(this.pixels, 0, 0);
+      [this.developed, this.look] = [frame, look];
+    }
 
+    draw(context) {
+      const { frame, state, bitmap, area } = this;
+      this.develop();
       const { x, y, left, top } = this.geometry();
       context.save();
       context.beginPath();

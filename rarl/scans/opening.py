@@ -109,11 +109,7 @@ def _open(files: Iterable[bytes], limits: Limits, secret: bytes | None) -> Stack
     if len(parts) > 1 and any(part.format != "dicom" for part in parts):
         raise ScanError("These are several pictures and not one DICOM series; open each by itself.")
     left_out += len(refusals)
-    said = (
-        [f"{left_out} of the files are no pictures or cannot be opened, and are left out."]
-        if left_out
-        else []
-    )
+    said = [f"Left out, being no picture or damaged: {left_out} of the files."] if left_out else []
     return assemble(parts, said)
 
 

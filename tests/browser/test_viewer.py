@@ -178,7 +178,7 @@ def test_a_volume_in_three_planes_and_in_time(address: str, open_page: Callable)
 def test_window_box_and_cover_go_into_the_question(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
     stack = open_stack(ct_series())
     page = open_page(address)
-    page.click("#notice button")
+    page.click("#notice [data-page=dismiss]")
     page.click("[data-key=phantom-ct]")
     page.wait_for_selector(f"{STAGE}[data-frame='{stack.frames() // 2}']")
     assert_same_picture(page, stack)
@@ -225,17 +225,17 @@ def test_window_box_and_cover_go_into_the_question(address: str, open_page: Call
     page.click("[role=option]:has-text('RARL alone')")
     page.fill("#question textarea", "Is there a mass?")
     page.press("#question textarea", "Enter")
-    page.wait_for_selector("#behind details")
-    page.click("#behind summary")
-    said = page.inner_text("#behind")
-    assert "1 (scan), 2 (region)" in said
+    page.click("#after [data-event=behind]:enabled")
+    page.wait_for_selector("#seen pre")
+    said = page.inner_text("#seen")
+    assert "Scan: 256 × 256 pixels" in said and "Region: " in said
     left, top, *_ = (round(1000 * corner / 256) for corner in told["region"])
     assert f"The region spans ({left},{top})" in said
 
 
 def test_several_scans_carry_names_of_their_own(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
     page = open_page(address)
-    page.click("#notice button")
+    page.click("#notice [data-page=dismiss]")
     page.click("[data-key=phantom-chest]")
     page.wait_for_selector(f"{STAGE}[data-frame]")
     first = page.get_attribute(STAGE, "data-token")
@@ -258,7 +258,7 @@ def test_several_scans_carry_names_of_their_own(address: str, open_page: Callabl
 
 def test_two_scans_side_by_side_go_together(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
     page = open_page(address)
-    page.click("#notice button")
+    page.click("#notice [data-page=dismiss]")
     page.set_input_files("#viewer .viewer-folder", str(MR_SERIES))
     page.wait_for_selector(f"{STAGE}[data-frame]")
     token = page.get_attribute(STAGE, "data-token")
@@ -317,7 +317,7 @@ def test_an_overlay_is_drawn_but_not_asked_about(address: str, open_page: Callab
 
 def test_typed_identity_is_asked_about(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
     page = open_page(address)
-    page.click("#notice button")
+    page.click("#notice [data-page=dismiss]")
     page.click("[data-key=phantom-chest]")
     page.wait_for_selector(f"{STAGE}[data-frame]")
     page.click("#arms input")
@@ -345,7 +345,7 @@ def test_nothing_that_identifies_is_left_anywhere(
     page.add_init_script(RECORDER)
     page.reload()
     page.wait_for_selector(STAGE)
-    page.click("#notice button")
+    page.click("#notice [data-page=dismiss]")
     page.set_input_files("#viewer .viewer-files", str(file))
     page.wait_for_selector(f"{STAGE}[data-frame]")
 
@@ -373,21 +373,22 @@ def test_nothing_that_identifies_is_left_anywhere(
     page.wait_for_selector("#seen figure")
     page.click("#seen [data-page=close]")
     page.click("#ask")
-    page.wait_for_selector("#board .flag")
-    page.wait_for_selector("#behind details")
+    page.wait_for_selector("#after [data-event=behind]:enabled")
     page.click("#board .flag")
     page.click("#flag-category label >> nth=0")
     page.click("#flag-severity label >> nth=0")
     page.fill("#flag-comment textarea", "The answer is not about this organ.")
     page.click("#flag-save")
     page.wait_for_selector("#note .done")
-    page.click("[role=tab]:has-text('Review')")
+    page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
     page.click("#flag-list [data-flag]")
     page.wait_for_selector("#case img")
     exports = []
-    for button in ("#export-jsonl", "#export-csv"):
+    page.click("#review-tabs [role=tab]:has-text('Data')")
+    for form in ("JSONL", "one row a flag"):
+        page.click(f"#export-form label:has-text('{form}')")
         with page.expect_download() as download:
-            page.click(button)
+            page.click("#export-go")
         exports.append(Path(download.value.path()).read_bytes())
     assert all(b"not about this organ" in export for export in exports)
 

@@ -44,6 +44,9 @@ def test_the_page_is_told_all_that_its_controls_need(volume: Stack) -> None:
     (told,) = spec["scans"]
     assert told["frames"] == {"acquired": 12, "axial": 12, "coronal": 64, "sagittal": 64}
     assert told["start"] == 6 and told["unit"] == "HU"
+    assert told["steps"] == pytest.approx(
+        {"acquired": 25, "axial": 25, "coronal": 380 / 64, "sagittal": 380 / 64}, rel=1e-4
+    )
     labels = [preset["label"] for preset in told["presets"]]
     assert labels[0].startswith("As in the file")
     assert {"Lung", "Mediastinum", "Bone", "Brain", "Stroke", "Abdomen"} < set(labels)
@@ -224,6 +227,24 @@ def test_a_few_files_that_are_no_series_are_a_scan_each(tmp_path: Path) -> None:
     assert len(take_uploads(paths, tmp_path)) == 2
 
 
+def test_one_bad_file_does_not_cost_the_others(tmp_path: Path) -> None:
+    def paths() -> list[str]:
+        folder = tmp_path / "upload"
+        folder.mkdir(exist_ok=True)
+        for name, width in (("0", 30), ("2", 31)):
+            Image.new("L", (width, 20), 50).save(folder / name, "PNG")
+        (folder / "1").write_bytes(b"\x89PNG\r\n\x1a\nbut no more")
+        return [str(folder / name) for name in "102"]
+
+    first, second = take_uploads(paths(), tmp_path)
+    assert [stack.values().shape[1] for stack in (first, second)] == [30, 31]
+    assert first.warnings[-1].endswith("1 of the files.") and not second.warnings
+    (only,) = take_uploads(paths()[:2], tmp_path)
+    assert only.warnings[-1].endswith("1 of the files.")
+    with pytest.raises(ScanError, match="damaged"):
+        take_uploads(paths()[:1], tmp_path)
+
+
 def test_what_a_crashed_run_left_is_swept(tmp_path: Path) -> None:
     code = (
         "import os, sys, tempfile; sys.path.insert(0, '.');"
@@ -269,6 +290,10 @@ def test_words_of_the_header_are_doubted_without_being_kept() -> None:
     assert built.identifiers[7] in sentence
     assert not doubts("Is the liver better?", session)
     assert doubts("Seen on 3 March 2021", Session())
+    # Covers lie on one plane: another has to be looked through by itself.
+    for decided in (True, False):
+        take_report(session, report_of(session, decided=decided))
+        assert scan.decided is decided
     page = render.doubt((sentence, "<b>"), "the question")
     assert "&lt;b&gt;" in page and 'data-event="keep"' in page
 
