@@ -111,7 +111,12 @@ def train(
     processes().wait_for_everyone()
     started = time.monotonic()
     try:
-        return _trained(options, examples, held_out, checkpoint, first, started)
+        with warnings.catch_warnings():
+            # What the libraries owe each other is no news to the person who trains.
+            warnings.filterwarnings(
+                "ignore", category=FutureWarning, module="(transformers|trl|peft)"
+            )
+            return _trained(options, examples, held_out, checkpoint, first, started)
     except (OSError, RuntimeError, SafetensorError) as error:
         if not _disk_is_full(error):
             raise
@@ -185,13 +190,11 @@ def _trained(
     selection = _selection(options, loaded, recipe, held_out, most, trainer)
     if selection is not None:
         trainer.add_callback(selection)
-    with warnings.catch_warnings(), completions_scored_alone():
-        # What the libraries owe each other is no news to the person who trains.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|trl|peft)")
-        try:
+    try:
+        with completions_scored_alone():
             trainer.train(resume_from_checkpoint=checkpoint)
-        finally:
-            progress.close()
+    finally:
+        progress.close()
 
     settled = None
     if selection is not None and first:
