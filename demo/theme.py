@@ -13,7 +13,16 @@ _HERE = Path(__file__).parent
 _STYLE = _HERE.parent / "assets" / "style"
 # In this order: what suits a narrow window comes last.
 STYLE_SHEETS = [
-    _STYLE / f"{name}.css" for name in ("frame", "ask", "viewer", "flag", "review", "narrow")
+    _STYLE / f"{name}.css"
+    for name in (
+        "frame",
+        "ask",
+        "viewer",
+        "flag",
+        "review",
+        "results",
+        "narrow",
+    )
 ]
 PAGE_SCRIPTS = (_HERE / "page.js", _HERE / "review" / "review.js")
 

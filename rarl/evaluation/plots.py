@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 from matplotlib import rc_context
@@ -20,6 +21,7 @@ _GREYS = ("#111111", "#4d4d4d", "#767676", "#2b2b2b", "#5c5c5c", "#8a8a8a")
 _FILLS = ("#f2f2f2", "#d0d0d0", "#a6a6a6", "#7d7d7d")
 _HATCHES = ("", "////", "\\\\\\\\", "xxxx")  # straight: dots take 200 kB a drawing
 _CONDITIONS = ("scan", "blank", "mirrored", "swapped")
+_settings = Lock()
 
 
 def forest(differences: Sequence[dict[str, Any]]) -> Figure:
@@ -38,9 +40,11 @@ def forest(differences: Sequence[dict[str, Any]]) -> Figure:
             axes.plot([100 * low, 100 * high], [row, row], color="black", linewidth=1.1)
         axes.plot(value, row, marker="o", color="black", markersize=5, markerfacecolor=_face(sure))
     axes.axvline(0, color="#555555", linewidth=0.8, linestyle="--")
+    several = len({one["group"] for one in differences}) > 1
     names = [
-        f"{one['group']}: {one['first'].removesuffix(' scan')} − "
-        f"{one['second'].removesuffix(' scan')} (n {one['n']})"
+        (f"{one['group']}: " if several else "")
+        + f"{one['first'].removesuffix(' scan')} − {one['second'].removesuffix(' scan')} "
+        f"(n {one['n']})"
         for one in reversed(differences)
     ]
     axes.set_yticks(range(len(names)), names)
@@ -154,15 +158,18 @@ def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
 
 
 def svg(figure: Figure, title: str) -> str:
-    """The figure as an SVG element whose text stays text.
+    """The figure as an SVG element on no ground, whose text stays text.
 
     Args:
         figure: as drawn here.
         title: what a screen reader says.
     """
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "rarl"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
+    # The settings are the process's.
+    with _settings, rc_context({"svg.fonttype": "none", "svg.hashsalt": "rarl"}):
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title}
+        )
     text = buffer.getvalue()
     # Without the declaration, the drawing can stand inside a page.
     return text[text.index("<svg") :]

@@ -1,0 +1,10 @@
+"""The Results page: what was measured, how sure it is, and every answer behind a figure.
+
+Everything is read from the files of a run (see `rarl.evaluation.output`), so that the page needs no
+model and shows what a reviewer can recompute.
+"""
+
+from demo.results.page import results_page
+from demo.results.run import Results
+
+__all__ = ["Results", "results_page"]
