@@ -18,10 +18,12 @@ MODELS = ({"id": "sft", "parent": "tiny"}, {"id": "tiny", "parent": None}, {"id"
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hold_after = len(WORDS)
+    words = WORDS
+    models = MODELS
     go = threading.Event()
 
     def do_GET(self) -> None:
-        rows = [{"object": "model", "created": 0, "owned_by": "here", **one} for one in MODELS]
+        rows = [{"object": "model", "created": 0, "owned_by": "here", **one} for one in self.models]
         self.reply(json.dumps({"object": "list", "data": rows}))
 
     def do_POST(self) -> None:
@@ -34,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for count, word in enumerate(WORDS):
+        for count, word in enumerate(self.words):
             if count == self.hold_after:
                 self.go.wait()
             self.event(model, {"content": word if count == 0 else f" {word}"})
