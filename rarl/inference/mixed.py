@@ -2,7 +2,8 @@
 
 PEFT splits such a batch by adapter in every layer: an index, two small products and a write-back
 for each. Here all adapters of a layer stand side by side in one wide pair: its inner columns are
-the ranks of all of them, and a mask keeps each row's own, whatever the mixture of rows.
+the ranks of all of them, and a mask keeps each row's own, whatever the mixture of rows; the many
+tokens of prompts take their row's own part of it.
 
 Two more things make three rows cost little more than one. Layers that read the same input (query,
 key and value; gate and up) go through as one product. And a small model in float32 on the CPU runs
@@ -85,10 +86,14 @@ class _Stack:
                 ]
             )
         self._product = _Product(weight, bias, packed)
-        downs, ups, owners = [], [], []
-        first = 0
-        for layer, size in zip(layers, self._sizes, strict=True):
-            for place, arm in enumerate(arms, 1):
+        downs: list[Tensor] = []
+        ups: list[Tensor] = []
+        owners: list[int] = []
+        # Where each adapter's ranks lie; the base has none.
+        self._parts = [slice(0, 0)]
+        for place, arm in enumerate(arms, 1):
+            before, first = len(owners), 0
+            for layer, size in zip(layers, self._sizes, strict=True):
                 if arm in layer.lora_A:
                     down = cast(Tensor, layer.lora_A[arm].weight)
                     scaled = cast(Tensor, layer.lora_B[arm].weight).float() * layer.scaling[arm]
@@ -97,20 +102,23 @@ class _Stack:
                     downs.append(down)
                     ups.append(up)
                     owners += [place] * len(down)
-            first += size
+                first += size
+            self._parts.append(slice(before, len(owners)))
         # Inputs x ranks of all adapters, and ranks x outputs.
         self._down = torch.cat(downs).T
         self._up = torch.cat(ups)
         self._owners = torch.tensor(owners, device=weight.device)
+        self._entries: Sequence[int] = ()
         self._own: Tensor | None = None
         # Between the first of the layers that is asked and the last.
         self._input: Tensor | None = None
         self._outputs: dict[int, Tensor] = {}
 
-    def choose(self, entries: Tensor) -> None:
+    def choose(self, entries: Sequence[int]) -> None:
         """Take the adapter of each row of the coming batches: its place among them, 0 for none."""
-        own = self._owners == entries[:, None, None]
-        self._own = own.to(self._down.dtype)
+        self._entries = entries
+        rows = torch.tensor(entries, device=self._owners.device)
+        self._own = (self._owners == rows[:, None, None]).to(self._down.dtype)
 
     def release(self) -> None:
         """Let go of what was chosen, and of what a batch that broke off may have left."""
@@ -133,9 +141,15 @@ class _Stack:
         return output
 
     def _computed(self, x: Tensor) -> Tensor:
+        whole: Tensor = self._product(x)
+        if x.shape[1] > 1:
+            # Many tokens: reckoning a row's own ranks alone pays for going row by row.
+            for row, entry in enumerate(self._entries):
+                part = self._parts[entry]
+                whole[row].addmm_(x[row] @ self._down[:, part], self._up[part])
+            return whole
         assert self._own is not None
-        whole = self._product(x)
-        ranks = torch.matmul(x, self._down).mul_(self._own)
+        ranks = (x @ self._down).mul_(self._own)
         inner, outputs = self._up.shape
         whole.view(-1, outputs).addmm_(ranks.view(-1, inner), self._up)
         return whole
@@ -207,7 +221,7 @@ class MixedAdapters:
 
         One caller at a time. Where no row has an adapter, the layers are the base's own.
         """
-        entries = torch.tensor([self._entries[arm] for arm in arms], device=self._base.device)
+        entries = [self._entries[arm] for arm in arms]
         adapted = any(arm is not None for arm in arms)
         try:
             for parent, name, layer, stacked in self._places:

@@ -92,6 +92,20 @@ def test_rows_are_what_each_arm_is_alone(
         assert (alone[arm] - alone[None]).abs().mean() > 10 * mean
 
 
+def test_a_token_alone_gets_what_it_gets_among_many(uneven: LoadedModel) -> None:
+    """A step masks the ranks of all adapters, a prompt takes each row's own."""
+    layers = uneven.base.model.language_model.layers
+    x = torch.randn(len(ROWS), 2, uneven.base.config.get_text_config().hidden_size)
+    with MixedAdapters(uneven.model, list(uneven.adapters)).rows(ROWS), torch.inference_mode():
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            for layer in layers:
+                product = layer.self_attn.get_submodule(name)
+                many = product(x)
+                for token in range(2):
+                    alone = product(x[:, token : token + 1].contiguous())
+                    torch.testing.assert_close(alone, many[:, token : token + 1])
+
+
 def test_the_model_is_left_as_it_was(uneven: LoadedModel) -> None:
     before = [type(module) for module in uneven.model.modules()]
     assert LoraLinear in before
