@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from importlib.util import find_spec
 
 from demo.interface import build, launch, make_parts
 from demo.loading import EngineLoader
@@ -30,6 +31,8 @@ def main() -> None:
         "--mcp", action="store_true", help="serve the programming interface to MCP clients too"
     )
     arguments = parser.parse_args()
+    if arguments.mcp and find_spec("mcp") is None:
+        parser.error('--mcp needs another package: pip install "gradio[mcp]"')
     start_logging()
     loader = EngineLoader(partial(load_offer, arguments.model, arguments.endpoint))
     try:
