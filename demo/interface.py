@@ -48,7 +48,7 @@ def build(parts: Parts) -> Any:
                 results_page(parts.desk, results)
                 votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
-                review_page(parts, session, review, app)
+                review_page(parts, session, review)
         add_api(parts)
         add_review_api(parts)
         foot = panel(render.footer(parts.loader), elem_id="footer")

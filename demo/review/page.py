@@ -19,7 +19,7 @@ from rarl.review.roles import may
 from rarl.review.store import By
 
 
-def review_page(parts: Parts, session: gr.State, tab: gr.Tab, app: gr.Blocks) -> None:
+def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
     """Lay out the page and wire it; what a person may not do is refused by the store itself."""
     with gr.Column(elem_id="review-page"):
         with gr.Row(elem_id="review-who"):
@@ -53,9 +53,9 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab, app: gr.Blocks) ->
 
         return guarded(trouble, "review", work)
 
-    gr.on(
-        [tab.select, app.load], arrived, None, [who, trouble, tabs, data, *queue.choices], **NOW
-    ).then(queue.refresh, queue.inputs, queue.outputs, **QUIET)
+    tab.select(arrived, None, [who, trouble, tabs, data, *queue.choices], **NOW).then(
+        queue.refresh, queue.inputs, queue.outputs, **QUIET
+    )
 
 
 def _choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:

@@ -182,7 +182,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         found = queue.items(chosen.queue(), most + 1)
         more, found = len(found) > most, found[:most]
         pictures = store.first_pictures(one.case_id for one in found) if cards else None
-        waits = len(queue.items(QueueFilter(waiting=True)))
+        waits = queue.count(QueueFilter(waiting=True))
         narrow = chosen != Chosen(chosen.work, chosen.status)
         at.listed = tuple((one.case_id, one.arm) for one in found)
         empty = _NO_MATCH if narrow else _ALL_DONE if chosen.status else _NONE_YET

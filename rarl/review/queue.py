@@ -156,19 +156,21 @@ class Queue:
             ReviewError: the person may not, or the database cannot be read.
         """
         self._store.need("queue")
-        chosen = chosen or QueueFilter()
-        me = self._store.person
         with self._store.reading() as session:
-            passed = [
-                item
-                for item in self._found(session, chosen)
-                if chosen.status in (None, item.status)
-                and (not chosen.reader or chosen.reader in item.assigned)
-                and (not chosen.waiting or _waits_for(me, item))
-            ]
+            passed = self._passed(session, chosen or QueueFilter())
             page = passed[offset:] if limit is None else passed[offset : offset + limit]
             self._store.note(session, "list", "case", [item.case_id for item in page])
         return tuple(page)
+
+    def count(self, chosen: QueueFilter | None = None) -> int:
+        """How many answers pass the filter.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        self._store.need("queue")
+        with self._store.reading() as session:
+            return len(self._passed(session, chosen or QueueFilter()))
 
     def item(self, case_id: str, arm: str) -> QueueItem:
         """One answer of this queue.
@@ -541,6 +543,15 @@ class Queue:
             if given.given and given.reader not in names:
                 names.append(given.reader)
         return known
+
+    def _passed(self, session: Session, chosen: QueueFilter) -> list[QueueItem]:
+        return [
+            item
+            for item in self._found(session, chosen)
+            if chosen.status in (None, item.status)
+            and (not chosen.reader or chosen.reader in item.assigned)
+            and (not chosen.waiting or _waits_for(self._store.person, item))
+        ]
 
     def _found(self, session: Session, chosen: QueueFilter) -> Iterator[QueueItem]:
         """The answers that pass the filter's part about flags."""

@@ -105,6 +105,11 @@ def test_assignment_resume_and_progress(store: ReviewStore, flagged: str) -> Non
         first.assign([(flagged, "rl")], "A")
     mine = first.next()
     assert mine is not None and mine.arm == "rl"  # what is assigned comes first
+    waiting = QueueFilter(waiting=True)
+    assert (first.count(waiting), second.count(waiting), second.count()) == (2, 1, 2)
+    assert first.item(flagged, "rl") == mine
+    with pytest.raises(ReviewError, match="no longer in the queue"):
+        first.item(flagged, "rarl")
     assert second.next(after=(flagged, "rl")) == second.next()
     with pytest.raises(ReviewError, match="assigned to others"):
         second.judge(flagged, "rl", RIGHT)
