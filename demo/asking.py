@@ -122,6 +122,8 @@ def arm_choices(arms: Sequence[Arm]) -> list[tuple[str, str]]:
         choices.append(("Compare SFT, RL and RARL", COMPARE))
         if "base" in names:
             choices.append(("Compare, with the base model", COMPARE_BASE))
+    if len(arms) > 1 and not names <= {"base", *COMPARED}:
+        choices.append((f"Compare all {len(arms)}", ",".join(arm.name for arm in arms)))
     return choices + [(f"{arm.label} alone", arm.name) for arm in arms]
 
 
@@ -130,12 +132,14 @@ def chosen_arms(choice: str) -> tuple[str, ...]:
 
     >>> chosen_arms("compare")
     ('sft', 'rl', 'rarl')
+    >>> chosen_arms("base,med-r1")
+    ('base', 'med-r1')
     """
     if choice == COMPARE:
         return COMPARED
     if choice == COMPARE_BASE:
         return ("base", *COMPARED)
-    return (choice,)
+    return tuple(choice.split(","))
 
 
 def steps(reasoning: str) -> list[str]:

@@ -108,6 +108,9 @@ def masthead() -> str:
     )
 
 
+TRAIN = "train them with python -m rarl train rarl --model {} --data vqa_rad --out FOLDER."
+
+
 def engine_pill(loader: EngineLoader) -> str:
     """Where the model stands, in one quiet word or a sentence."""
     if loader.phase == "loading":
@@ -138,6 +141,8 @@ def footer(loader: EngineLoader) -> str:
             said = "pocket is a 9-million-parameter teaching model; it is often wrong."
         else:
             said = f"Model: {name}. Its answers can be wrong, and sound right."
+        if [arm.name for arm in loader.engine.arms] == ["base"]:
+            said += f" It has no variants yet: {TRAIN.format(loader.engine.model_name)}"
     missing = "".join(f"<p>{escape(reason)}</p>" for reason in loader.missing.values())
     return f"<p>{NOTICE}</p><p>{escape(said)}</p>{missing}"
 

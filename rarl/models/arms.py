@@ -17,6 +17,7 @@ Reading such a file loads no model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from rarl.errors import ModelError
 SETTING = "RARL_MODEL"
 SUFFIXES = (".yaml", ".yml")
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # What makes an arm of each kind, and what may stand beside it.
 _KINDS = {
     "adapter": {"label"},
@@ -132,8 +134,11 @@ def _kind(path: Path, name: object, entry: object) -> str:
         known = {kind, *_KINDS[kind]}
         words = all(isinstance(value, str) and value for value in entry.values())
         if set(entry) <= known and words and (kind != "endpoint" or "model" in entry):
-            if name in {"base", "all"}:
-                raise ModelError(f"In the arms file {path}, no arm can be called {name!r}.")
+            if name in {"base", "all"} or not _NAME.fullmatch(name):
+                raise ModelError(
+                    f"In the arms file {path}, no arm can be called {name!r}; use letters, digits, "
+                    '- and _, and neither "base" nor "all".'
+                )
             return kind
     raise ModelError(
         f"In the arms file {path}, the arm {name!r} must say one of adapter: FOLDER, "

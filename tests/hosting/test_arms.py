@@ -12,9 +12,10 @@ from threading import Event
 import pytest
 from PIL import Image
 
+from demo.asking import arm_choices, chosen_arms
 from rarl.errors import ModelError, QuestionError
 from rarl.inference import load_engine, load_offer
-from rarl.inference.engine import Decoding, Looks, NamedImage, Question, Turn
+from rarl.inference.engine import Arm, Decoding, Looks, NamedImage, Question, Turn
 from rarl.inference.remote import EndpointEngine
 from rarl.models.arms import read_arms
 from tests.evaluation.chat_server import serving
@@ -115,6 +116,7 @@ def test_a_batch_is_split_and_put_together_again(tiny_model: Path, tmp_path: Pat
         ("base: pocket\narms: {sft: {adapter: 7}}", "the arm 'sft' must say one of"),
         ("arms: {far: {endpoint: 'http://x/v1'}}", "the arm 'far' must say one of"),
         ("arms: {base: {checkpoint: here}}", "no arm can be called 'base'"),
+        ("arms: {'a,b': {checkpoint: here}}", "no arm can be called 'a,b'"),
     ],
 )
 def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
@@ -178,3 +180,9 @@ def test_the_app_offers_what_can_be_had_of_a_folder(tiny_model: Path, tmp_path: 
     assert "take the matching pair" in offer.missing["rl"]
     *_, last = offer.engine.stream(question("base", "sft", "rarl"))
     assert all(answer.done for answer in last)
+
+
+def test_the_page_compares_whatever_is_offered() -> None:
+    arms = [Arm(name, name, "") for name in ("base", "med-r1")]
+    assert arm_choices(arms)[0] == ("Compare all 2", "base,med-r1")
+    assert chosen_arms("base,med-r1") == ("base", "med-r1")
