@@ -295,7 +295,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
 
     def saved(request: gr.Request, data: Data) -> Update:
         held: Session = data[session]
-        words = "\n".join((data[comment], data[answer], data[why]))
+        words = "\n".join(data[one] or "" for one in (comment, answer, why))
         found = () if words in held.kept else doubts(words, held)
         if found:
             held.doubted = words

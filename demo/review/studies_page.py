@@ -152,7 +152,7 @@ def studies_page(
         held: Session = data[session]
 
         def work() -> Update:
-            if doubts("\n".join((data[title], data[instructions])), held):
+            if doubts("\n".join(data[one] or "" for one in (title, instructions)), held):
                 raise ReviewError("Write title and instructions without names or dates.")
             store = parts.desk.for_request(request)
             studies = Studies(store)
@@ -250,7 +250,7 @@ def studies_page(
         from rarl.review.studies import Studies
 
         held: Session = data[session]
-        words = "\n".join((data[answer], data[comment]))
+        words = "\n".join(data[one] or "" for one in (answer, comment))
         found = () if words in held.kept else doubts(words, held)
         if found:
             held.doubted = words
