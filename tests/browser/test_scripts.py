@@ -59,19 +59,20 @@ PAYLOADS = (
 )
 ALL = " ".join(PAYLOADS)
 SHORT = PAYLOADS[5]
+TEXTS = (
+    "BodyPartExamined", "ImageComments", "Laterality", "Manufacturer", "ManufacturerModelName",
+    "ProtocolName", "SeriesDescription", "StudyDescription", "ViewPosition",
+)  # fmt: skip
 
 
 def scan() -> bytes:
-    """A CT slice whose every text says what it should not."""
+    """A CT slice whose texts say what they should not."""
     dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
-    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
-    for element in list(dataset):
-        if element.VR in {"LO", "SH", "ST", "LT", "PN"}:
-            element.value = SHORT[:60]
-    dataset.BodyPartExamined = dataset.ViewPosition = SHORT
-    dataset.ManufacturerModelName = PAYLOADS[3]
+    for keyword in TEXTS:
+        setattr(dataset, keyword, SHORT)
     file = io.BytesIO()
-    dataset.save_as(file)
+    with pydicom.config.disable_value_validation():
+        dataset.save_as(file)
     return file.getvalue()
 
 
@@ -101,6 +102,8 @@ def test_no_payload_runs_anywhere(tmp_path: Path, open_page: Callable) -> None: 
             question = ALL[:990]
             page.fill("#question textarea", question)
             page.click("#ask")
+            # The header has these words too, so that they might name somebody: they do not.
+            page.click("#note [data-event=keep]")
             page.wait_for_function(
                 """() => !document.querySelector(".columns[data-running]")
                   && document.querySelectorAll("#board .flag").length === 3"""
@@ -112,6 +115,7 @@ def test_no_payload_runs_anywhere(tmp_path: Path, open_page: Callable) -> None: 
             page.click("#flag-category label:has-text('Other')")
             page.click("#flag-severity label:has-text('Could delay')")
             page.click("#flag-save")
+            page.click("#flag-trouble [data-event=keep]")
             page.wait_for_selector("#note .done")
             for tab in ("Results", "Review"):
                 page.click(f"#pages > .tab-wrapper [role=tab]:has-text('{tab}')")

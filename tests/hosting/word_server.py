@@ -17,7 +17,7 @@ MODELS = ({"id": "sft", "parent": "tiny"}, {"id": "tiny", "parent": None}, {"id"
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    hold_after = len(WORDS)
+    hold_after = -1
     words = WORDS
     models = MODELS
     go = threading.Event()
@@ -71,5 +71,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Handler.hold_after = int(sys.argv[2]) if len(sys.argv) > 2 else len(WORDS)
+    Handler.hold_after = int(sys.argv[2]) if len(sys.argv) > 2 else -1
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
