@@ -71,6 +71,7 @@ const RarlViewer = (() => {
           const labels = this.find("template").content.firstElementChild.cloneNode(true);
           this.panes.set(scan.token, new RarlPane(scan, labels));
         }
+        this.panes.get(scan.token).scan = scan;
       }
       for (const token of [...this.panes.keys()]) {
         if (!tokens.includes(token)) this.panes.delete(token);
@@ -227,10 +228,12 @@ const RarlViewer = (() => {
     arrange() {
       const { visible, canvas } = this;
       const share = 100 / visible.length;
+      const whole = { left: 0, width: canvas.width, height: canvas.height };
+      for (const pane of this.panes.values()) pane.area = whole; // also of those out of sight
       this.find(".viewer-panes").replaceChildren(...visible.map((pane) => pane.labels));
       visible.forEach((pane, index) => {
         const width = Math.floor(canvas.width / visible.length);
-        pane.area = { left: index * width, width, height: canvas.height };
+        pane.area = { ...whole, left: index * width, width };
         pane.labels.style.cssText = `left:${index * share}%;width:${share}%`;
         pane.labels.toggleAttribute("data-active", visible.length > 1 && pane === this.pane);
         if (pane === this.pane) this.find(".viewer-hold").style.cssText = pane.labels.style.cssText;
