@@ -107,6 +107,17 @@ def test_two_steps_make_an_adapter(
 
 
 @pytest.mark.usefixtures("examples")
+def test_an_adapter_that_has_not_moved_is_said(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still = ("--max-steps", "1", "--set", "learning_rate=0", "--json")
+    assert main(command("sft", tiny, tmp_path / "sft", *still)) == 0
+    shown = capsys.readouterr()
+    assert not json.loads(shown.out)["moved"] and "The adapter has not moved" in shown.err
+    assert "it has not moved" in (tmp_path / "sft" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("examples")
 def test_positions_know_the_image_in_rollout_reference_and_update(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
