@@ -70,13 +70,13 @@ const RarlReview = (() => {
     if (act(event)) event.preventDefault();
   });
 
-  // An export is fetched as soon as its link is there.
-  const fetched = new WeakSet();
+  // An export is fetched as soon as its link is there; the next one may reuse the element.
+  const fetched = new Set();
   new MutationObserver(() => {
     for (const link of document.querySelectorAll("a.download")) {
-      if (!fetched.has(link)) { fetched.add(link); link.click(); }
+      if (!fetched.has(link.href)) { fetched.add(link.href); link.click(); }
     }
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  }).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["href"] });
 
   return { seconds: () => spent };
 })();
