@@ -259,7 +259,9 @@ def _adapters_in(directory: Path) -> dict[str, Path]:
 
 def _in_order(adapters: Mapping[str, Path]) -> dict[str, Path]:
     known = [arm for arm in _ORDER if arm in adapters]
-    return {arm: adapters[arm] for arm in [*known, *sorted(adapters.keys() - set(known))]}
+    # Shorter names first: PEFT takes the weights of "rarl-0" for those of a later "rl-0".
+    others = sorted(adapters.keys() - set(known), key=lambda arm: (len(arm), arm))
+    return {arm: adapters[arm] for arm in [*known, *others]}
 
 
 def _fetched(name: str, files: Sequence[str] = _HUB_FILES) -> Path:
