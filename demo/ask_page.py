@@ -61,7 +61,6 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
                         lines=1,
                         max_lines=3,
                         elem_id="question",
-                        autofocus=True,
                         scale=1,
                     )
                     # The style sheet shows one of the two, by whether the board is running.
