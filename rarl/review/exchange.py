@@ -226,9 +226,9 @@ def push_to_hub(folder: Path, repository: str, private: bool = True) -> str:
     Raises:
         ReviewError: the Hub cannot be reached or refuses, or the repository there is public.
     """
-    from httpx import HTTPError
+    from httpx2 import HTTPError  # what huggingface_hub itself raises where nobody answers
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
 
     if not (folder / "README.md").is_file():
         raise ReviewError("Only a datasets export goes to the Hub; write one first.")
@@ -240,7 +240,7 @@ def push_to_hub(folder: Path, repository: str, private: bool = True) -> str:
                 f"{repository} is public on the Hub; make it private or choose another name."
             )
         api.upload_folder(repo_id=repository, repo_type="dataset", folder_path=folder)
-    except (HfHubHTTPError, HFValidationError, HTTPError, OSError):
+    except (HTTPError, HFValidationError, OSError):
         raise ReviewError(
             "The Hub cannot be reached or does not take this; check the name and the token "
             "(`hf auth login`) and try again."

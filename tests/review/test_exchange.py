@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -205,7 +205,7 @@ def hub(private: bool) -> Iterator[tuple[str, list[tuple[str, dict[str, object]]
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield address, asked
@@ -227,6 +227,9 @@ def test_pushed_privately_and_never_into_a_public_place(
         assert path == "/api/repos/create" and body["type"] == "dataset"
         assert body.get("private") is True or body.get("visibility") == "private"
         assert not any("commit" in path or "preupload" in path for path, _ in asked)
+    # The server has ended, and nobody answers there.
+    with pytest.raises(ReviewError, match="The Hub cannot be reached"):
+        push_to_hub(tmp_path / "out", "a/b")
     with pytest.raises(ReviewError, match="write one first"):
         push_to_hub(tmp_path, "a/b")
 
