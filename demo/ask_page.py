@@ -103,7 +103,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
                         False, label="Blind", elem_id="blind", container=False, scale=0,
                         min_width=70,
                     )  # fmt: skip
-            note = panel(elem_id="note", events=("keep", "retype"))
+            note = panel(elem_id="note", events=("keep", "retype", "correct"))
             reading = blind_panel()
             board = panel(
                 render.board(render.default_progress(), Session(), parts.labels()),

@@ -22,6 +22,7 @@ from rarl.review import CATEGORIES, COMMENT_LIMIT, SEVERITIES, Region
 # Seconds between attempts to send what the store could not take.
 _AGAIN_SECONDS = 10
 _ANY_STEP = -1
+_SHOW_NOTE = "() => document.querySelector('#note').scrollIntoView({block: 'nearest'})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,14 @@ class Draft:
         arm: whose answer.
         key: of the flag, so that a second press on Save stores nothing twice.
         case_id: of the case, where it is none yet.
+        before: one's own flag that this one corrects, or None.
     """
 
     asked: Asked
     arm: str
     key: str = field(default_factory=lambda: uuid4().hex)
     case_id: str = field(default_factory=lambda: uuid4().hex)
+    before: Words | None = None
 
     def reasoning(self) -> str:
         """Of the flagged answer."""
@@ -48,6 +51,8 @@ class Draft:
 def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -> None:
     """The panel beside the answers in which one of them is flagged."""
     draft = gr.State(None)
+    # The flag saved last and the exchange that it is about: it can be corrected.
+    last = gr.State(None)
     # In the browser's own storage: the words of a flag that the store could not take, no pixels.
     kept_here = gr.BrowserState([], storage_key="rarl-flags", secret="rarl-flags-here")
     again = gr.Timer(_AGAIN_SECONDS)
@@ -78,25 +83,36 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         asked, arm = held.asked, str(getattr(event, "arm", ""))
         if asked is None or arm not in {one.arm for one in asked.answers}:
             return {note: render.sentence("There is no answer to flag yet; ask first.")}
-        held.flagging = arm
-        begun = Draft(asked, arm)
-        listed = [(words, place) for place, words in enumerate(steps(begun.reasoning()))]
+        return filled(Draft(asked, arm), held)
+
+    def reopened(saved_last: tuple[Words, Asked] | None, held: Session) -> Update:
+        if saved_last is None or saved_last[1] is not held.asked:
+            told = "The page has moved on; open the question again under Asked, and flag it anew."
+            return {note: render.sentence(told)}
+        before, asked = saved_last
+        return filled(Draft(asked, before.arm, case_id=before.case_id, before=before), held)
+
+    def filled(begun: Draft, held: Session) -> Update:
+        held.flagging = begun.arm
+        said = begun.before or Words(begun.case_id, begun.arm, None, None)
+        found = steps(begun.reasoning())
+        listed = [(words, place) for place, words in enumerate(found)]
         taxonomy = _taxonomy(parts)
         return {
             draft: begun,
             drawer: gr.Column(visible=True),
-            heading: render.flag_heading(held),
-            category: gr.Radio(labelled(taxonomy[0]), value=None),
-            severity: gr.Radio(labelled(taxonomy[1]), value=None),
-            comment: "",
+            heading: render.flag_heading(held, corrects=begun.before is not None),
+            category: gr.Radio(labelled(taxonomy[0]), value=said.category),
+            severity: gr.Radio(labelled(taxonomy[1]), value=said.severity),
+            comment: said.comment,
             step: gr.Radio(
                 [("No step in particular", _ANY_STEP), *listed],
-                value=_ANY_STEP,
+                value=found.index(said.sentence) if said.sentence in found else _ANY_STEP,
                 visible=bool(listed),
             ),
-            where: False,
-            answer: "",
-            explanation: "",
+            where: said.region is not None,
+            answer: said.corrected_answer,
+            explanation: said.corrected_explanation,
             trouble: "",
             note: "",
         }
@@ -126,9 +142,11 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         case_id = held.case_id if same and held.case_id is not None else about.case_id
         try:
             sentence, start = _step_of(about, wrong_step)
+            region = _region(about, held, report) if with_region else None
+            replaces = about.before.key if about.before else None
             said = Words(
-                case_id, about.arm, kind, weight, words, sentence, start,
-                _region(about, held, report) if with_region else None, right, why, about.key,
+                case_id, about.arm, kind, weight, words, sentence, start, region, right, why,
+                about.key, replaces,
             )  # fmt: skip
             flag = parts.desk.flag(said, about.asked, request)
         except StoreError as error:
@@ -153,7 +171,8 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         return {
             drawer: gr.Column(visible=False),
             draft: None,
-            note: render.flag_saved(flag),
+            last: (said, about.asked),
+            note: render.flag_saved(flag, correctable=True),
         }
 
     def kept(*told: Any) -> Update:
@@ -190,16 +209,19 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         return {drawer: gr.Column(visible=False), draft: None}
 
     form = [category, severity, comment, step, where, answer, explanation]
-    board.flagged(opened, session, [draft, drawer, heading, *form, trouble, note], **NOW)
+    opening = [draft, drawer, heading, *form, trouble, note]
+    board.flagged(opened, session, opening, **NOW)
+    note.correct(reopened, [last, session], opening, **NOW)
     saving: dict[str, Any] = {
         # The kept flags stand in for the report too: the script puts it in their place.
         "inputs": [draft, *form, trouble, kept_here, session],
-        "outputs": [drawer, draft, trouble, note, kept_here, again],
+        "outputs": [drawer, draft, last, trouble, note, kept_here, again],
         "js": f"(...all) => {{ all[{len(form) + 1}] = {REPORT}; return all; }}",
         **QUIET,
     }
-    gr.on([save.click], saved, **saving)
-    trouble.keep(kept, **saving)
+    for pressed in (save.click(saved, **saving), trouble.keep(kept, **saving)):
+        # On a phone the confirmation may stand above what is in sight.
+        pressed.then(js=_SHOW_NOTE, **NOW)
     trouble.retype(None, None, None, js=FOCUS % "#flag-comment textarea", **NOW)
     cancel.click(closed, session, [drawer, draft], **NOW)
     again.tick(sent, kept_here, [kept_here, again, note], **QUIET)

@@ -58,6 +58,7 @@ class Words:
         corrected_answer: what would have been right, or "".
         corrected_explanation: and why, or "".
         key: 32 hex digits, so that sending it again stores nothing twice.
+        replaces: key of one's own flag that this one corrects, or None.
     """
 
     case_id: str
@@ -71,6 +72,7 @@ class Words:
     corrected_answer: str = ""
     corrected_explanation: str = ""
     key: str = field(default_factory=lambda: uuid4().hex)
+    replaces: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for the browser to keep; read by `from_plain`."""
@@ -88,13 +90,14 @@ class Words:
             if region is not None:
                 left, top, right, bottom = (int(number) for number in region["box"])
                 region = Region(int(region["picture"]), (left, top, right, bottom))
-            start = said["sentence_start"]
+            start, replaces = said["sentence_start"], said["replaces"]
             texts = ("case_id", "arm", "category", "severity", "comment", "sentence",
                      "corrected_answer", "corrected_explanation", "key")  # fmt: skip
             return cls(
                 **{name: str(said[name]) for name in texts},
                 sentence_start=None if start is None else int(start),
                 region=region,
+                replaces=None if replaces is None else str(replaces),
             )
         except (TypeError, KeyError, ValueError):
             raise ReviewError("What this browser kept is no flag; flag the answer anew.") from None
@@ -196,6 +199,7 @@ class Desk:
             region=words.region,
             corrected_answer=words.corrected_answer,
             corrected_explanation=words.corrected_explanation,
+            replaces=words.replaces,
         )
         self._waiting.pop(words.case_id, None)
         return flag

@@ -492,15 +492,16 @@ def _problem(problem: str) -> str:
 # --- Flags ---------------------------------------------------------------------------------------
 
 
-def flag_heading(session: Session) -> str:
-    """What is being flagged: whose answer, and the answer itself."""
+def flag_heading(session: Session, corrects: bool = False) -> str:
+    """What is being flagged, or flagged better: whose answer, and the answer itself."""
     asked, arm = session.asked, session.flagging
     if asked is None or arm is None:
         return ""
     label = next((known.label for known in asked.arms if known.name == arm), label_of(arm))
     answer = next((one.response.answer for one in asked.answers if one.arm == arm), "")
     quoted = f"<blockquote>{escape(answer)}</blockquote>" if answer else ""
-    return f'<h2 id="flag-title">Flag {escape(label)}’s answer</h2>{quoted}'
+    what = "Correct your flag on" if corrects else "Flag"
+    return f'<h2 id="flag-title">{what} {escape(label)}’s answer</h2>{quoted}'
 
 
 def sentence(text: str, tone: str = "trouble") -> str:
@@ -509,9 +510,11 @@ def sentence(text: str, tone: str = "trouble") -> str:
     return f'<p class="{tone}" role="{role}">{escape(text)}</p>' if text else ""
 
 
-def flag_saved(flag: Flag) -> str:
-    """The confirmation of a flag."""
-    return sentence(f"Flag {flag.id} on {flag.label} is saved. You find it under Review.", "done")
+def flag_saved(flag: Flag, correctable: bool = False) -> str:
+    """The confirmation of a flag, with a way back into it."""
+    told = f"Flag {flag.id} on {escape(flag.label)} is saved. You find it under Review."
+    button = ' <button type="button" class="link" data-event="correct">Correct it</button>'
+    return f'<p class="done" role="status">{told}{button if correctable else ""}</p>'
 
 
 def default_progress() -> Progress:

@@ -208,7 +208,7 @@ def test_an_admin_exports_and_deletes(site: Site, browser: Any, tmp_path: Path) 
     page.wait_for_selector("#data-trouble .done:has-text('New: nothing')")
 
 
-def test_a_flag_waits_in_the_browser_while_the_store_is_gone(site: Site, browser: Any) -> None:
+def test_a_flag_is_corrected_and_waits_while_the_store_is_gone(site: Site, browser: Any) -> None:
     page = open_as(browser, site, "bo")
     page.click("#pages > .tab-wrapper [role=tab]:has-text('Ask')")
     page.click("[data-key=phantom-chest] >> nth=0")
@@ -220,6 +220,10 @@ def test_a_flag_waits_in_the_browser_while_the_store_is_gone(site: Site, browser
     page.click(".flag[data-arm=rl]")
     page.click("#flag-category label:has-text('Missed finding')")
     page.click("#flag-severity label:has-text('Could harm')")
+    page.click("#flag-save")
+    page.click("#note [data-event=correct]")
+    page.wait_for_selector("#flag-heading:has-text('Correct your flag on RL')")
+    page.wait_for_selector("#flag-category label.selected:has-text('Missed finding')")
     page.click("#flag-more > button")
     page.fill("#flag-answer textarea", "yes")
     page.click("#flag-step label >> nth=1")
@@ -236,6 +240,8 @@ def test_a_flag_waits_in_the_browser_while_the_store_is_gone(site: Site, browser
     flag = site.store.flags()[0]
     assert (flag.arm, flag.category, flag.severity) == ("rl", "missed-finding", "critical")
     assert (flag.reader, flag.corrected_answer, flag.sentence) == ("bo", "yes", step.strip())
+    second, first = site.store.flags_of(flag.case_id, corrected=True)
+    assert second.id == flag.id and second.replaces == first.key
     assert site.store.case(flag.case_id).question == "Is there a nodule?"
     assert page.evaluate("localStorage.getItem('rarl-flags').length") < 200  # gone from here
 
