@@ -392,7 +392,8 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     everything = [*whole_case, *whole_list]
     gr.on(
         [
-            *(one.input for one in (*filters[:9], shape)),
+            *(one.input for one in (*filters[:2], *filters[3:9], shape)),
+            text.change,  # pasted words are no input to Gradio
             *(event for box in (since, until) for event in (box.submit, box.blur)),
         ],
         narrowed, listed, whole_list, trigger_mode="always_last", **NOW,
