@@ -40,7 +40,7 @@ def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,typ
     def open_it(address: str):  # type: ignore[no-untyped-def]
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
-        page.set_default_timeout(240_000)
+        page.set_default_timeout(60_000)
         troubles: list[str] = []
         page.on("pageerror", lambda error: troubles.append(f"script: {error}"))
         page.on(
