@@ -175,10 +175,11 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
             note: render.flag_saved(flag, correctable=True),
         }
 
-    def kept(*told: Any) -> Update:
-        held: Session = told[-2]
+    # Gradio fills the request in where it stands among the named arguments, so before the others.
+    def kept(request: gr.Request, *told: Any) -> Update:
+        held: Session = told[-1]
         held.kept.add(held.doubted)
-        return saved(*told)
+        return saved(*told, request)
 
     def sent(waiting: Any, request: gr.Request) -> Update:
         """What an earlier failure left in the browser, once more."""
