@@ -50,6 +50,7 @@ def is_for_developers(path: Path) -> bool:
         "screenshots",
         "bench_viewer",
         "fuzz_scans",
+        "bench_2b",
         "load_test",
     }
 

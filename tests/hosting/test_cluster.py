@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.browser.app_process import ROOT
 
@@ -56,16 +59,23 @@ def test_the_command_names_every_arm_and_becomes_vllm(tiny_model: Path, tmp_path
     assert done.returncode == 7 and ran == f"ran {' '.join(command[1:])}"
 
 
-def test_what_is_missing_is_one_sentence(tiny_model: Path) -> None:
-    assert serve("nowhere", "--dry-run").stderr.startswith("There is no model folder nowhere")
-    done = serve(str(tiny_model), "--dry-run", "--adapter", f"x={tiny_model}")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert (
-        done.stderr
-        == f"{tiny_model} holds no LoRA adapter of a rank up to 512; name another folder.\n"
-    )
-    done = serve(str(tiny_model), path="/usr/bin:/bin")
-    assert "vLLM is not installed here" in done.stderr
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "There is no model folder nowhere"),
+        (["MODEL", "--adapter", "x=MODEL"], "holds no LoRA adapter of a rank up to 512"),
+        (["MODEL", "--adapter", "x"], "Give an adapter as NAME=FOLDER"),
+        (["MODEL"], "vLLM is not installed here"),
+    ],
+)
+def test_what_is_missing_is_one_sentence(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    named = [word.replace("MODEL", str(tiny_model)) for word in words]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *named])
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SystemExit, match=sentence):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 def test_the_container_file_has_no_fault() -> None:

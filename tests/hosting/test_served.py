@@ -193,9 +193,9 @@ def test_addresses_are_not_followed(app: Running) -> None:
             assert httpx.get(app.api + path).status_code in {403, 404}
         config = httpx.get(f"{app.address}/config").json()
         for number, _ in enumerate(config["dependencies"]):
-            for value in (file, nested, json.dumps(file)):
-                body = {"data": [value] * 8, "fn_index": number, "session_hash": "attacker"}
-                httpx.post(f"{app.api}queue/join", json=body)
+            value = (file, nested, json.dumps(file))[number % 3]
+            body = {"data": [value] * 8, "fn_index": number, "session_hash": "attacker"}
+            httpx.post(f"{app.api}queue/join", json=body)
         for name in ("ask", "compare"):
             answer = httpx.post(f"{app.api}call/{name}", json={"data": [[file], "Is it?"]})
             assert answer.status_code == 400
@@ -229,7 +229,7 @@ def test_sigterm_in_the_middle_of_an_answer(
         said = client.predict(**asked, api_name="/compare")
         told = {"exchange": said["exchange"], "arm": "sft"}
         client.predict(**told, category="other", severity="minor", api_name="/flag")
-        jobs = [client.submit(**asked, api_name="/compare") for _ in range(8)]
+        jobs = [client.submit(**asked, api_name="/compare") for _ in range(4)]
         while httpx.get(f"{address}/healthz").json()["answering"] == 0:
             assert not all(job.done() for job in jobs), "nothing ran for long enough to be seen"
         process.send_signal(signal.SIGTERM)
