@@ -64,6 +64,11 @@ def opened(page: Any, key: str = "phantom-chest") -> None:
 
 def faults(page: Any) -> str:
     """Serious and critical violations of axe-core, with where they are."""
+    # Colours on their way from one theme to the other are nobody's contrast.
+    page.wait_for_function(
+        "document.getAnimations().every(one => one.playState !== 'running' ||"
+        " one.effect.getComputedTiming().iterations === Infinity)"
+    )
     found = Axe().run(page).response["violations"]
     return json.dumps(
         [
