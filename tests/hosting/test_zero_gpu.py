@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from rarl.errors import QuestionError
@@ -22,6 +24,16 @@ def question(tokens: int, text: str = "Is it new?") -> Question:
     return Question((PICTURE,), text, ("sft", "rarl"), "reason", Decoding(tokens))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On a CPU a fork waits forever for the OpenMP threads that its parent had."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_answers_come_from_a_fork_and_cost_what_they_need(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
