@@ -179,7 +179,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
     def kept(request: gr.Request, *told: Any) -> Update:
         held: Session = told[-1]
         held.kept.add(held.doubted)
-        return saved(*told, request)
+        return saved(*(*told, request))
 
     def sent(waiting: Any, request: gr.Request) -> Update:
         """What an earlier failure left in the browser, once more."""
