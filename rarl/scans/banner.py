@@ -65,8 +65,9 @@ def _lines(image: Image.Image) -> Iterator[Box]:
     from rapidocr.ch_ppocr_det import TextDetOutput
 
     found = _detector()(np.asarray(image.convert("RGB")))
-    assert isinstance(found, TextDetOutput)  # what it gives where it reads nothing
-    for corners in () if found.boxes is None else found.boxes:
+    if not isinstance(found, TextDetOutput) or found.boxes is None:
+        return  # it has another type for nothing at all
+    for corners in found.boxes:
         left, top = np.floor(corners.min(0)).astype(int).tolist()
         right, bottom = np.ceil(corners.max(0)).astype(int).tolist()
         if min(right - left, bottom - top) <= _TALLEST_LINE * min(image.size):
