@@ -11,7 +11,7 @@ from PIL import Image
 from demo.asking import same_answer_key
 from demo.doubting import CONDITION_LABELS, Reliance, reliance_sentence
 from demo.render import label_of, picture_url
-from rarl.evaluation.conditions import CONDITIONS
+from rarl.evaluation.conditions import ALTERED
 from rarl.inference.engine import Seen
 from rarl.inference.sampling import Sampled
 
@@ -69,7 +69,7 @@ def reliance(found: Reliance, labels: Mapping[str, str]) -> str:
     head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
     own = [same_answer_key(answer.response.answer) for answer in found.answers["scan"]]
     rows = []
-    for condition in CONDITIONS:
+    for condition in ("scan", *ALTERED):
         title = CONDITION_LABELS[condition]
         if condition == "swapped":
             title += f" ({found.other})"

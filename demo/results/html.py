@@ -19,6 +19,7 @@ from rarl.evaluation.tables import (
     calibration_table,
     difference_table,
     figure_table,
+    leakage_table,
     reliance_table,
 )
 
@@ -204,27 +205,12 @@ def tables(summary: Mapping[str, Any], mode: str) -> str:
             "Exact match by modality, organ and question type, %",
             figure_table(summary, mode, "exact", "strata"),
         ),
-        ("What the sets share with training, images", _leakage(summary)),
+        ("What the sets share with training, images", leakage_table(summary)),
     ]
     return "<h2>Every other measure</h2>" + "".join(
         f"<details><summary>{escape(title)}</summary>{_table(table)}</details>"
         for title, table in parts
         if not table.empty
-    )
-
-
-def _leakage(summary: Mapping[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "set": one["source"],
-            "split": one["split"],
-            "called": one["label"],
-            "images": one["images"],
-            "in training too": one["same"],
-            "identical to one": one["identical"],
-            "alike to one": one["near"],
-        }
-        for one in summary.get("leakage") or ()
     )
 
 

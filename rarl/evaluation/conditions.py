@@ -2,7 +2,8 @@
 
 An answer that needs the image changes when the image does. So the same question is asked again
 about a grey picture of the same size, about the scan mirrored left to right, and about another
-image of the same modality.
+image of the same modality. An answer that can be relied on outlives what does not change the
+finding: as a stress test the scan is given noise, half its contrast, or loses its border.
 """
 
 from __future__ import annotations
@@ -14,17 +15,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+from zlib import crc32
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 from rarl.data.example import Example, ImageRef
 from rarl.errors import DataError
 
-Condition = Literal["scan", "blank", "mirrored", "swapped"]
-CONDITIONS: tuple[Condition, ...] = ("scan", "blank", "mirrored", "swapped")
+Condition = Literal["scan", "blank", "mirrored", "swapped", "noisy", "faded", "cropped"]
 ALTERED: tuple[Condition, ...] = ("blank", "mirrored", "swapped")
+PERTURBED: tuple[Condition, ...] = ("noisy", "faded", "cropped")
+CONDITIONS: tuple[Condition, ...] = ("scan", *ALTERED, *PERTURBED)
 
 MID_GREY = (128, 128, 128)
+# Standard deviation of the noise, of 255 grey levels.
+_NOISE = 20.0
+# Contrast that a faded scan keeps, about its mean.
+_FADED = 0.5
+# Border lost by a cropped scan, a share of the width or height on each side.
+_BORDER = 0.1
 _SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}
 
@@ -37,13 +47,13 @@ class Picture:
         name: names it among all pictures of a run; equal names mean equal pixels.
         size: width and height in pixels.
         source: where the pixels are read, None for a blank picture.
-        mirrored: whether they are flipped left to right.
+        change: what is done to them: "mirrored", one of `PERTURBED`, or else nothing.
     """
 
     name: str
     size: tuple[int, int]
     source: ImageRef | None
-    mirrored: bool = False
+    change: Condition = "scan"
 
     def load(self) -> Image.Image:
         """8-bit RGB.
@@ -54,12 +64,40 @@ class Picture:
         if self.source is None:
             return blank(self.size)
         image = self.source.load()
-        return ImageOps.mirror(image) if self.mirrored else image
+        if self.change == "mirrored":
+            return ImageOps.mirror(image)
+        return perturbed(image, self.change, self.name)
 
 
 def blank(size: tuple[int, int]) -> Image.Image:
     """A grey picture, 8-bit RGB; `size` is width and height in pixels."""
     return Image.new("RGB", size, MID_GREY)
+
+
+def perturbed(image: Image.Image, change: Condition, name: str) -> Image.Image:
+    """A picture under one of `PERTURBED`; under any other condition as it is.
+
+    Args:
+        image: 8-bit RGB.
+        change: noise of 20 grey levels' deviation, equal in the three channels; half the contrast;
+            or a tenth of width and height cut off on each side.
+        name: seeds the noise.
+    """
+    if change == "noisy":
+        noise = np.random.default_rng(crc32(name.encode())).normal(0, _NOISE, image.size[::-1])
+        pixels = np.asarray(image, np.float64) + noise[..., None]
+        return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
+    if change == "faded":
+        return ImageEnhance.Contrast(image).enhance(_FADED)
+    if change == "cropped":
+        (width, height), (across, down) = image.size, _border(image.size)
+        return image.crop((across, down, width - across, height - down))
+    return image
+
+
+def _border(size: tuple[int, int]) -> tuple[int, int]:
+    width, height = size
+    return round(_BORDER * width), round(_BORDER * height)
 
 
 def image_of(example: Example) -> ImageRef:
@@ -110,8 +148,13 @@ def picture_for(
         if image.key not in partners:
             return None
         image = partners[image.key]
-    if condition == "mirrored":
-        return Picture(f"{image.key} mirrored", sizes[image.key], image, mirrored=True)
+    if condition == "cropped":
+        (width, height), (across, down) = sizes[image.key], _border(sizes[image.key])
+        return Picture(
+            f"{image.key} cropped", (width - 2 * across, height - 2 * down), image, condition
+        )
+    if condition == "mirrored" or condition in PERTURBED:
+        return Picture(f"{image.key} {condition}", sizes[image.key], image, condition)
     return Picture(image.key, sizes[image.key], image)
 
 

@@ -15,6 +15,7 @@ from rarl.evaluation.tables import (
     calibration_table,
     difference_table,
     figure_table,
+    leakage_table,
     percent,
     reliance_table,
 )
@@ -207,20 +208,7 @@ def _leakage(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary.get("leakage") is None:
         yield "<p>This was not looked at.</p>"
         return
-    yield _table(
-        pd.DataFrame(
-            {
-                "set": one["source"],
-                "split": one["split"],
-                "called": one["label"],
-                "images": one["images"],
-                "in training too": one["same"],
-                "identical to one": one["identical"],
-                "alike to one": one["near"],
-            }
-            for one in summary["leakage"]
-        )
-    )
+    yield _table(leakage_table(summary))
     yield (
         '<p class="quiet">Identical: another file with the same pixels. Alike: difference hashes '
         "at most 4 of 64 bits apart, often another patient's same view. The pairs are in "

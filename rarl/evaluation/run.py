@@ -366,7 +366,7 @@ def _inquiries(
             modes.index(one.mode),
             one.draw > 0,
             one.picture.source is None,
-            one.picture.mirrored,
+            CONDITIONS.index(one.picture.change),
             one.picture.size,
             one.picture.name,
         )

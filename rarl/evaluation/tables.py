@@ -174,3 +174,19 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
 def _aligned(table: pd.DataFrame) -> str:
     text: str = table.to_string(index=False)
     return text
+
+
+def leakage_table(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """What each set shares with training, in images; empty where that was not looked at."""
+    return pd.DataFrame(
+        {
+            "set": one["source"],
+            "split": one["split"],
+            "called": one["label"],
+            "images": one["images"],
+            "in training too": one["same"],
+            "identical to one": one["identical"],
+            "alike to one": one["near"],
+        }
+        for one in summary.get("leakage") or ()
+    )

@@ -225,6 +225,14 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
     return stage
 
 
+def copy_adapter(source: Path, target: Path) -> None:
+    """Put what is shipped of a trained adapter's folder in place of what `target` holds."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for file in ADAPTER_FILES:
+        shutil.copy2(source / file, target / file)
+
+
 def _ship(place: Place) -> None:
     place.assets.mkdir(parents=True, exist_ok=True)
     for source in sorted(place.base.iterdir()):
@@ -232,10 +240,7 @@ def _ship(place: Place) -> None:
     records = {}
     for name in ADAPTERS:
         target = place.assets / "adapters" / name
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for file in ADAPTER_FILES:
-            shutil.copy2(place.work / name / file, target / file)
+        copy_adapter(place.work / name, target)
         records[name] = json.loads((target / "rarl.json").read_text("utf-8"))
     # What was trained must load as what is shipped.
     load_model(str(place.assets), device="cpu")

@@ -131,7 +131,12 @@ def read_statements(text: str) -> tuple[Statement, ...]:
 
 
 def reasoning_score(
-    reasoning: str, answer: str, question: str, facts: str, explanation: str
+    reasoning: str,
+    answer: str,
+    question: str,
+    facts: str,
+    explanation: str,
+    contradictions: bool = True,
 ) -> float:
     """How well reasoning fits what is known of its image, in [0, 1].
 
@@ -145,6 +150,7 @@ def reasoning_score(
         question: as asked.
         facts: JSON list of objects with kind, value, present and statement.
         explanation: the reference explanation, or "" where there is none.
+        contradictions: whether stating what annotations deny costs precision.
 
     >>> chest = dict(kind="organ", value="chest", present=True, statement="It shows the chest.")
     >>> clear = "There is no pleural effusion."
@@ -177,7 +183,8 @@ def reasoning_score(
         if not stated:
             return 0.0
         told = known.weight(stated)
-        precision = told / (told + sum(_weight(kind) for kind, _ in against))
+        wrong = sum(_weight(kind) for kind, _ in against) if contradictions else 0.0
+        precision = told / (told + wrong)
         recall = known.weight(stated & known.relevant) / known.weight(known.relevant)
         fit = 2 * precision * recall / (precision + recall) if recall else 0.0
     else:
@@ -231,6 +238,7 @@ def reasoning_reward(
     facts: Sequence[str],
     mode: Sequence[Mode],
     log_metric: Callable[[str, float], None] | None = None,
+    contradictions: bool = True,
     **columns: object,
 ) -> list[float | None]:
     """`reasoning_score` of each completion; 0 where reasoning is missing, empty or cut off.
@@ -263,7 +271,9 @@ def reasoning_reward(
             rewards.append(0.0)
             continue
         answer = "" if "no-answer" in response.problems else response.answer
-        rewards.append(reasoning_score(response.reasoning, answer, asked, stated, explained))
+        rewards.append(
+            reasoning_score(response.reasoning, answer, asked, stated, explained, contradictions)
+        )
         if log_metric is not None:
             checks.append(check_facts(response.reasoning, answer, asked, stated))
     if log_metric is not None and checks:

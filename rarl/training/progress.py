@@ -37,6 +37,7 @@ _RENAMED = {
     "reasoning/contradicted": "facts_contradicted",
     "reasoning/neutral": "statements_neutral",
     "reasoning/disagrees": "reasoning_disagrees",
+    "num_tokens": "tokens",
     "step_time": "seconds_per_step",
 }
 

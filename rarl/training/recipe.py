@@ -105,6 +105,7 @@ class GrpoRecipe(Recipe):
     aggregation: Literal["sum_then_normalize", "normalize_then_sum"]
     shared: bool
     rewards: Rewards
+    contradictions: bool
     diversity: bool
     forms: Mapping[Form, float]
 

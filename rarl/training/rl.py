@@ -9,6 +9,7 @@ run once per group (`rarl.training.grouped`), which changes the cost and not the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def grpo_trainer(
     weights: dict[Callable[..., Any], float] = {
         accuracy_reward: recipe.rewards.accuracy,
         format_reward: recipe.rewards.format,
-        reasoning_reward: recipe.rewards.reasoning,
+        # Under its own name, by which TRL logs it.
+        update_wrapper(
+            partial(reasoning_reward, contradictions=recipe.contradictions), reasoning_reward
+        ): recipe.rewards.reasoning,
     }
     if recipe.rewards.judge:
         if judge is None:

@@ -3,11 +3,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from rarl.data.example import Example, ImageRef
-from rarl.evaluation.conditions import ALTERED, reference_under, swap_partners
+from rarl.evaluation.conditions import (
+    ALTERED,
+    PERTURBED,
+    perturbed,
+    reference_under,
+    swap_partners,
+)
 from rarl.evaluation.metrics import measured_frame, reliance
 from rarl.evaluation.report import image_sentences, report_html
 from rarl.evaluation.rows import Row
@@ -99,6 +106,21 @@ def test_the_first_page_tells_a_model_that_does_not_look(
     assert page.index("Answers that do not need the image") < page.index("<h2>")
     nothing = report_html(plain | {"reliance": []})
     assert "was not measured" in nothing[: nothing.index("<h2>")]
+
+
+def test_perturbed_scans_keep_what_they_show(sided: list[Example], tmp_path: Path) -> None:
+    rows = ask(sided[:2], tmp_path / "run", altered=lambda example: PERTURBED)
+    shown = {(row.condition, row.shown, row.reference) for row in rows if row.id == "sided/0"}
+    assert shown == {("scan", "sided/0.png", "left")} | {
+        (condition, f"sided/0.png {condition}", "left") for condition in PERTURBED
+    }
+    scan = Image.effect_noise((40, 20), 60).convert("RGB")
+    before = np.asarray(scan, float)
+    noisy, faded, cropped = (perturbed(scan, one, "a.png") for one in PERTURBED)
+    assert noisy == perturbed(scan, "noisy", "a.png") != perturbed(scan, "noisy", "b.png")
+    assert 15 < np.std(np.asarray(noisy, float) - before) < 22
+    assert np.std(np.asarray(faded, float)) == pytest.approx(before.std() / 2, rel=0.05)
+    assert cropped == scan.crop((4, 2, 36, 18))
 
 
 def test_where_the_mirrored_answer_is_not_known_nothing_is_asked(

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from rarl.evaluation.study import CLAIMS, find, median_seed, report, scores
+from rarl.evaluation.conditions import PERTURBED
+from rarl.evaluation.study import CLAIMS, find, median_seed, report, scores, stress
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +54,15 @@ def test_verdicts_follow_from_the_intervals() -> None:
     assert "Diversity prompting is crucial" not in found  # that arm was not asked
     table = scores(asked)
     assert table.loc[table["mode"] == "reason", "sft"].tolist() == ["0.0 [0.0, 0.0]"]
-    text = report(list(found.values()), table, pd.DataFrame({"arm": ["sft-0"]}), "Setting.")
+    noisy = asked[asked["mode"] == "reason"].assign(condition="noisy", exact=False)
+    stressed = stress(pd.concat([asked, noisy]))
+    assert stressed.loc[0, ["picture", "sft", "rl"]].tolist() == [
+        "noisy", "+0.0 [+0.0, +0.0]", "-100.0 [-100.0, -100.0]",
+    ]  # fmt: skip
+    assert stress(asked).empty
+    costs = pd.DataFrame({"arm": ["sft-0"]})
+    text = report(list(found.values()), table, stressed, costs, "Setting.")
+    assert "| unseen sources | noisy | 4 |" in text
     assert "+87.5 [+62.5, +100.0] | +100.0, +75.0 | Confirmed here" in text
     assert len({claim.name for claim in CLAIMS}) == len(CLAIMS)
 
@@ -92,9 +101,13 @@ def test_a_tiny_study_runs_and_resumes(
     assert costs["arm"].tolist() == ["sft-0", "rl-0", "rarl-0"]
     assert (costs["peak memory, MB"] > 50).all() and (costs["seconds"] > 0).all()
     rows = pd.read_parquet(tmp_path / "results/experiment/rows.parquet")
-    assert len(rows) == 4 * 4 * 3
+    stressed = rows["condition"].isin(PERTURBED)
+    questions = rows["id"].nunique()
+    assert (~stressed).sum() == questions * 4 * 3
+    assert stressed.sum() == rows.loc[rows["category"] == "label", "id"].nunique() * 3 * 4
+    assert not rows["category"].isin(["modality", "organ"]).any()
     told = (tmp_path / "results/experiment.md").read_text("utf-8")
-    assert "| held-out images | reason | 4 |" in told and "| sft-0 | 1 |" in told
+    assert f"| held-out images | reason | {questions} |" in told and "| sft-0 | 1 |" in told
     assert str(tmp_path) not in told and str(tiny_model) not in told
 
     answers = (tmp_path / "run/answers/rows.jsonl").read_bytes()
