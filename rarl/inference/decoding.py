@@ -7,7 +7,8 @@ hides what lies beyond its length. Continuous batching follows Orca (Yu et al., 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,10 @@ from transformers import Qwen2VLForConditionalGeneration
 
 from rarl.errors import ModelError
 from rarl.inference.rows import Sampler
+from rarl.models.loading import LARGE
 
+# A small model's step over fewer rows is done before a second thread has begun its part.
+_WORTH_SHARING = 16
 # Room is made for so many tokens at a time, so that rows that join seldom make everything move.
 _BLOCK = 64
 
@@ -146,6 +150,7 @@ class Writing:
         room: int,
     ) -> None:
         self._base = base
+        self._small = base.device.type == "cpu" and base.num_parameters() < LARGE
         self._forbidden = torch.tensor(forbidden, device=base.device)
         self._samplers = [sampler for each in samplers for sampler in each]
         lengths: list[int] = prompt.mask.sum(1).tolist()
@@ -171,12 +176,14 @@ class Writing:
 
     def step(self) -> None:
         """Write a token in every row."""
-        newest = torch.tensor(self._tokens, device=self._base.device)
-        embedded = self._base.get_input_embeddings()(newest[:, None])
-        positions = self._positions[None, :, None].expand(3, -1, -1)
-        hidden = self._read(embedded, positions, self._cache.mask())
-        # Counted only now: a step that failed can be taken again.
-        tokens = self._drawn(hidden[:, -1])
+        alone = self._small and len(self._tokens) < _WORTH_SHARING
+        with _one_thread() if alone else nullcontext():
+            newest = torch.tensor(self._tokens, device=self._base.device)
+            embedded = self._base.get_input_embeddings()(newest[:, None])
+            positions = self._positions[None, :, None].expand(3, -1, -1)
+            hidden = self._read(embedded, positions, self._cache.mask())
+            # Counted only now: a step that failed can be taken again.
+            tokens = self._drawn(hidden[:, -1])
         self._cache.advance()
         self._positions = self._positions + 1
         self._tokens = tokens
@@ -217,6 +224,16 @@ class Writing:
             if sampler.random:
                 tokens[row] = sampler.draw(scores[row])
         return tokens
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_attention(base: Qwen2VLForConditionalGeneration) -> None:
