@@ -9,19 +9,20 @@ from uuid import uuid4
 import gradio as gr
 
 from demo import render
-from demo.asking import log_fault, steps
+from demo.asking import log_fault
 from demo.components import panel
+from demo.flag_fields import flag_fields, step_at
 from demo.flagging import Words
 from demo.identity import doubts
-from demo.parts import FOCUS, NOW, QUIET, Parts, Update, labelled
+from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.session import Asked, Session
 from demo.viewer import REPORT, take_report
 from rarl.errors import RarlError, ReviewError, StoreError
-from rarl.review import CATEGORIES, COMMENT_LIMIT, SEVERITIES, Region
+from rarl.review import Region
+from rarl.review.taxonomy import Taxonomy
 
 # Seconds between attempts to send what the store could not take.
 _AGAIN_SECONDS = 10
-_ANY_STEP = -1
 _SHOW_NOTE = "() => document.querySelector('#note').scrollIntoView({block: 'nearest'})"
 
 
@@ -56,27 +57,16 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
     # In the browser's own storage: the words of a flag that the store could not take, no pixels.
     kept_here = gr.BrowserState([], storage_key="rarl-flags", secret="rarl-flags-here")
     again = gr.Timer(_AGAIN_SECONDS)
-    with gr.Column(elem_id="flag-panel", visible=False) as drawer:
+    with gr.Column(elem_id="flag-panel", elem_classes="flag-drawer", visible=False) as drawer:
         heading = panel(elem_id="flag-heading")
-        category = gr.Radio(labelled(CATEGORIES), label="What is wrong?", elem_id="flag-category")
-        severity = gr.Radio(
-            labelled(SEVERITIES), label="How much would it matter?", elem_id="flag-severity"
+        fields = flag_fields(
+            "flag",
+            "The region drawn on the scan shows where",
+            "Draw it with Region (R) in the viewer, now or before.",
         )
-        comment = _words("Comment", "What should a reviewer know? No names or dates.", "comment")
-        with gr.Accordion("Say more: which step, where, and what is right", open=False,
-                          elem_id="flag-more"):  # fmt: skip
-            step = gr.Radio([], label="Which step of the reasoning is wrong?", elem_id="flag-step")
-            where = gr.Checkbox(
-                False,
-                label="The region drawn on the scan shows where",
-                info="Draw it with Region (R) in the viewer, now or before.",
-                elem_id="flag-where",
-            )
-            answer = _words("The right answer", "", "answer", lines=1)
-            explanation = _words("And why", "", "explanation")
         trouble = panel(elem_id="flag-trouble", events=("keep", "retype"))
-        with gr.Row(elem_id="flag-actions"):
-            cancel = gr.Button("Cancel", elem_id="flag-cancel")
+        with gr.Row(elem_classes="flag-actions"):
+            cancel = gr.Button("Cancel", elem_classes="flag-cancel", elem_id="flag-cancel")
             save = gr.Button("Save flag", variant="primary", elem_id="flag-save")
 
     def opened(event: gr.EventData, held: Session) -> Update:
@@ -94,25 +84,11 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
 
     def filled(begun: Draft, held: Session) -> Update:
         held.flagging = begun.arm
-        said = begun.before or Words(begun.case_id, begun.arm, None, None)
-        found = steps(begun.reasoning())
-        listed = [(words, place) for place, words in enumerate(found)]
-        taxonomy = _taxonomy(parts)
         return {
             draft: begun,
             drawer: gr.Column(visible=True),
             heading: render.flag_heading(held, corrects=begun.before is not None),
-            category: gr.Radio(labelled(taxonomy[0]), value=said.category),
-            severity: gr.Radio(labelled(taxonomy[1]), value=said.severity),
-            comment: said.comment,
-            step: gr.Radio(
-                [("No step in particular", _ANY_STEP), *listed],
-                value=found.index(said.sentence) if said.sentence in found else _ANY_STEP,
-                visible=bool(listed),
-            ),
-            where: said.region is not None,
-            answer: said.corrected_answer,
-            explanation: said.corrected_explanation,
+            **fields.filled(begun.before, begun.reasoning(), _taxonomy(parts)),
             trouble: "",
             note: "",
         }
@@ -141,7 +117,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         same = held.asked is about.asked
         case_id = held.case_id if same and held.case_id is not None else about.case_id
         try:
-            sentence, start = _step_of(about, wrong_step)
+            sentence, start = step_at(about.reasoning(), wrong_step)
             region = _region(about, held, report) if with_region else None
             replaces = about.before.key if about.before else None
             said = Words(
@@ -209,7 +185,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         held.flagging = None
         return {drawer: gr.Column(visible=False), draft: None}
 
-    form = [category, severity, comment, step, where, answer, explanation]
+    form = fields.listed()
     opening = [draft, drawer, heading, *form, trouble, note]
     board.flagged(opened, session, opening, **NOW)
     note.correct(reopened, [last, session], opening, **NOW)
@@ -228,39 +204,16 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
     again.tick(sent, kept_here, [kept_here, again, note], **QUIET)
 
 
-def _words(label: str, hint: str, name: str, lines: int = 2) -> gr.Textbox:
-    return gr.Textbox(
-        label=label,
-        placeholder=hint,
-        lines=lines,
-        max_lines=6,
-        max_length=COMMENT_LIMIT,
-        elem_id=f"flag-{name}",
-    )
-
-
-def _taxonomy(parts: Parts) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+def _taxonomy(parts: Parts) -> Taxonomy:
     """The site's lists; the usual ones while its store cannot be opened."""
     try:
-        taxonomy = parts.desk.open().taxonomy
+        return parts.desk.open().taxonomy
     except StoreError:
-        return CATEGORIES, SEVERITIES
-    return taxonomy.categories, taxonomy.severities
+        return Taxonomy()
 
 
 def _listed(waiting: Any) -> list[Any]:
     return waiting if isinstance(waiting, list) else []
-
-
-def _step_of(about: Draft, number: int | None) -> tuple[str, int | None]:
-    """A step of the reasoning and where it begins."""
-    reasoning, start = about.reasoning(), 0
-    for place, words in enumerate(steps(reasoning)):
-        start = reasoning.index(words, start)
-        if place == number:
-            return words, start
-        start += len(words)
-    return "", None
 
 
 def _region(about: Draft, held: Session, report: Any) -> Region:

@@ -127,7 +127,7 @@
     // The panels behave as dialogs: Escape closes them, Tab stays inside.
     const panel = openPanel();
     if (!panel) { shortcut(event); return; }
-    if (event.key === "Escape") panel.querySelector("#flag-cancel, [data-page=close], [data-page=tour-end]")?.click();
+    if (event.key === "Escape") panel.querySelector(".flag-cancel, [data-page=close], [data-page=tour-end]")?.click();
     if (event.key === "Tab" && !panel.matches(".tour")) {
       const stops = [...panel.querySelectorAll("button, input, textarea, a[href]")]
         .filter((one) => !one.disabled && one.offsetParent);
@@ -277,8 +277,8 @@
   function openPanel() {
     const inside = find("#seen .drawer, #sheet .sheet:not([hidden])");
     if (inside) return inside;
-    const panel = document.getElementById("flag-panel");
-    if (panel && panel.getClientRects().length) return panel;
+    const panel = [...document.querySelectorAll(".flag-drawer")].find((one) => one.getClientRects().length);
+    if (panel) return panel;
     return find("#tour .tour:not([hidden])");
   }
   let panelWasOpen = false;
@@ -286,10 +286,10 @@
   function tendPanel() {
     const panel = openPanel();
     if (panel && !panelWasOpen) {
-      if (panel.id === "flag-panel") {
+      if (panel.matches(".flag-drawer")) {
         panel.setAttribute("role", "dialog");
         panel.setAttribute("aria-modal", "true");
-        panel.setAttribute("aria-labelledby", "flag-title");
+        panel.setAttribute("aria-labelledby", `${panel.id}-title`);
         // Its choices are drawn anew as it opens: whichever had the focus would lose it.
         panel.setAttribute("tabindex", "-1");
         panel.focus({ preventScroll: true });
@@ -310,6 +310,7 @@
     if (back) RarlViewer.recall(JSON.parse(back.dataset.views));
     const flag = event.target.closest(".flag[data-arm]");
     if (flag) opener = `.flag[data-arm="${flag.dataset.arm}"]`;
+    if (event.target.closest('#case [data-event="correct"]')) opener = '#case [data-event="correct"]';
     if (event.target.closest('[data-do="see"]')) opener = '[data-do="see"]';
     const doubt = event.target.closest("#after [data-event]");
     if (doubt) opener = `#after [data-event="${doubt.dataset.event}"]`;

@@ -501,7 +501,7 @@ def flag_heading(session: Session, corrects: bool = False) -> str:
     answer = next((one.response.answer for one in asked.answers if one.arm == arm), "")
     quoted = f"<blockquote>{escape(answer)}</blockquote>" if answer else ""
     what = "Correct your flag on" if corrects else "Flag"
-    return f'<h2 id="flag-title">{what} {escape(label)}’s answer</h2>{quoted}'
+    return f'<h2 id="flag-panel-title">{what} {escape(label)}’s answer</h2>{quoted}'
 
 
 def sentence(text: str, tone: str = "trouble") -> str:

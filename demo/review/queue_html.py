@@ -148,6 +148,8 @@ def case_view(
     place: str,
     blind: bool,
     labels: Labels,
+    me: str | None,
+    earlier: Mapping[str, Flag],
 ) -> str:
     """A case as it was, with the answer that is judged first.
 
@@ -158,6 +160,8 @@ def case_view(
         place: another whenever it is opened, for the page's clock.
         blind: whether arms stay unnamed and unseen beside each other.
         labels: of the site.
+        me: whose page it is: one's own flags can be corrected.
+        earlier: by key, the flags that others replaced.
     """
     mode = next((label for label, key in MODE_LABELS if key == case.mode), case.mode)
     words = [case.modality or "", f"{case.width} × {case.height}", mode]
@@ -167,7 +171,7 @@ def case_view(
     facts = "".join(f"<span>{escape(word)}</span>" for word in words if word)
     regions = [flag.region for flag in flags if flag.region is not None]
     pictures = "".join(stage(one, number, regions) for number, one in enumerate(case.pictures))
-    complaints = "".join(_complaint(flag, labels) for flag in flags)
+    complaints = "".join(_complaint(flag, labels, me, earlier) for flag in flags)
     judged = next(one for one in case.answers if one.arm == item.arm)
     others = [one for one in case.answers if one.arm != item.arm]
     beside = ""
@@ -191,18 +195,39 @@ def _listed(answers: Sequence[ArmAnswer]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _complaint(flag: Flag, labels: Labels) -> str:
+def _complaint(flag: Flag, labels: Labels, me: str | None, earlier: Mapping[str, Flag]) -> str:
+    who = f" by {escape(flag.reader)}" if flag.reader else ""
+    what = "Correction" if flag.replaces else "Flag"
+    before = ""
+    old = earlier.get(flag.replaces or "")
+    while old is not None:
+        before += f'<p class="hint">{when(old.created)}</p>{_said_of(old, labels)}'
+        old = earlier.get(old.replaces or "")
+    if before:
+        before = f"<details><summary>Before it was corrected</summary>{before}</details>"
+    button = ""
+    if me is not None and flag.reader == me:
+        button = (
+            f'<p><button type="button" class="link" data-event="correct" data-number="{flag.id}">'
+            "Correct this flag</button></p>"
+        )
+    return (
+        f'<div class="complaint"><h4 class="eyebrow">{what} {flag.id}{who}, {when(flag.created)}'
+        f"</h4>{_said_of(flag, labels)}{button}{before}</div>"
+    )
+
+
+def _said_of(flag: Flag, labels: Labels) -> str:
+    """What a flag says."""
     more = ""
     if flag.comment:
         more += f"<blockquote>{escape(flag.comment)}</blockquote>"
     if flag.corrected_answer or flag.corrected_explanation:
         words = " ".join((flag.corrected_answer, flag.corrected_explanation)).strip()
         more += f'<p class="right"><b>Should be</b> {escape(words)}</p>'
-    who = f" by {escape(flag.reader)}" if flag.reader else ""
     return (
-        f'<div class="complaint"><h4 class="eyebrow">Flag {flag.id}{who}, {when(flag.created)}</h4>'
-        f"<p><b>{labels.category(flag.category)}</b></p>"
-        f"<p>{labels.severity(flag.severity)}</p>{more}</div>"
+        f"<p><b>{labels.category(flag.category)}</b></p><p>{labels.severity(flag.severity)}</p>"
+        f"{more}"
     )
 
 

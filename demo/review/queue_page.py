@@ -24,11 +24,13 @@ from demo.review.common import (
     names_in,
     select_box,
 )
+from demo.review.correction import flag_correction
 from demo.review.queue_html import case_view, flag_list, list_head, progress_table, standing
 from demo.session import Session
 from rarl.errors import ReviewError
 from rarl.review import (
     COMMENT_LIMIT,
+    Flag,
     Judgement,
     Queue,
     QueueFilter,
@@ -128,7 +130,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
             rows = panel(elem_id="flag-list", events=("open", "more"))
             progress = panel(elem_id="queue-progress")
         with gr.Column(elem_id="case-side"):
-            case = panel(_NO_CASE, elem_id="case")
+            case = panel(_NO_CASE, elem_id="case", events=("correct",))
         with gr.Column(elem_id="verdict-side"):
             resume = gr.Button("Next for me", variant="primary", elem_id="queue-next")
             state = panel(elem_id="verdict-state")
@@ -212,7 +214,10 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         mine = next((v for v in verdicts if v.reader == store.person and v.role == "reader"), None)
         heading = _heading(store, item, mine)
         audit = chosen.study_id is not None
-        at.item, at.study_id, at.key = (item.case_id, item.arm), chosen.study_id, uuid4().hex
+        opened_now = (chosen.study_id, (item.case_id, item.arm))
+        if opened_now != (at.study_id, at.item):
+            at.key = uuid4().hex  # the page's clock starts anew with it
+        at.study_id, at.item = opened_now
         at.replaces = mine.key if heading == _CORRECT and mine is not None else None
         at.adjudicates = heading == _SETTLE
         draft = at.drafts.get((at.study_id, at.item))
@@ -227,6 +232,8 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 place=at.key,
                 blind=audit,
                 labels=Labels.of(store.taxonomy),
+                me=store.person,
+                earlier=_corrected(store, item),
             ),
             state: standing(item, verdicts, mine),
             form: gr.Column(visible=bool(heading)),
@@ -379,6 +386,16 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         empty: Update = dict.fromkeys(filters[1:], "")
         return {**refresh(request, {**data, **empty}), **empty}
 
+    def redrawn(request: gr.Request, data: Data) -> Update:
+        """The open answer and the list, after its flag was corrected."""
+        store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
+        shown: Update = {}
+        if at.item is not None:
+            item = Queue(store, at.study_id).item(*at.item)
+            work_of = replace(chosen, work=at.study_id or "")
+            shown = showing(store, work_of, at, item, typed_in(data))
+        return {**shown, **listing(store, chosen, data[shape], at)}
+
     def chosen_in(data: Data) -> Chosen:
         return Chosen(*(data[one] or "" for one in filters))
 
@@ -415,6 +432,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     ):
         button.click(work_of, listed | {names}, whole_list, **NOW)
     remove.click(deleted, listed | {reason, session}, [reason, *everything], **QUIET)
+    flag_correction(parts, session, place, case, trouble, redrawn, turning, everything)
     choices = (work, arm, category, severity, modality, reader, assigned)
     return QueueWidgets(filters, choices, refresh, listed, whole_list)
 
@@ -427,6 +445,15 @@ def _heading(store: ReviewStore, item: QueueItem, mine: Verdict | None) -> str:
         given = not item.assigned or store.person in item.assigned
         return _READ if given and may(store.role, "judge") else ""
     return _SETTLE if mine is None and may(store.role, "adjudicate") else ""
+
+
+def _corrected(store: ReviewStore, item: QueueItem) -> dict[str, Flag]:
+    """By key, the flags on an answer that a later one replaces."""
+    if not any(flag.replaces for flag in item.flags):
+        return {}
+    current = {flag.key for flag in item.flags}
+    found = store.flags_of(item.case_id, corrected=True)
+    return {one.key: one for one in found if one.arm == item.arm and one.key not in current}
 
 
 def _to_settle(store: ReviewStore, chosen: Chosen, after: Item | None) -> QueueItem | None:

@@ -63,7 +63,12 @@ const RarlReview = (() => {
   }
   document.addEventListener("keydown", (event) => {
     if (!shown(document.getElementById("queue-page"))) return;
-    if (event.ctrlKey && event.key === "Enter") { if (press("#verdict-save")) event.preventDefault(); return; }
+    const correcting = shown(document.getElementById("correction"));
+    if (event.ctrlKey && event.key === "Enter") {
+      if (press(correcting ? "#correction-save" : "#verdict-save")) event.preventDefault();
+      return;
+    }
+    if (correcting) return;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const typing = event.target.closest?.("textarea, select, [contenteditable], [role=listbox], input:not([type=radio]):not([type=checkbox])");
     if (typing) { if (event.key === "Escape") event.target.blur(); return; }

@@ -245,6 +245,22 @@ def test_a_flag_is_corrected_and_waits_while_the_store_is_gone(site: Site, brows
     assert site.store.case(flag.case_id).question == "Is there a nodule?"
     assert page.evaluate("localStorage.getItem('rarl-flags').length") < 200  # gone from here
 
+    # Later, from the queue: one's own flags alone, and the earlier ones stay.
+    page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
+    page.click("#flag-list [data-flag] >> nth=0")
+    page.wait_for_selector("#case .complaint:has-text('by cy')")
+    assert page.locator("#case [data-event=correct]").count() == 0
+    page.click(f"#flag-list [data-flag='{flag.id}']")
+    page.click("#case [data-event=correct]")
+    page.wait_for_selector("#correction-category label.selected:has-text('Missed finding')")
+    page.fill("#correction-comment textarea", "In the right upper lung.")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#case .complaint:has-text('Before it was corrected')")
+    third = site.store.flags()[0]
+    assert (third.comment, third.replaces) == ("In the right upper lung.", flag.key)
+    assert (third.sentence, third.corrected_answer) == (flag.sentence, "yes")
+    assert len(site.store.flags_of(flag.case_id, corrected=True)) == 3
+
 
 def test_programs_have_the_same_rights(site: Site) -> None:
     def client(name: str) -> Client:
@@ -286,7 +302,7 @@ def answers_of_every_event(site: Site, name: str) -> tuple[str, int]:
         }  # fmt: skip
         sent = 0
         mine = re.compile(
-            r"flag-list|queue|filter|list-shape|verdict|assign|delete|chart|stud|draw|task|export"
+            r"flag-list|queue|filter|list-shape|verdict|assign|delete|chart|stud|draw|task|export|correction"
             r"|import|review|data"
         )
         session = uuid4().hex
