@@ -34,7 +34,7 @@ _BATCH = 32
 
 
 def greedy_answers(loaded: LoadedModel, examples: Sequence[Example], most: int) -> list[str]:
-    """Answers in `reason` mode, the likeliest token each time.
+    """What is said in `reason` mode, the likeliest token each time.
 
     Args:
         loaded: the base; an adapter that sits on it is used.
@@ -51,7 +51,7 @@ def greedy_answers(loaded: LoadedModel, examples: Sequence[Example], most: int) 
         best = allowed.argmax(-1, keepdim=True)
         return torch.full_like(logits, -torch.inf).scatter(1, best, 0.0)
 
-    answers: list[str] = []
+    said: list[str] = []
     training = base.training
     base.eval()
     # Drawing from one possibility still draws.
@@ -83,9 +83,9 @@ def greedy_answers(loaded: LoadedModel, examples: Sequence[Example], most: int) 
             told = roll_out(base, prompts, most, loaded.end_ids, surest).ids
             for ids in told:
                 text = processor.tokenizer.decode(ids, skip_special_tokens=True)
-                answers.append(parse_response(str(text)).answer)
+                said.append(str(text))
     base.train(training)
-    return answers
+    return said
 
 
 class Selection(TrainerCallback):
@@ -95,7 +95,8 @@ class Selection(TrainerCallback):
         loaded: the base that is trained.
         examples: held-out questions.
         most: tokens an answer may have.
-        folder: of the run; `selection.jsonl` and `selection/` are written there.
+        folder: of the run; `selection.jsonl`, `selection/` and, with all that was said at each
+            measured step, `held_out/` are written there.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Selection(TrainerCallback):
         self._most = most
         self._path = folder / "selection.jsonl"
         self._kept = folder / "selection"
+        self._said = folder / "held_out"
         self._start: list[str] = []
         self.table: list[dict[str, float]] = []
 
@@ -120,9 +122,10 @@ class Selection(TrainerCallback):
             return
         self._path.write_text("".join(json.dumps(row) + "\n" for row in self.table), "utf-8")
         with kwargs["model"].disable_adapter():
-            self._start = greedy_answers(self._loaded, self._examples, self._most)
+            said = greedy_answers(self._loaded, self._examples, self._most)
+        self._start = [parse_response(text).answer for text in said]
         if not self.table:
-            self._note(state.global_step, self._start)
+            self._note(state.global_step, said)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -134,14 +137,29 @@ class Selection(TrainerCallback):
             self._measure(step, kwargs["model"])
 
     def _measure(self, step: int, model: PeftModel) -> None:
-        answers = greedy_answers(self._loaded, self._examples, self._most)
+        said = greedy_answers(self._loaded, self._examples, self._most)
         model.save_pretrained(str(self._kept / f"step-{step}"), save_embedding_layers=False)
-        self._note(step, answers)
+        self._note(step, said)
 
-    def _note(self, step: int, answers: Sequence[str]) -> None:
+    def _note(self, step: int, said: Sequence[str]) -> None:
         count = len(self._examples)
-        pairs = zip(answers, self._examples, strict=True)
-        right = sum(exact_match(told, example.answer) for told, example in pairs) / count
+        answers = [parse_response(text).answer for text in said]
+        hits = [
+            exact_match(told, example.answer)
+            for told, example in zip(answers, self._examples, strict=True)
+        ]
+        right = sum(hits) / count
+        self._said.mkdir(exist_ok=True)
+        with (self._said / f"step-{step}.jsonl").open("w", encoding="utf-8") as file:
+            for example, text, hit in zip(self._examples, said, hits, strict=True):
+                line = {
+                    "id": example.id,
+                    "question": example.question,
+                    "reference": example.answer,
+                    "text": text,
+                    "right": hit,
+                }
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
         changed = sum(not exact_match(*two) for two in zip(answers, self._start, strict=True))
         self.table.append({"step": step, "accuracy": right, "changed": changed / count})
         with self._path.open("a", encoding="utf-8") as file:
