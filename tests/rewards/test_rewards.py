@@ -269,3 +269,13 @@ def test_statements_are_counted_for_the_log() -> None:
     reasoning_reward([""], [text], mode=["reason"], log_metric=logged.__setitem__, **columns)
     assert logged["reasoning/contradicted"] == 1 and logged["reasoning/neutral"] == 1
     assert logged["reasoning/covered"] >= 3 and logged["reasoning/disagrees"] == 0
+
+
+def test_without_its_contradiction_term_the_reward_forgives_what_annotations_deny() -> None:
+    text = HONEST.replace("</think>", " There is a pneumothorax.</think>")
+    columns = {"question": [QUESTION], "explanation": [EXPLANATION], "facts": [json.dumps(FACTS)]}
+    honest, wrong, forgiven = (
+        reasoning_reward([""], [said], mode=["reason"], contradictions=term, **columns)[0]
+        for said, term in ((HONEST, True), (text, True), (text, False))
+    )
+    assert wrong < forgiven == honest
