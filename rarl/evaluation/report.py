@@ -15,6 +15,8 @@ from rarl.evaluation.tables import (
     calibration_table,
     difference_table,
     figure_table,
+    judge_sentences,
+    judge_table,
     leakage_table,
     percent,
     reliance_table,
@@ -165,42 +167,14 @@ def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
 
 
 def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
-    judged = summary.get("judge")
-    if not judged:
+    sentences = judge_sentences(summary)
+    if not sentences:
         return
     yield "<h2>Judge</h2>"
-    yield (
-        f'<p class="quiet">Model {escape(str(judged["model"]))}, prompt '
-        f"{escape(str(judged['prompt']))}, temperature {judged['temperature']}. Scores from 0 to 3."
-        f" {judged['judged']} answers judged; {judged['missing']} judgements are missing or "
-        "malformed and count for nothing.</p>"
-    )
-    if judged["figures"]:
-        yield _table(
-            pd.DataFrame(
-                {
-                    "questions": one["group"],
-                    "arm": one["arm"],
-                    "mode": one["mode"],
-                    "score": one["score"],
-                    "mean [95 %]": _plain_interval(one),
-                    "n": one["n"],
-                    "missing": one["missing"],
-                }
-                for one in judged["figures"]
-            )
-        )
-    for one in judged["agreement"]:
-        if one["kappa"] is not None:
-            yield (
-                f"<p>Against readers, {escape(one['score'])}: weighted kappa {one['kappa']:.2f}"
-                f"{_bounds(one)}, the same score in {100 * one['exact']:.0f} % of {one['n']}.</p>"
-            )
-        else:
-            yield (
-                f"<p>Against readers, {escape(one['score'])}: "
-                f"{one['n']} answers judged by both, too few for an agreement.</p>"
-            )
+    table = judge_table(summary)
+    if not table.empty:
+        yield _table(table)
+    yield from (f"<p>{escape(sentence)}</p>" for sentence in sentences)
 
 
 def _leakage(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -242,11 +216,3 @@ def _table(table: pd.DataFrame) -> str:
 
 def _figure(drawing: str, caption: str) -> str:
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _plain_interval(one: Mapping[str, Any]) -> str:
-    return f"{one['value']:.2f}{_bounds(one)}"
-
-
-def _bounds(one: Mapping[str, Any]) -> str:
-    return "" if one["low"] is None else f" [{one['low']:.2f}, {one['high']:.2f}]"

@@ -150,6 +150,10 @@ def as_text(summary: Mapping[str, Any]) -> str:
         table = calibration_table(summary, mode)
         if not table.empty:
             parts += [f"Self-consistency as a confidence, mode {mode}, %", _aligned(table)]
+    table = judge_table(summary)
+    if not table.empty:
+        parts.append(_aligned(table))
+    parts += judge_sentences(summary)
     return "\n\n".join(parts)
 
 
@@ -171,11 +175,6 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _aligned(table: pd.DataFrame) -> str:
-    text: str = table.to_string(index=False)
-    return text
-
-
 def leakage_table(summary: Mapping[str, Any]) -> pd.DataFrame:
     """What each set shares with training, in images; empty where that was not looked at."""
     return pd.DataFrame(
@@ -190,3 +189,55 @@ def leakage_table(summary: Mapping[str, Any]) -> pd.DataFrame:
         }
         for one in summary.get("leakage") or ()
     )
+
+
+def judge_table(summary: Mapping[str, Any]) -> pd.DataFrame:
+    """The judge's mean scores, 0 to 3, with 95 % intervals; empty where nothing was judged."""
+    return pd.DataFrame(
+        {
+            "questions": one["group"],
+            "arm": one["arm"],
+            "mode": one["mode"],
+            "score": one["score"],
+            "mean [95 %]": f"{one['value']:.2f}{_bounds(one)}",
+            "n": one["n"],
+            "missing": one["missing"],
+        }
+        for one in (summary.get("judge") or {}).get("figures", ())
+    )
+
+
+def judge_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """Who judged how much, what went wrong, and how far readers agree; none without a judge."""
+    judged = summary.get("judge")
+    if not judged:
+        return []
+    why = ", ".join(f"{name} {count}" for name, count in judged["problems"].items())
+    sentences = [
+        f"Judge: model {judged['model']}, prompt {judged['prompt']}, temperature "
+        f"{judged['temperature']}. Scores from 0 to 3. {judged['judged']} answers judged; "
+        f"{judged['missing']} judgements are missing or malformed"
+        + (f" ({why})" if why else "")
+        + " and count for nothing."
+    ]
+    for one in judged["agreement"]:
+        if one["kappa"] is None:
+            sentences.append(
+                f"Against readers, {one['score']}: {one['n']} answers judged by both, too few for "
+                "an agreement."
+            )
+        else:
+            sentences.append(
+                f"Against readers, {one['score']}: weighted kappa {one['kappa']:.2f}"
+                f"{_bounds(one)}, the same score in {100 * one['exact']:.0f} % of {one['n']}."
+            )
+    return sentences
+
+
+def _bounds(one: Mapping[str, Any]) -> str:
+    return "" if one["low"] is None else f" [{one['low']:.2f}, {one['high']:.2f}]"
+
+
+def _aligned(table: pd.DataFrame) -> str:
+    text: str = table.to_string(index=False)
+    return text
