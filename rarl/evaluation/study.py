@@ -293,6 +293,9 @@ def report(
         "",
         *_markdown(costs),
         "",
+        "Seconds by the clock of the machine it ran on, with checks and looks at validation rows; "
+        "tokens of prompts and pictures, and of what was sampled from them.",
+        "",
     ]
     return "\n".join(lines)
 
