@@ -5,7 +5,7 @@ Handlers return `{widget: update}`; a widget that is left out stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -29,12 +29,14 @@ from demo.components import panel
 from demo.flag_panel import flag_panel
 from demo.guide import tour
 from demo.identity import doubts
+from demo.pacs import pacs_row
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.session import ROLES, Session
 from demo.uploads import MAX_UPLOAD_BYTES, take_uploads
 from demo.viewer import REPORT, open_scan, page_spec, take_report, viewer_panel
 from rarl.errors import QuestionError, RarlError
 from rarl.response import Mode
+from rarl.scans import Stack
 
 
 def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]:
@@ -46,6 +48,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     with gr.Row(elem_id="ask-page"):
         with gr.Column(elem_id="scan-side"):
             viewer = viewer_panel(MAX_UPLOAD_BYTES)
+            pacs = pacs_row(parts.pacs) if parts.pacs else None
             facts = panel(elem_id="scan-facts")
             strip = panel(
                 render.example_strip(parts.examples.values()), elem_id="examples", events=("pick",)
@@ -150,18 +153,20 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             **answers(held, choice),
         }
 
+    def take(held: Session, stacks: Sequence[Stack], source: str, beside: bool) -> None:
+        if beside and not held.has_room(len(stacks)):
+            raise QuestionError(
+                f"A question takes {len(ROLES)} scans at most; remove one before you add."
+            )
+        for stack in stacks:
+            held.show(open_scan(stack, parts.frames, source), beside)
+            beside = True
+
     def opened(event: gr.EventData, held: Session, choice: str) -> Update:
         paths = [str(path) for path in getattr(event, "paths", ())]
         beside = bool(getattr(event, "add", False)) and bool(held.scans)
         try:
-            stacks = take_uploads(paths, parts.cache)
-            if beside and not held.has_room(len(stacks)):
-                raise QuestionError(
-                    f"A question takes {len(ROLES)} scans at most; remove one before you add."
-                )
-            for stack in stacks:
-                held.show(open_scan(stack, parts.frames, "Your scan"), beside)
-                beside = True
+            take(held, take_uploads(paths, parts.cache), "Your scan", beside)
         except RarlError as error:
             return {viewer: spec(held), facts: told(held, str(error))}
         except Exception as error:
@@ -267,6 +272,8 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     right = [board, history, after, *reading.widgets]
     page = [viewer, facts, chips, note, *right]
     viewer.opened(opened, [session, arms], page, **QUIET)
+    if pacs is not None:
+        pacs.wire(parts, session, arms, take, shown, page)
     viewer.removed(removed, [session, arms], page, **NOW)
     viewer.activated(activated, session, [facts, chips], **NOW)
     viewer.see(looked, session, [inside], **QUIET)

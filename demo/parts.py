@@ -15,6 +15,7 @@ from demo.signing_in import read_sign_in
 from demo.uploads import private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
+from rarl.scans.dicomweb import Pacs
 
 Update = dict[Any, Any]
 Examples = dict[str, OpenedExample]
@@ -37,6 +38,7 @@ class Parts:
         examples: scans on offer, by key.
         cache: the private folder that Gradio may serve.
         downloads: exports on their way to the browser.
+        pacs: where studies may be fetched from, or None.
         frames: lets each page read the frames of its own scans.
     """
 
@@ -45,6 +47,7 @@ class Parts:
     examples: Examples
     cache: Path
     downloads: Downloads
+    pacs: Pacs | None = None
     frames: FrameServer = field(default_factory=FrameServer)
 
     def arms(self) -> tuple[Arm, ...]:
@@ -65,6 +68,7 @@ def make_parts(loader: EngineLoader | None = None) -> Parts:
         open_examples((*BUILT_IN, *vqa_rad_rows())),
         cache,
         Downloads(cache),
+        Pacs.from_environment(),
     )
 
 

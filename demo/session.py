@@ -9,6 +9,7 @@ from typing import Any, Literal
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
 from rarl.scans import Box, Scan, Stack, View
+from rarl.scans.dicomweb import Series
 
 ROLES = ("current", "prior", "frontal", "lateral")
 """What scans of one question can be called, in the order in which they are given out."""
@@ -124,6 +125,7 @@ class Session:
         kept: texts in which the person has kept what looked like identity.
         doubted: the text that the person is being asked about.
         stop: set to end the running answers.
+        offered: what the PACS has of the study that was searched for last.
     """
 
     scans: tuple[OpenScan, ...] = ()
@@ -138,6 +140,8 @@ class Session:
     kept: set[str] = field(default_factory=set)
     doubted: str = ""
     stop: Event | None = field(default=None, repr=False)
+    offered: tuple[Series, ...] = field(default=(), repr=False)
+    _fetch: Event | None = field(default=None, repr=False)
     _cases: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -166,6 +170,17 @@ class Session:
         if found is not None:
             self.asked, self.alone, self.flagging, self.stage = found, None, None, ""
         return found
+
+    def begin_fetch(self) -> Event:
+        """Let go of what the PACS offered, and end what still comes from it.
+
+        Returns:
+            What is set once this in its turn is to end.
+        """
+        if self._fetch is not None:
+            self._fetch.set()
+        self.offered, self._fetch = (), Event()
+        return self._fetch
 
     def turns(self) -> tuple[Turn, ...]:
         """What a follow-up question comes after, oldest first."""

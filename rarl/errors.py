@@ -12,6 +12,10 @@ class ScanError(RarlError):
     """A file that cannot be opened as a scan."""
 
 
+class PacsError(RarlError):
+    """A PACS that cannot be asked, or has not what is wanted."""
+
+
 class DataError(RarlError):
     """A dataset that is missing, malformed or not laid out as expected."""
 

@@ -19,7 +19,7 @@ from rarl.errors import ReviewError
 Role = Literal["visitor", "reader", "adjudicator", "admin"]
 Right = Literal[
     "ask", "flag", "vote", "queue", "judge", "adjudicate", "assign", "export", "import", "delete",
-    "users",
+    "users", "fetch",
 ]  # fmt: skip
 
 ROLES: tuple[Role, ...] = ("visitor", "reader", "adjudicator", "admin")
@@ -27,6 +27,7 @@ _LEAST: Mapping[Right, Role] = {
     "ask": "visitor",
     "flag": "visitor",
     "vote": "visitor",
+    "fetch": "reader",
     "queue": "reader",
     "judge": "reader",
     "adjudicate": "adjudicator",
@@ -40,6 +41,7 @@ _TO: Mapping[Right, str] = {
     "ask": "ask questions",
     "flag": "flag answers",
     "vote": "vote",
+    "fetch": "open studies of the PACS",
     "queue": "see the cases of others",
     "judge": "judge answers",
     "adjudicate": "adjudicate",

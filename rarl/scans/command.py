@@ -1,16 +1,22 @@
-"""`python -m rarl scan FILE... [--json]`: what the app would make of each file."""
+"""`python -m rarl scan FILE... [--json]`: what the app would make of each file.
+
+`--study` takes a study of the PACS instead, one series at a time.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rarl.errors import ScanError
+from rarl.errors import PacsError, RarlError, ScanError
 from rarl.scans.banner import proposed_masks
+from rarl.scans.dicomweb import SETTING, Pacs
 from rarl.scans.limits import Limits
-from rarl.scans.opening import open_stack_file
+from rarl.scans.opening import open_stack, open_stack_file
 from rarl.scans.stack import Stack
 
 HELP = (
@@ -22,9 +28,16 @@ HELP = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="a scan, or the folder of a series"
+        "files", nargs="*", type=Path, metavar="FILE", help="a scan, or the folder of a series"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON list, one object per file")
+    parser.add_argument(
+        "--study",
+        metavar="NUMBER",
+        help=f"accession number or study UID: open its series from the PACS at {SETTING}",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON list, one object per file or series"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,26 +48,53 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ScanError: a file cannot be opened; with several files, the sentence says which.
+        PacsError: the PACS cannot be asked, or has no such study.
     """
-    files: list[Path] = arguments.files
     limits = Limits.from_environment()
-    found: list[dict[str, Any]] = []
-    for number, path in enumerate(files, 1):
-        try:
-            found.append({"file": number, **_described(open_stack_file([path], limits))})
-        except ScanError as error:
-            where = f"File {number} of {len(files)}: " if len(files) > 1 else ""
-            raise ScanError(f"{where}{error}") from None
+    what, opened = "file", _from_files(arguments.files, limits)
+    if arguments.study:
+        what, opened = "series", _from_pacs(arguments.study, limits)
+    if bool(arguments.study) == bool(arguments.files):
+        raise ScanError("Say which files, or --study with a number, and not both.")
+    found: list[dict[str, Any]] = [
+        {what: number, **_described(stack)} for number, stack in enumerate(opened, 1)
+    ]
     if arguments.json:
         print(json.dumps(found))
         return 0
     for entry in found:
-        print(_line(entry))
+        print(_line(entry[what], entry))
         for keyword, text in entry["attributes"].items():
             print(f"   {keyword}: {text}")
         for sentence in entry["warnings"]:
             print(f"   ! {sentence}")
     return 0
+
+
+def _from_files(paths: list[Path], limits: Limits) -> Iterator[Stack]:
+    for number, path in enumerate(paths, 1):
+        with _placed("File", number, len(paths)):
+            yield open_stack_file([path], limits)
+
+
+def _from_pacs(study: str, limits: Limits) -> Iterator[Stack]:
+    pacs = Pacs.from_environment()
+    if pacs is None:
+        raise PacsError(f"No PACS is set; put the address of its DICOMweb service in {SETTING}.")
+    found = pacs.search(study)
+    for number, series in enumerate(found, 1):
+        with _placed("Series", number, len(found)):
+            yield open_stack(list(pacs.files(series, limits)), limits)
+
+
+@contextmanager
+def _placed(what: str, number: int, count: int) -> Iterator[None]:
+    """Say of several which it was."""
+    try:
+        yield
+    except RarlError as error:
+        where = f"{what} {number} of {count}: " if count > 1 else ""
+        raise type(error)(f"{where}{error}") from None
 
 
 def _described(stack: Stack) -> dict[str, Any]:
@@ -88,10 +128,10 @@ def _described(stack: Stack) -> dict[str, Any]:
     }
 
 
-def _line(entry: dict[str, Any]) -> str:
+def _line(number: int, entry: dict[str, Any]) -> str:
     frames = f", {entry['frames']} frames" if entry["frames"] > 1 else ""
     times = f", {entry['times']} time points" if entry["times"] > 1 else ""
     return (
-        f"{entry['file']}: {entry['format']} {entry['modality'] or '-'} "
+        f"{number}: {entry['format']} {entry['modality'] or '-'} "
         f"{entry['width']} x {entry['height']} pixels{frames}{times}"
     )

@@ -81,7 +81,7 @@ def _names_someone(text: str, identifiers: Identifiers, secret: bytes) -> bool:
 
 def modality_of(dataset: Dataset) -> str | None:
     """The Modality (PS3.3 C.7.3.1.1.1), or None where it is absent or no defined term."""
-    return _modality(optional(dataset, "Modality")) or None
+    return known_modality(optional(dataset, "Modality")) or None
 
 
 def header_warnings(dataset: Dataset) -> list[str]:
@@ -127,7 +127,8 @@ def _is_capture(dataset: Dataset) -> bool:
     return str(optional(dataset, "SOPClassUID") or "").startswith(_SECONDARY_CAPTURE)
 
 
-def _modality(value: Any) -> str:
+def known_modality(value: Any) -> str:
+    """A Modality whose objects hold pictures as it is, anything else as ""."""
     return value if value in _MODALITIES else ""
 
 
@@ -135,7 +136,8 @@ def _view(value: Any) -> str:
     return value.strip() if isinstance(value, str) and value.strip().upper() in _VIEWS else ""
 
 
-def _body_part(value: Any) -> str:
+def known_body_part(value: Any) -> str:
+    """A Body Part Examined that is a defined term or common shorthand, anything else as ""."""
     plain = re.sub(r"[ _-]", "", value.upper()) if isinstance(value, str) else ""
     return value.strip() if plain in _BODY_PARTS else ""
 
@@ -186,8 +188,8 @@ def _window(value: Any) -> str:
 
 
 _KEPT: dict[str, Callable[[Any], str]] = {
-    "Modality": _modality,
-    "BodyPartExamined": _body_part,
+    "Modality": known_modality,
+    "BodyPartExamined": known_body_part,
     "ViewPosition": _view,
     "Laterality": _side,
     "ImageLaterality": _side,

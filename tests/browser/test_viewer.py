@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pydicom.data
 import pytest
-from app_process import ROOT, SAMPLES, missing, served
+from app_process import ROOT, SAMPLES, missing, running
+from orthanc import MISSING, PASSWORD, USER, installed, orthanc
 from planted import planted, spellings
 
 from demo.phantoms import ct_series
@@ -63,7 +67,18 @@ window.EventSource = class extends EventSource {
 def app(model: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """One app for all of these: its address, and the folder of all that it writes."""
     folder = tmp_path_factory.mktemp("viewer")
-    with served(folder / "home", model) as (address, _):
+    with ExitStack() as stack:
+        settings = {}
+        if installed():
+            held = [planted().data]
+            settings = {
+                "RARL_DICOMWEB": stack.enter_context(
+                    orthanc(tmp_path_factory.mktemp("pacs"), held)
+                ),
+                "RARL_DICOMWEB_USER": USER,
+                "RARL_DICOMWEB_PASSWORD": PASSWORD,
+            }
+        address, _, _ = stack.enter_context(running(folder / "home", model, **settings))
         yield address, folder
 
 
@@ -409,6 +424,41 @@ def test_nothing_that_identifies_is_left_anywhere(
     ]
     assert not hits, [name for name, data in left.items() if hits[0].encode() in data]
     assert not [path for path in left if built.file_name in path]
+
+
+def test_a_study_of_the_pacs_opens_like_a_file(
+    app: tuple[str, Path],
+    open_page: Callable,  # type: ignore[type-arg]
+) -> None:
+    """Found, fetched and shown, with covers proposed; nothing of it is written anywhere."""
+    if not installed():
+        missing(MISSING)
+    address, folder = app
+    built = planted()
+    number = str(pydicom.dcmread(io.BytesIO(built.data)).AccessionNumber)
+    page = open_page(address)
+    page.fill("#pacs-number input", "no-such-number")
+    page.press("#pacs-number input", "Enter")
+    page.wait_for_selector("#pacs-found .trouble:has-text('has no study')")
+    page.fill("#pacs-number input", number)
+    page.click("#pacs-find")
+    page.click("#pacs-found li button:has-text('US')")
+    page.wait_for_selector(f"{STAGE}[data-frame]")
+    page.wait_for_selector("#viewer .viewer-notice [data-do=accept]:visible")
+    page.wait_for_selector("#scan-facts:has-text('From the PACS')")
+    assert page.input_value("#pacs-number input") == ""
+    assert page.locator("#pacs-found p").count() == 0
+    everything = b"\0".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"Running on" in everything and PASSWORD.encode() not in everything
+    for identifier in built.identifiers:
+        assert not any(spelling in everything for spelling in spellings(identifier))
+
+    # Whoever comes from elsewhere is a visitor here, and no reader.
+    page.context.set_extra_http_headers({"X-Forwarded-For": "203.0.113.7"})
+    page.reload()
+    page.fill("#pacs-number input", number)
+    page.click("#pacs-find")
+    page.wait_for_selector("#pacs-found .trouble:has-text('takes the role of reader')")
 
 
 def test_frames_are_for_the_page_that_opened_them(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]

@@ -37,6 +37,7 @@ def test_the_page_builds_and_its_cache_is_private(monkeypatch: pytest.MonkeyPatc
     app = build(parts)
     assert isinstance(app, gr.Blocks)
     assert not app.analytics_enabled
+    assert "pacs" not in {block.elem_id for block in app.blocks.values()}, "no PACS is set"
     # What the page's own widgets do is nobody's programming interface.
     offered = {fn.api_name for fn in app.fns.values() if fn.api_visibility != "private"}
     review = {f"review_{name}" for name in ("list", "show", "stats", "export", "import")}
