@@ -100,14 +100,32 @@ def add_review_api(parts: Parts) -> None:
         return guarded(work)
 
     def review_export(
-        request: gr.Request, form: str = "jsonl", pixels: bool = True
+        request: gr.Request,
+        form: str = "jsonl",
+        pixels: bool = True,
+        arm: str = "",
+        category: str = "",
+        severity: str = "",
+        modality: str = "",
+        reader: str = "",
+        text: str = "",
+        since: str = "",
+        until: str = "",
     ) -> dict[str, Any]:
-        """Export everything. Takes an admin.
+        """Export everything, or the cases with a flag that passes. Takes an admin.
 
         Args:
             request: who asks; Gradio fills it in.
             form: "table", "jsonl", "csv", "parquet", "datasets" or "preferences".
             pixels: whether pictures go along.
+            arm: as for `review_list`, and so are the others.
+            category: key of the taxonomy.
+            severity: key of the taxonomy.
+            modality: DICOM modality, such as CT.
+            reader: who flagged.
+            text: occurs in comment, question or answer.
+            since: first day, YYYY-MM-DD, UTC.
+            until: last day.
 
         Returns:
             `address`, from the app's own, that gives the file once, within ten minutes.
@@ -115,7 +133,9 @@ def add_review_api(parts: Parts) -> None:
 
         def work() -> dict[str, Any]:
             store = parts.desk.for_request(request)
-            file = written(store, parts.downloads, form, None, pixels)
+            chosen = Chosen("", "", text, arm, category, severity, modality, reader, "", since,
+                            until).flags()  # fmt: skip
+            file = written(store, parts.downloads, form, chosen, pixels)
             return {"address": parts.downloads.address(file)}
 
         return guarded(work)

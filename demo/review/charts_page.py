@@ -28,7 +28,7 @@ _SCALES = {
 
 def charts_page(parts: Parts, tab: gr.Tab, tabs: gr.Tabs, queue: QueueWidgets) -> None:
     """Lay out the charts; a bar opens the queue with the cases behind it."""
-    charts = panel(elem_id="charts", events=("through",))
+    charts = panel('<p class="hint">Counting …</p>', elem_id="charts", events=("through",))
     trouble = panel(elem_id="charts-trouble")
 
     def drawn(request: gr.Request) -> Update:

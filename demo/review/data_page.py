@@ -142,7 +142,7 @@ def written(
                 store.export_csv(opened, chosen)
         elif kind is None:
             out = room / "rarl-preferences.parquet"
-            write_preferences(store, out)
+            write_preferences(store, out, chosen)
         elif kind == "jsonl":
             out = room / "rarl-review.jsonl"
             export(store, out, kind, chosen, pixels)

@@ -75,9 +75,20 @@ const RarlReview = (() => {
     if (act(event)) event.preventDefault();
   });
 
+  // Where the page is one column, what was opened stands below the list it was chosen from.
+  const narrow = matchMedia("(max-width: 760px)");
+  let opened = null;
+  function follow() {
+    const found = document.querySelector("#case .case")?.dataset.place ?? null;
+    if (found === opened) return;
+    opened = found;
+    if (found && narrow.matches) document.querySelector("#case").scrollIntoView({ block: "start" });
+  }
+
   // An export is fetched as soon as its link is there; the next one may reuse the element.
   const fetched = new Set();
   new MutationObserver(() => {
+    follow();
     for (const link of document.querySelectorAll("a.download")) {
       if (!fetched.has(link.href)) { fetched.add(link.href); link.click(); }
     }

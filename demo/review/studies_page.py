@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -25,6 +25,8 @@ from rarl.review import COMMENT_LIMIT, Queue, ReviewStore
 from rarl.review.roles import may
 
 if TYPE_CHECKING:
+    from rarl.evaluation.statistics import Interval
+    from rarl.review.outcomes import Outcome
     from rarl.review.studies import Study, TaskView
 
 _CONDITIONS = (
@@ -65,7 +67,8 @@ def studies_page(
     """Lay out the studies and wire them."""
     taking = gr.State(Taking())
     with gr.Column(elem_id="studies"):
-        listed = panel(elem_id="study-list", events=("take", "judge", "save"))
+        listed = panel(elem_id="study-list", events=("take", "judge", "show", "save"))
+        shown = panel(elem_id="study-outcomes")
         trouble = panel(elem_id="study-trouble")
         with gr.Accordion("Draw an audit or a reader study", open=False, visible=False,
                           elem_id="draw") as drawing:  # fmt: skip
@@ -96,7 +99,7 @@ def studies_page(
                 cases = gr.Radio(list(_CASES), value="all", label="Cases of a study",
                                  elem_id="draw-cases")  # fmt: skip
                 size = gr.Number(
-                    label="How many", info="Empty: all of a study's", precision=0, value=None,
+                    label="How many (0: all of a study’s)", precision=0, value=0, minimum=0,
                     elem_id="draw-size",
                 )  # fmt: skip
                 seed = gr.Number(label="Seed", value=1, precision=0, elem_id="draw-seed")
@@ -147,7 +150,8 @@ def studies_page(
         return guarded(trouble, "studies", lambda: overview(parts.desk.for_request(request)))
 
     def drawn(request: gr.Request, data: Data) -> Update:
-        from rarl.review.studies import CONDITIONS, Studies
+        from rarl.review.outcomes import CONDITIONS
+        from rarl.review.studies import Studies
 
         held: Session = data[session]
 
@@ -163,7 +167,7 @@ def studies_page(
                 "instructions": data[instructions],
                 "deadline": last and last + timedelta(days=1),
             }
-            number = None if data[size] in (None, 0) else int(data[size])
+            number = int(data[size] or 0) or None
             if data[kind] == "audit":
                 if number is None:
                     raise ReviewError("Say how many answers the audit shall draw.")
@@ -210,6 +214,16 @@ def studies_page(
             return {trouble: downloads.offer(file)}
 
         return guarded(trouble, "study export", work)
+
+    def outcomes(request: gr.Request, event: gr.EventData) -> Update:
+        from rarl.review.studies import Studies
+
+        def work() -> Update:
+            studies = Studies(parts.desk.for_request(request))
+            study = studies.study(str(getattr(event, "study", "")))
+            return {shown: outcomes_view(study, studies.outcomes(study.id))}
+
+        return guarded(trouble, "outcomes", work)
 
     def next_task(store: ReviewStore, at: Taking) -> Update:
         from rarl.review.studies import Studies
@@ -297,6 +311,10 @@ def studies_page(
     )  # fmt: skip
     listed.take(taken, {taking}, running, **QUIET)
     listed.save(saved, None, trouble, **QUIET)
+    listed.show(outcomes, None, [shown, trouble], **QUIET).then(
+        js="() => document.querySelector('#study-outcomes').scrollIntoView({block: 'nearest'})",
+        **NOW,
+    )
     listed.judge(judged, None, [tabs, *queue.filters], **QUIET).then(
         queue.refresh, queue.inputs, queue.outputs, **QUIET
     )
@@ -350,6 +368,7 @@ def _card(
     elif part < whole and not over:
         buttons += _button("take", study, "Go on" if part else "Take part")
     if may_export and study.kind == "study":
+        buttons += _button("show", study, "What it shows")
         buttons += _button("save", study, "Save responses as CSV")
     return (
         f'<article class="study"><h3>{escape(study.title)}</h3>'
@@ -364,6 +383,56 @@ def _button(event: str, study: Study, words: str) -> str:
         f'<button type="button" class="ghost edged" data-event="{event}" '
         f'data-study="{study.id}">{words}</button>'
     )
+
+
+def outcomes_view(study: Study, found: Sequence[Outcome]) -> str:
+    """How readers did under each condition, side by side.
+
+    Args:
+        study: whose readers.
+        found: of the responses so far.
+    """
+    if not found:
+        return f'<p class="hint">Nobody has answered a case of “{escape(study.title)}” yet.</p>'
+    names = {key: name for name, key in _CONDITIONS}
+    head = "".join(f'<th scope="col">{names[one.condition]}</th>' for one in found)
+    rows: tuple[tuple[str, str, Callable[[Outcome], Interval | None], Callable[[float], str]], ...]
+    rows = (
+        ("Right", "agreement with the settled answer", lambda one: one.right, _percent),
+        ("As the AI", "agreement with its answer, seen or not", lambda one: one.like_ai, _percent),
+        ("Misled", "the same, where the AI is not right", lambda one: one.misled, _percent),
+        ("How sure", "mean", lambda one: one.confidence, lambda value: f"{value:.0f} %"),
+        ("Time", "geometric mean", lambda one: one.seconds, lambda value: f"{value:.0f} s"),
+    )
+    body = "".join(
+        f'<tr><th scope="row">{name}<small>{meaning}</small></th>'
+        + "".join(f"<td>{_figure(value(one), written)}</td>" for one in found)
+        + "</tr>"
+        for name, meaning, value, written in rows
+    )
+    counts = "".join(f"<td>{one.responses}<small>of {one.readers}</small></td>" for one in found)
+    return (
+        f"<h3>What “{escape(study.title)}” shows so far</h3>"
+        '<p class="hint">95 % intervals are over pictures, for these readers. Where they overlap '
+        "widely, the conditions may be equally good. The settled answer of a case comes from the "
+        "queue and from audits; cases without one do not count for the first and third line.</p>"
+        f'<table class="outcomes"><thead><tr><th></th>{head}</tr></thead><tbody>{body}'
+        f'<tr><th scope="row">Responses<small>of so many readers</small></th>{counts}</tr>'
+        "</tbody></table>"
+    )
+
+
+def _figure(found: Interval | None, written: Callable[[float], str]) -> str:
+    if found is None:
+        return "&ndash;"
+    between = ""
+    if found.low is not None and found.high is not None:
+        between = f"<small>{written(found.low)} to {written(found.high)}</small>"
+    return f"<b>{written(found.value)}</b>{between}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
 def task_view(view: TaskView) -> str:
@@ -383,7 +452,7 @@ def task_view(view: TaskView) -> str:
         said += "</article>"
     return (
         f'<div class="case" data-place="task-{view.position}"><div class="stages">{pictures}</div>'
-        f'<h4 class="eyebrow">Question</h4><h2>{escape(view.question)}</h2>{said}</div>'
+        f'<div><h4 class="eyebrow">Question</h4><h2>{escape(view.question)}</h2></div>{said}</div>'
     )
 
 

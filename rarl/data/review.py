@@ -26,7 +26,7 @@ from rarl.data.sets import held_out_rows
 from rarl.errors import DataError, ReviewError
 from rarl.prompts import messages, target_text, user_text
 from rarl.response import MODES, Mode
-from rarl.review import CaseSnapshot, Queue, ReviewStore, Settled, open_store
+from rarl.review import CaseSnapshot, FlagFilter, Queue, ReviewStore, Settled, open_store
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -162,7 +162,10 @@ def preference_pairs(store: ReviewStore, held_out: Sequence[Example]) -> list[Pr
 
 
 def write_preferences(
-    store: ReviewStore, out: Path, held_out: Sequence[Example] | None = None
+    store: ReviewStore,
+    out: Path,
+    chosen: FlagFilter | None = None,
+    held_out: Sequence[Example] | None = None,
 ) -> int:
     """Write the pairs as Parquet for `datasets.load_dataset("parquet", data_files=...)` and TRL.
 
@@ -171,6 +174,7 @@ def write_preferences(
     Args:
         store: the review store, with the right to export.
         out: the file.
+        chosen: only cases with a flag that passes; all where not given.
         held_out: see `preference_pairs`; those of the sets at hand where not given.
 
     Returns:
@@ -185,6 +189,9 @@ def write_preferences(
     if held_out is None:
         held_out = held_out_rows()
     pairs = preference_pairs(store, held_out)
+    if chosen is not None and chosen != FlagFilter():
+        cases = {flag.case_id for flag in store.flags(chosen)}
+        pairs = [pair for pair in pairs if pair.case_id in cases]
     if not pairs:
         raise ReviewError(
             "There is no preference yet: vote for the better of two answers, or settle a "

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rarl.errors import ReviewError
 from rarl.review.case import CaseSnapshot, Flag, FlagFilter
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     showing = actions.add_parser("show", help="a case with its answers, flags and verdicts")
     showing.add_argument("id", metavar="ID", help="number of a flag, or id of a case")
 
-    counting = actions.add_parser("stats", help="counts, progress, agreement and audits")
+    counting = actions.add_parser(
+        "stats", help="counts, progress, agreement, audits and reader studies"
+    )
     _add_filter(counting)
 
     exporting = actions.add_parser("export", help="write everything, or what a filter chooses")
@@ -221,17 +224,29 @@ def _stats(store: ReviewStore, arguments: argparse.Namespace) -> None:
         print(f"{reader['reader']}: {reader['judged']} judged, {reader['left']} assigned and left")
     for name, value in said["agreement"].items():
         if value is not None:
-            between = (
-                "" if value["low"] is None else f" ({value['low']:.2f} to {value['high']:.2f})"
-            )
-            print(f"{name}: {value['value']:.2f}{between}, {value['n']} answers")
+            print(f"{name}: {_interval(value, '.2f')}, {value['n']} answers")
     for audit in said["audits"]:
         for rate in audit["rates"]:
-            wrong = rate["wrong"]
-            between = (
-                "" if wrong["low"] is None else f" ({wrong['low']:.1%} to {wrong['high']:.1%})"
+            wrong = _interval(rate["wrong"], ".1%")
+            print(f"audit {audit['title']}, {rate['arm']}: {wrong} wrong")
+    for study in said["studies"]:
+        for one in study["outcomes"]:
+            figures = (
+                f"{one['responses']} responses",
+                f"right {_interval(one['right'], '.1%')}",
+                f"as the AI {_interval(one['like_ai'], '.1%')}",
+                f"as the AI where it was wrong {_interval(one['misled'], '.1%')}",
+                f"{_interval(one['seconds'], '.0f')} seconds",
             )
-            print(f"audit {audit['title']}, {rate['arm']}: {wrong['value']:.1%} wrong{between}")
+            print(f"study {study['title']}, {one['condition']}: {', '.join(figures)}")
+
+
+def _interval(said: dict[str, Any] | None, form: str) -> str:
+    if said is None:
+        return "unknown"
+    if said["low"] is None:
+        return format(said["value"], form)
+    return f"{said['value']:{form}} ({said['low']:{form}} to {said['high']:{form}})"
 
 
 def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
@@ -245,14 +260,18 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
     elif arguments.format == "preferences":
         from rarl.data.review import write_preferences
 
-        counts = {"pairs": write_preferences(store, out)}
+        counts = {"pairs": write_preferences(store, out, chosen)}
     else:
         # Here, since it loads Arrow.
         from rarl.review.exchange import export, push_to_hub
 
         counts = export(store, out, arguments.format, chosen, pixels)
         if arguments.push:
-            print(push_to_hub(out, arguments.push, private=not arguments.public))
+            address = push_to_hub(out, arguments.push, private=not arguments.public)
+            if arguments.json:
+                print(json.dumps({**counts, "address": address}))
+                return
+            print(address)
     _say(arguments, counts, "written")
 
 

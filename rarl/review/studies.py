@@ -10,23 +10,32 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 from uuid import uuid4
 
-from scipy.stats import binomtest
 from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
-from rarl.evaluation.statistics import LEVEL, Interval, clustered_mean
+from rarl.evaluation.statistics import Interval
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
 from rarl.review.case import Picture
 from rarl.review.export import harmless
+from rarl.review.outcomes import (
+    CONDITIONS,
+    Condition,
+    Outcome,
+    Reading,
+    agreement_with,
+    outcomes,
+    share,
+)
 from rarl.review.queue import READINGS, Item, Queue
+from rarl.review.records import SCALE
 from rarl.review.store import (
     NAME_LIMIT,
     TEXT_LIMIT,
@@ -37,8 +46,6 @@ from rarl.review.store import (
 )
 from rarl.review.taxonomy import COMMENT_LIMIT
 
-Condition = Literal["no-ai", "answer-only", "full-reasoning"]
-CONDITIONS: tuple[Condition, ...] = ("no-ai", "answer-only", "full-reasoning")
 WRONG_UP_TO = 1
 """Highest correctness (0-3) that counts as wrong in a rate."""
 
@@ -461,6 +468,9 @@ class Studies:
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
+        return self._responses(study_id, "export")
+
+    def _responses(self, study_id: str, action: str) -> tuple[tuple[Task, StudyResponse], ...]:
         self._store.need("export")
         later = aliased(ResponseRow)
         statement = (
@@ -479,11 +489,14 @@ class Studies:
         )
         with self._store.reading() as session:
             found = session.execute(statement).all()
-            self._store.note(session, "export", "response", [task.case_id for task, _ in found])
+            self._store.note(session, action, "response", [task.case_id for task, _ in found])
             return tuple((_task(task), _response(row)) for task, row in found)
 
     def export_csv(self, study_id: str, file: TextIO) -> int:
-        """Write one row a response, with what was shown, safe to open in a spreadsheet.
+        """Write one row a response, with what it is held against, safe to open in a spreadsheet.
+
+        `ai_answer` is the arm's, shown or not; `reference` what was settled, see `outcomes`;
+        `right` and `like_ai` say how far the response agrees with each, 0 to 1.
 
         Args:
             study_id: the study.
@@ -496,18 +509,57 @@ class Studies:
             ReviewError: the person may not, or the database cannot be read.
         """
         found = self.responses(study_id)
+        answers = self._answers([task.case_id for task, _ in found])
+        settled = self._references(answers)
         writer = csv.writer(file)
         writer.writerow(
             ["reader", "position", "case_id", "arm", "condition", "answer", "confidence", "comment",
-             "seconds", "created"]
+             "seconds", "created", "ai_answer", "reference", "right", "like_ai"]
         )  # fmt: skip
         for task, said in found:
+            shown, wanted = answers[task.case_id, task.arm], settled.get(task.case_id)
             cells = (
                 task.reader, task.position, task.case_id, task.arm, task.condition, said.answer,
-                said.confidence, said.comment, said.seconds, said.created.isoformat(),
+                said.confidence, said.comment, said.seconds, said.created.isoformat(), shown,
+                wanted, wanted and agreement_with(said.answer, wanted),
+                agreement_with(said.answer, shown),
             )  # fmt: skip
             writer.writerow(harmless("" if cell is None else str(cell)) for cell in cells)
         return len(found)
+
+    def outcomes(self, study_id: str) -> tuple[Outcome, ...]:
+        """How readers did under each condition, from the responses so far.
+
+        They are held against the settled answer of each case: a correction (the adjudicator's
+        before two readers'), else an answer that was judged right. Cases without one count for
+        everything but `right` and `misled`.
+
+        Raises:
+            ReviewError: it is no reader study, the person may not, or the database cannot be read.
+        """
+        study = self.study(study_id)
+        if study.kind != "study":
+            raise ReviewError("Only a reader study has conditions to compare; choose one.")
+        found = self._responses(study_id, "read")
+        answers = self._answers([task.case_id for task, _ in found])
+        settled = self._references(answers)
+        pictures = self._store.picture_hashes(task.case_id for task, _ in found)
+        readings = []
+        for task, said in found:
+            shown, wanted = answers[task.case_id, task.arm], settled.get(task.case_id)
+            readings.append(
+                Reading(
+                    condition=task.condition,
+                    reader=task.reader,
+                    picture=pictures[task.case_id],
+                    right=None if wanted is None else agreement_with(said.answer, wanted),
+                    like_ai=agreement_with(said.answer, shown),
+                    ai_right=None if wanted is None else agreement_with(shown, wanted),
+                    confidence=said.confidence,
+                    seconds=said.seconds,
+                )
+            )
+        return outcomes(readings, study.seed)
 
     def rates(self, study_id: str) -> tuple[Rate, ...]:
         """How often each arm errs, from an audit, with intervals over pictures.
@@ -526,7 +578,7 @@ class Studies:
         for arm in sorted({arm for _, arm in drawn}):
             known = [settled[item] for item in drawn if item[1] == arm and item in settled]
             if known:
-                wrong = _share(
+                wrong = share(
                     [one.correctness <= WRONG_UP_TO for one in known],
                     [picture[one.case_id] for one in known],
                     study.seed,
@@ -536,6 +588,28 @@ class Studies:
         return tuple(rates)
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _answers(self, case_ids: Sequence[str]) -> dict[Item, str]:
+        """What each arm answered in these cases."""
+        statement = select(AnswerRow.case_id, AnswerRow.arm, AnswerRow.answer).where(
+            AnswerRow.case_id.in_(set(case_ids))
+        )
+        with self._store.reading() as session:
+            return {(row[0], row[1]): row[2] for row in session.execute(statement)}
+
+    def _references(self, answers: Mapping[Item, str]) -> dict[str, str]:
+        """The settled answer of each case that has one."""
+        queues = [None, *(one.id for one in self.all() if one.kind == "audit")]
+        settled = [one for work in queues for one in Queue(self._store, work).settled()]
+        found = {}
+        # The better founded come last, and stay.
+        for one in sorted(settled, key=lambda one: (bool(one.corrected_answer), one.adjudicated)):
+            answer = one.corrected_answer
+            if not answer and one.correctness == max(SCALE):
+                answer = answers.get((one.case_id, one.arm), "")
+            if answer.strip():
+                found[one.case_id] = answer.strip()
+        return found
 
     def _drawing(self) -> AbstractContextManager[Session]:
         self._store.need("assign")
@@ -604,19 +678,6 @@ class Studies:
             answer=None if task.condition == "no-ai" else shown.answer,
             reasoning=shown.reasoning if task.condition == "full-reasoning" else None,
         )
-
-
-def _share(wrong: Sequence[bool], pictures: Sequence[str], seed: int) -> Interval:
-    """Share of the wrong answers, resampled by picture.
-
-    Where all are alike there is nothing to resample, and the interval would have no width: there it
-    is the exact one of Clopper and Pearson (1934), with each picture as one trial.
-    """
-    found = clustered_mean([float(one) for one in wrong], pictures, seed=seed)
-    if found.value not in (0.0, 1.0):
-        return found
-    exact = binomtest(int(found.value) * found.clusters, found.clusters).proportion_ci(LEVEL)
-    return replace(found, low=float(exact.low), high=float(exact.high))
 
 
 def _readers(readers: Sequence[str], least: int) -> list[str]:

@@ -10,12 +10,15 @@ from rarl.review.agreement import agreement_of
 from rarl.review.case import FlagFilter
 from rarl.review.export import case_as_json, flag_as_json
 from rarl.review.queue import Queue
+from rarl.review.roles import may
 from rarl.review.store import ReviewStore
 from rarl.review.studies import Studies
 
 
 def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, Any]:
-    """Counts of flags, how far the queue is, agreement between readers, and rates from audits.
+    """Counts of flags, how far the queue is, agreement, rates from audits, outcomes of studies.
+
+    The outcomes are for whoever may save a study's responses: its readers must not see them.
 
     Args:
         store: with the person who asks.
@@ -25,6 +28,7 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
         ReviewError: the person may not, or the database cannot be read.
     """
     queue, studies = Queue(store), Studies(store)
+    drawn = studies.all()
     return {
         "flags": store.count(chosen),
         "counts": {
@@ -42,8 +46,17 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
                 "id": one.id,
                 "rates": [asdict(rate) for rate in studies.rates(one.id)],
             }
-            for one in studies.all()
+            for one in drawn
             if one.kind == "audit"
+        ],
+        "studies": [
+            {
+                "title": one.title,
+                "id": one.id,
+                "outcomes": [asdict(each) for each in studies.outcomes(one.id)],
+            }
+            for one in drawn
+            if one.kind == "study" and may(store.role, "export")
         ],
     }
 

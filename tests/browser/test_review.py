@@ -171,6 +171,11 @@ def test_a_reader_takes_part_in_a_study(site: Site, browser: Any) -> None:
     page.wait_for_selector("#study-trouble .done")
     found = Studies(site.store).responses(site.study)
     assert sorted(said.answer for _, said in found) == ["answer 1", "answer 2", "answer 3"]
+    assert page.locator("[data-event=show]").count() == 0  # what it shows is for who runs it
+    runs = open_as(browser, site, "ada")
+    runs.click("#review-tabs [role=tab]:has-text('Studies')")
+    runs.click("[data-event=show]")
+    runs.wait_for_selector("#study-outcomes tr:has-text('As the AI') td >> nth=2")
     # An audit is judged in the queue, without the names of the arms.
     page.click("[data-event=judge]")
     page.wait_for_selector("#flag-list .row:not([data-flag])")
@@ -255,7 +260,7 @@ def test_a_flag_is_corrected_and_waits_while_the_store_is_gone(site: Site, brows
     page.wait_for_selector("#correction-category label.selected:has-text('Missed finding')")
     page.fill("#correction-comment textarea", "In the right upper lung.")
     page.keyboard.press("Control+Enter")
-    page.wait_for_selector("#case .complaint:has-text('Before it was corrected')")
+    page.wait_for_selector("#case .complaint:has-text('In the right upper lung.')")
     third = site.store.flags()[0]
     assert (third.comment, third.replaces) == ("In the right upper lung.", flag.key)
     assert (third.sentence, third.corrected_answer) == (flag.sentence, "yes")
@@ -276,6 +281,10 @@ def test_programs_have_the_same_rights(site: Site) -> None:
     address = ada.predict("parquet", api_name="/review_export")["address"]
     packed = httpx.get(f"{site.address}/{address}").content
     assert packed.startswith(b"PK")
+    for arm, cases in (("rl", listed["total"]), ("sft", 0)):
+        chosen = ada.predict("jsonl", False, arm=arm, text=SECRET, api_name="/review_export")
+        rows = httpx.get(f"{site.address}/{chosen['address']}").text.splitlines()
+        assert sum(json.loads(row)["table"] == "cases" for row in rows) == cases
     for name in ("", "zoe"):
         stranger = client(name)
         for endpoint, given in (

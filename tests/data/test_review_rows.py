@@ -16,7 +16,7 @@ from rarl.data.review import preference_pairs, review_examples, write_preference
 from rarl.errors import DataError, ReviewError
 from rarl.inference.engine import Answer, Arm, NamedImage, Question
 from rarl.response import parse_response
-from rarl.review import Judgement, Queue, ReviewStore, case_from, open_store
+from rarl.review import FlagFilter, Judgement, Queue, ReviewStore, case_from, open_store
 from rarl.scans import Scan
 
 TEXTS = {
@@ -162,6 +162,10 @@ def test_preference_pairs(store: ReviewStore, settle: Settle, tmp_path: Path) ->
     assert (first["type"], second["type"]) == ("image", "text")
     assert second["text"].startswith("Where is it?\nReason in")
     assert row["chosen"][0]["role"] == "assistant"
+    only = FlagFilter(arm="sft")
+    assert write_preferences(store, tmp_path / "pairs.parquet", only) == 2
+    with pytest.raises(ReviewError, match="no preference yet"):
+        write_preferences(store, tmp_path / "pairs.parquet", FlagFilter(arm="rarl"))
     with pytest.raises(ReviewError, match="You may not export"):
         write_preferences(store.for_person("A", "reader"), tmp_path / "more.parquet")
 

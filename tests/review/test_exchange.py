@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import threading
@@ -182,14 +183,26 @@ def test_the_hub_reads_the_folder(
 
 @contextmanager
 def hub(private: bool) -> Iterator[tuple[str, list[tuple[str, dict[str, object]]]]]:
-    """A server that answers as the Hub does to the making of a repository, and takes no files."""
+    """A server that answers as the Hub does to the making of a repository and to files."""
     asked: list[tuple[str, dict[str, object]]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append((self.path, json.loads(body)))
-            found = self.path == "/api/repos/create"
+            if self.path.startswith("/api/datasets/a/b/commit/"):
+                for line in body.splitlines():
+                    asked.append((self.path, json.loads(line)))
+                self._answer(
+                    200, {"commitUrl": f"{address}/datasets/a/b/commit/c", "commitOid": "c"}
+                )
+                return
+            said = json.loads(body)
+            asked.append((self.path, said))
+            if self.path.startswith("/api/datasets/a/b/preupload/"):
+                files = [{"path": one["path"], "uploadMode": "regular"} for one in said["files"]]
+                self._answer(200, {"files": [{**one, "shouldIgnore": False} for one in files]})
+                return
+            found = self.path in ("/api/repos/create", "/api/validate-yaml")
             self._answer(200 if found else 500, {"url": f"{address}/datasets/a/b"})
 
         def do_GET(self) -> None:
@@ -227,6 +240,16 @@ def test_pushed_privately_and_never_into_a_public_place(
         assert path == "/api/repos/create" and body["type"] == "dataset"
         assert body.get("private") is True or body.get("visibility") == "private"
         assert not any("commit" in path or "preupload" in path for path, _ in asked)
+    with hub(private=True) as (address, asked):
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        assert push_to_hub(tmp_path / "out", "a/b").endswith("/datasets/a/b")
+        sent = {
+            said["value"]["path"]: base64.b64decode(said["value"]["content"])
+            for path, said in asked
+            if "/commit/" in path and said["key"] == "file"
+        }
+        flags = (tmp_path / "out" / "data" / "flags.parquet").read_bytes()
+        assert sent["data/flags.parquet"] == flags and "README.md" in sent
     # The server has ended, and nobody answers there.
     with pytest.raises(ReviewError, match="The Hub cannot be reached"):
         push_to_hub(tmp_path / "out", "a/b")

@@ -13,7 +13,9 @@ import pytest
 
 from rarl.errors import ReviewError
 from rarl.review import CaseSnapshot, Judgement, Queue, ReviewStore
-from rarl.review.studies import CONDITIONS, Studies, allocate
+from rarl.review.outcomes import CONDITIONS
+from rarl.review.studies import Studies, allocate
+from rarl.review.summary import overview
 
 MakeCase = Callable[..., CaseSnapshot]
 
@@ -119,3 +121,53 @@ def test_rates_come_from_a_random_audit_alone(store: ReviewStore, make_case: Mak
     assert sum(rate.unsettled for rate in rates.values()) == 1
     # An audit's verdicts are not the flags' verdicts.
     assert Queue(store).readings() == {}
+
+
+def test_what_a_study_shows(store: ReviewStore, make_case: MakeCase) -> None:
+    cases = [make_case(f"Question {number}?", pixel_seed=number) for number in range(9)]
+    settler = Queue(store.for_person("Judge", "admin"))
+    for number, case in enumerate(cases):
+        store.add_case(case)
+        if number < 6:  # the last three are never settled
+            right = number % 2  # the AI says no, which is right every other time
+            for name, explanation in (("C", 3), ("D", 2)):
+                Queue(store.for_person(name, "reader")).judge(
+                    case.id, "rarl", Judgement(3 * right, explanation)
+                )
+            correction = "" if right else "yes"
+            settler.adjudicate(
+                case.id, "rarl", Judgement(3 * right, 3, corrected_answer=correction)
+            )
+    runs = Studies(store.for_person("Judge", "admin"))
+    study = runs.draw_study("Help or harm", ["A", "B", "C"], seed=1, arms=["rarl"])
+    shown = {(task.reader, task.position): task.condition for task in runs.tasks(study.id)}
+    for name in ("A", "B", "C"):
+        reader = Studies(store.for_person(name, "reader"))
+        for position in range(9):
+            # On their own they say yes, with the AI what it says.
+            alone = shown[name, position] == "no-ai"
+            said, seconds = ("Yes, there is.", 40) if alone else ("no", 10 if name == "A" else 20)
+            reader.respond(study.id, position, said, seconds=seconds, confidence=60)
+        with pytest.raises(ReviewError, match="You may not"):
+            reader.outcomes(study.id)
+    found = {one.condition: one for one in runs.outcomes(study.id)}
+    assert list(found) == list(CONDITIONS)
+    alone, helped = found["no-ai"], found["answer-only"]
+    assert (alone.responses, alone.readers) == (9, 3)
+    assert alone.right and alone.right.n == 6 and alone.right.value == 0.5
+    assert alone.like_ai and alone.like_ai.value == 0 and alone.like_ai.n == 9
+    assert helped.right and helped.right.value == 0.5 and helped.right.low is not None
+    assert helped.like_ai and helped.like_ai.value == 1
+    assert helped.misled and (helped.misled.value, helped.misled.n) == (1, 3)
+    assert alone.misled and alone.misled.value == 0
+    assert alone.seconds and math.isclose(alone.seconds.value, 40)
+    assert helped.seconds and math.isclose(helped.seconds.value, (10 * 20 * 20) ** (1 / 3))
+    assert helped.confidence and helped.confidence.value == 60
+    table = io.StringIO()
+    runs.export_csv(study.id, table)
+    rows = list(csv.DictReader(io.StringIO(table.getvalue())))
+    assert {row["ai_answer"] for row in rows} == {"no"}
+    assert Counter(row["reference"] for row in rows) == {"yes": 9, "no": 9, "": 9}
+    assert {row["right"] for row in rows if not row["reference"]} == {""}
+    assert [one["title"] for one in overview(store)["studies"]] == ["Help or harm"]
+    assert overview(store.for_person("A", "reader"))["studies"] == []
