@@ -43,13 +43,49 @@ def forest(differences: Sequence[dict[str, Any]]) -> Figure:
     several = len({one["group"] for one in differences}) > 1
     names = [
         (f"{one['group']}: " if several else "")
-        + f"{one['first'].removesuffix(' scan')} − {one['second'].removesuffix(' scan')} "
-        f"(n {one['n']})"
+        + f"{_pair(one['first'], one['second'])} (n {one['n']})"
         for one in reversed(differences)
     ]
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("difference in exact match, points, 95 % interval")
     _plain(axes)
+    return figure
+
+
+def forest_of_groups(differences: Sequence[dict[str, Any]]) -> Figure:
+    """The same for many groups: a row for each, in which each pair has its own marker.
+
+    Args:
+        differences: as for `forest`; few pairs.
+    """
+    groups = list(dict.fromkeys(one["group"] for one in differences))
+    pairs = list(dict.fromkeys((one["first"], one["second"]) for one in differences))
+    height = 1.1 + len(groups) * (0.16 + 0.13 * len(pairs))
+    figure = Figure(figsize=(8, height), layout="constrained")
+    axes = figure.subplots()
+    for place, (first, second) in enumerate(pairs):
+        look: dict[str, Any] = {
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "color": "black",
+            "markersize": 5,
+        }
+        axes.plot([], [], label=_pair(first, second), markerfacecolor="white", linewidth=0, **look)
+        for one in differences:
+            if (one["first"], one["second"]) != (first, second):
+                continue
+            low, high = one["low"], one["high"]
+            sure = low is not None and (low > 0 or high < 0)
+            row = groups.index(one["group"]) + 0.7 * ((place + 0.5) / len(pairs) - 0.5)
+            if low is not None:
+                axes.plot([100 * low, 100 * high], [row, row], color="black", linewidth=1)
+            axes.plot(100 * one["value"], row, markerfacecolor=_face(sure), **look)
+    axes.axvline(0, color="#555555", linewidth=0.8, linestyle="--")
+    counts = {one["group"]: one["n"] for one in differences}
+    axes.set_yticks(range(len(groups)), [f"{group} (n {counts[group]})" for group in groups])
+    axes.set_ylim(len(groups) - 0.4, -0.6)  # the first on top
+    axes.set_xlabel("difference in exact match, points, 95 % interval")
+    _plain(axes)
+    figure.legend(loc="outside upper center", ncols=len(pairs), frameon=False, fontsize=8)
     return figure
 
 
@@ -173,6 +209,10 @@ def svg(figure: Figure, title: str) -> str:
     text = buffer.getvalue()
     # Without the declaration, the drawing can stand inside a page.
     return text[text.index("<svg") :]
+
+
+def _pair(first: str, second: str) -> str:
+    return f"{first.removesuffix(' scan')} − {second.removesuffix(' scan')}"
 
 
 def _face(sure: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rarl.evaluation.metrics import ALL_GROUP, METRICS
-from rarl.evaluation.plots import forest, reliability_diagram, reliance_bars, svg
+from rarl.evaluation.plots import forest_of_groups, reliability_diagram, reliance_bars, svg
 from rarl.evaluation.tables import (
     METRIC_NAMES,
     calibration_table,
@@ -38,10 +38,17 @@ th, td { padding: .25rem .6rem; text-align: left; vertical-align: top;
 td + td { white-space: nowrap; }
 th { border-bottom: 2px solid #111; white-space: nowrap; }
 svg { max-width: 100%; height: auto; }
+details { margin: .5rem 0; border-bottom: 1px solid #ddd; padding-bottom: .5rem; }
+summary { cursor: pointer; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; }
-  figure { break-inside: avoid; } }
+  figure { break-inside: avoid; } details::details-content { content-visibility: visible; } }
 figure { margin: .8rem 0; } figcaption { color: #444; font-size: .85rem; }
 """
+
+
+# Groups that only repeat rows of others.
+REPEATED = (" overall", ", not reworded in training")
+_FEWEST_DRAWN = 20
 
 
 def report_html(summary: Mapping[str, Any]) -> str:
@@ -90,7 +97,7 @@ def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
             == (one["group"], one["arm"], one["mode"])
         }
         deciding = "blank" if "blank" in asked else "swapped"
-        repeated = one["group"].endswith((" overall", ", not reworded in training"))
+        repeated = one["group"].endswith(REPEATED)
         if one["condition"] != deciding or repeated or one["low"] is None:
             continue
         stand_in = "a blank picture" if deciding == "blank" else "another image"
@@ -131,39 +138,64 @@ def _first_page(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
     yield f"<h2>Mode {escape(mode)}</h2>"
+    table = figure_table(summary, mode, "exact")
+    if not table.empty:
+        yield f"<h3>{METRIC_NAMES['exact']}, % [95 % interval]</h3>{_table(table)}"
+    yield from _differences(summary, mode)
+    table = reliance_table(summary, mode)
+    if not table.empty:
+        yield "<h3>How much the answers need the image</h3>"
+        yield _folded("All conditions of all groups", _table(table))
+        yield _folded(
+            "Drawn, group by group",
+            *(
+                _figure(svg(reliance_bars(of), f"Reliance on the image: {group}"), group)
+                for group, of in _by_group(summary["reliance"], mode)
+            ),
+        )
+    table = calibration_table(summary, mode)
+    if not table.empty:
+        yield "<h3>Self-consistency as a confidence</h3>"
+        yield _folded("All groups", _table(table))
+        yield _folded(
+            "Drawn, group by group",
+            *(
+                _figure(svg(reliability_diagram(of), f"Reliability diagram: {group}"), group)
+                for group, of in _by_group(summary["calibration"], mode)
+            ),
+        )
+    yield "<h3>Every other measure, % [95 % interval]</h3>"
     for metric in METRICS:
         table = figure_table(summary, mode, metric)
-        if not table.empty:
-            yield f"<h3>{escape(METRIC_NAMES[metric])}, % [95 % interval]</h3>{_table(table)}"
+        if metric != "exact" and not table.empty:
+            yield _folded(METRIC_NAMES[metric], _table(table))
+    table = figure_table(summary, mode, "exact", "strata")
+    if not table.empty:
+        yield _folded("Exact match by modality, organ and question type", _table(table))
+
+
+def _differences(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
+    """Every arm against the first, drawn; the table of all pairs below, folded."""
+    table = difference_table(summary, mode)
+    if table.empty:
+        return
+    yield "<h3>Differences in exact match, points [95 % interval]</h3>"
+    base = f"{summary['arms'][0]['name']} scan"
     compared = [
         one
         for one in summary["differences"]
-        if one["mode"] == mode and one["group"] != ALL_GROUP and one["second"].endswith(" scan")
-    ]
-    table = difference_table(summary, mode)
-    if not table.empty:
-        yield f"<h3>Differences in exact match, points [95 % interval]</h3>{_table(table)}"
-    if compared:
+        if one["mode"] == mode and one["second"] == base and one["first"].endswith(" scan")
+        and one["group"] != ALL_GROUP and not one["group"].endswith(REPEATED)
+    ]  # fmt: skip
+    # The wide intervals of small groups would leave the others no room.
+    drawn = [one for one in compared if one["images"] >= _FEWEST_DRAWN] or compared
+    if drawn:
         yield _figure(
-            svg(forest(compared), "Differences between arms"),
-            "Filled where the paired interval, images resampled, excludes zero.",
+            svg(forest_of_groups(drawn), "Differences between arms"),
+            "Filled where the paired interval, images resampled, excludes zero."
+            + ("" if drawn == compared else " The smallest groups are in the table alone."),
         )
-    table = reliance_table(summary, mode)
-    if not table.empty:
-        yield f"<h3>How much the answers need the image</h3>{_table(table)}"
-        for group, of in _by_group(summary["reliance"], mode):
-            yield _figure(svg(reliance_bars(of), f"Reliance on the image: {group}"), group)
-    table = calibration_table(summary, mode)
-    if not table.empty:
-        yield f"<h3>Self-consistency as a confidence</h3>{_table(table)}"
-        for group, of in _by_group(summary["calibration"], mode):
-            yield _figure(svg(reliability_diagram(of), f"Reliability diagram: {group}"), group)
-    table = figure_table(summary, mode, "exact", "strata")
-    if not table.empty:
-        yield (
-            "<h3>Exact match by modality, organ and question type, % [95 % interval]</h3>"
-            f"{_table(table)}"
-        )
+    yield _folded("All pairs of arms, and the scan against what stood in for it", _table(table))
 
 
 def _judge(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -207,6 +239,10 @@ def _by_group(
     of_mode = [one for one in entries if one["mode"] == mode]
     for group in dict.fromkeys(one["group"] for one in of_mode):
         yield group, [one for one in of_mode if one["group"] == group]
+
+
+def _folded(title: str, *parts: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
 
 
 def _table(table: pd.DataFrame) -> str:
