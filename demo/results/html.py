@@ -105,7 +105,8 @@ def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
         blank = any((name, "blank", arm) in found for arm in arms)
         current = ' aria-current="true"' if name == group else ""
         cells = "".join(
-            _cell(found.get((name, "scan", arm)), found.get((name, "blank", arm))) for arm in arms
+            _cell(arm, found.get((name, "scan", arm)), found.get((name, "blank", arm)))
+            for arm in arms
         )
         lines.append(
             f"<tr{current}><th scope='row'><button type='button' data-event='choose' "
@@ -122,19 +123,21 @@ def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
     )
 
 
-def _cell(one: Mapping[str, Any] | None, blank: Mapping[str, Any] | None) -> str:
+def _cell(arm: str, one: Mapping[str, Any] | None, blank: Mapping[str, Any] | None) -> str:
+    # Where the table is folded up for a phone, each cell says whose it is.
+    opened = f'<td data-arm="{escape(render.label_of(arm))}">'
     if one is None:
-        return "<td>–</td>"
+        return f"{opened}–</td>"
     value = f"<b>{100 * one['value']:.1f}</b>"
     if one["low"] is None:
-        return f"<td>{value}</td>"
+        return f"{opened}{value}</td>"
     low, high = 100 * one["low"], 100 * one["high"]
     ghost = ""
     if blank is not None:
         at = 100 * blank["value"]
         ghost = f'<s style="left:{at:.1f}%" title="{at:.1f} with a blank picture"></s>'
     return (
-        f"<td>{value} <small>{low:.1f}–{high:.1f}</small>"
+        f"{opened}{value} <small>{low:.1f}–{high:.1f}</small>"
         f'<span class="track" aria-hidden="true"><i style="left:{low:.1f}%;'
         f'width:{high - low:.1f}%"></i><u style="left:{100 * one["value"]:.1f}%"></u>{ghost}'
         "</span></td>"
