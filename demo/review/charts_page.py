@@ -208,21 +208,23 @@ def _rate(rate: Rate, arms: Mapping[str, str]) -> str:
 
 
 def _agreement(agreement: Sequence[tuple[str, Mapping[str, Interval | None]]]) -> str:
-    rows = "".join(
-        f"<tr><th>{escape(title)}</th><td>{_SCALES[name]}</td><td>{_interval(value)}</td>"
-        f"<td>{value.n}</td></tr>"
-        for title, found in agreement
-        for name, value in found.items()
-        if value is not None
-    )
-    if not rows:
-        return (
-            '<p class="hint">Agreement needs answers that two readers have judged, not all of '
-            "them alike.</p>"
+    tables = ""
+    for title, found in agreement:
+        rows = "".join(
+            f'<tr><th scope="row">{_SCALES[name]}</th><td>{_interval(value)}</td>'
+            f"<td>{value.n}</td></tr>"
+            for name, value in found.items()
+            if value is not None
         )
-    return (
-        '<table class="verdicts"><thead><tr><th>Work</th><th>Measure</th><th>Value with 95 % '
-        f"interval</th><th>Answers</th></tr></thead><tbody>{rows}</tbody></table>"
+        if rows:
+            tables += (
+                f'<h3>{escape(title)}</h3><table class="outcomes"><thead><tr><th></th>'
+                '<th scope="col">Value with 95 % interval</th><th scope="col">Answers</th></tr>'
+                f"</thead><tbody>{rows}</tbody></table>"
+            )
+    return tables or (
+        '<p class="hint">Agreement needs answers that two readers have judged, not all of '
+        "them alike.</p>"
     )
 
 

@@ -396,43 +396,42 @@ def outcomes_view(study: Study, found: Sequence[Outcome]) -> str:
         return f'<p class="hint">Nobody has answered a case of “{escape(study.title)}” yet.</p>'
     names = {key: name for name, key in _CONDITIONS}
     head = "".join(f'<th scope="col">{names[one.condition]}</th>' for one in found)
-    rows: tuple[tuple[str, str, Callable[[Outcome], Interval | None], Callable[[float], str]], ...]
-    rows = (
-        ("Right", "agreement with the settled answer", lambda one: one.right, _percent),
-        ("As the AI", "agreement with its answer, seen or not", lambda one: one.like_ai, _percent),
-        ("Misled", "the same, where the AI is not right", lambda one: one.misled, _percent),
-        ("How sure", "mean", lambda one: one.confidence, lambda value: f"{value:.0f} %"),
-        ("Time", "geometric mean", lambda one: one.seconds, lambda value: f"{value:.0f} s"),
+    rows: tuple[tuple[str, str, Callable[[Outcome], Interval | None], float, str], ...] = (
+        ("Right", "agreement with the settled answer", lambda one: one.right, 100, "%"),
+        ("As the AI", "agreement with its answer, seen or not", lambda one: one.like_ai, 100, "%"),
+        ("Misled", "the same, where the AI is not right", lambda one: one.misled, 100, "%"),
+        ("How sure", "mean", lambda one: one.confidence, 1, "%"),
+        ("Time", "geometric mean", lambda one: one.seconds, 1, "s"),
     )
     body = "".join(
         f'<tr><th scope="row">{name}<small>{meaning}</small></th>'
-        + "".join(f"<td>{_figure(value(one), written)}</td>" for one in found)
+        + "".join(f"<td>{_figure(value(one), scale, unit)}</td>" for one in found)
         + "</tr>"
-        for name, meaning, value, written in rows
+        for name, meaning, value, scale, unit in rows
     )
-    counts = "".join(f"<td>{one.responses}<small>of {one.readers}</small></td>" for one in found)
+    counts = "".join(
+        f"<td>{one.responses}<small>of {one.readers} reader{'s' if one.readers > 1 else ''}</small>"
+        "</td>"
+        for one in found
+    )
     return (
         f"<h3>What “{escape(study.title)}” shows so far</h3>"
         '<p class="hint">95 % intervals are over pictures, for these readers. Where they overlap '
         "widely, the conditions may be equally good. The settled answer of a case comes from the "
         "queue and from audits; cases without one do not count for the first and third line.</p>"
         f'<table class="outcomes"><thead><tr><th></th>{head}</tr></thead><tbody>{body}'
-        f'<tr><th scope="row">Responses<small>of so many readers</small></th>{counts}</tr>'
+        f'<tr><th scope="row">Responses</th>{counts}</tr>'
         "</tbody></table>"
     )
 
 
-def _figure(found: Interval | None, written: Callable[[float], str]) -> str:
+def _figure(found: Interval | None, scale: float, unit: str) -> str:
     if found is None:
         return "&ndash;"
     between = ""
     if found.low is not None and found.high is not None:
-        between = f"<small>{written(found.low)} to {written(found.high)}</small>"
-    return f"<b>{written(found.value)}</b>{between}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+        between = f"<small>{scale * found.low:.0f}–{scale * found.high:.0f}</small>"
+    return f"<b>{scale * found.value:.0f} {unit}</b>{between}"
 
 
 def task_view(view: TaskView) -> str:
