@@ -62,7 +62,7 @@ def _figures(record: dict[str, Any]) -> list[str]:
             for row in chosen["table"]
         )
         lines += [
-            f"Exact match on {chosen['questions']} validation questions, greedy, `reason` mode, in "
+            f"Exact match on {chosen['questions']} validation questions, greedy, `{chosen['mode']}` mode, in "
             f"%, and how many it answers otherwise than the base; step 0 is the base, step "
             f"{chosen['step']} was kept:",
             f"| step | exact match | changed |\n|---|---|---|\n{rows}",

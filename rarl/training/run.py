@@ -27,6 +27,7 @@ from rarl.data import Example
 from rarl.errors import ModelError
 from rarl.judge import Judge
 from rarl.models.loading import LoadedModel, load_model
+from rarl.response import Mode
 from rarl.training.adapter import adapter_norm, check_language_only
 from rarl.training.card import model_card
 from rarl.training.preflight import check_grpo, check_rows, check_sft
@@ -136,7 +137,7 @@ def _trained(
     started: float,
 ) -> dict[str, Any]:
     # Small weights arrive in fp32 on the CPU and are rounded only where the recipe says so.
-    loaded = load_model(options.model, adapters={}, device="cpu")
+    loaded = load_model(options.model, adapters={}, device="cpu", eight_bit=False)
     variant = options.variant or ("2b" if loaded.base.num_parameters() > _LARGE else "pocket")
     recipe = _recipe(options, variant)
     loaded.base.to(dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)  # type: ignore[call-arg]
@@ -261,7 +262,11 @@ def _selection(
     # Whatever training hardly asks, since the base knows it, would hide what training changes.
     asked = [row for row in chosen if recipe.keep.get(row.category or "", 1.0) == 1.0]
     chosen = [row for row in asked or chosen if row.image is not None][: recipe.held_out]
-    return Selection(loaded, chosen, most, options.out)
+    # As most training rows ask; under diversity prompting, as the app does.
+    mode: Mode = "reason"
+    if isinstance(recipe, SftRecipe):
+        mode = max(recipe.modes, key=lambda one: recipe.modes[one])
+    return Selection(loaded, chosen, most, mode, options.out)
 
 
 def _nothing(sentence: str) -> None:

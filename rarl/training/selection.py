@@ -20,7 +20,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rarl.data import Example
 from rarl.models.loading import LoadedModel
 from rarl.prompts import messages, user_text
-from rarl.response import parse_response
+from rarl.response import Mode, parse_response
 from rarl.rewards.text import exact_match
 from rarl.training.grouped import (
     ImageFeatures,
@@ -33,13 +33,16 @@ from rarl.training.progress import say
 _BATCH = 32
 
 
-def greedy_answers(loaded: LoadedModel, examples: Sequence[Example], most: int) -> list[str]:
-    """What is said in `reason` mode, the likeliest token each time.
+def greedy_answers(
+    loaded: LoadedModel, examples: Sequence[Example], most: int, mode: Mode
+) -> list[str]:
+    """What is said, the likeliest token each time.
 
     Args:
         loaded: the base; an adapter that sits on it is used.
         examples: with images.
         most: tokens an answer may have.
+        mode: how they are asked.
     """
     processor, base = loaded.processor, loaded.base
     use_grouped_attention(base)
@@ -60,7 +63,7 @@ def greedy_answers(loaded: LoadedModel, examples: Sequence[Example], most: int) 
             part = examples[start : start + _BATCH]
             texts = [
                 processor.apply_chat_template(
-                    messages(user_text(example.question)),  # type: ignore[arg-type]
+                    messages(user_text(example.question, mode)),  # type: ignore[arg-type]
                     tokenize=False,
                     add_generation_prompt=True,
                 )
@@ -95,16 +98,23 @@ class Selection(TrainerCallback):
         loaded: the base that is trained.
         examples: held-out questions.
         most: tokens an answer may have.
+        mode: how they are asked.
         folder: of the run; `selection.jsonl`, `selection/` and, with all that was said at each
             measured step, `held_out/` are written there.
     """
 
     def __init__(
-        self, loaded: LoadedModel, examples: Sequence[Example], most: int, folder: Path
+        self,
+        loaded: LoadedModel,
+        examples: Sequence[Example],
+        most: int,
+        mode: Mode,
+        folder: Path,
     ) -> None:
         self._loaded = loaded
         self._examples = examples
         self._most = most
+        self._mode = mode
         self._path = folder / "selection.jsonl"
         self._kept = folder / "selection"
         self._said = folder / "held_out"
@@ -122,8 +132,8 @@ class Selection(TrainerCallback):
             return
         self._path.write_text("".join(json.dumps(row) + "\n" for row in self.table), "utf-8")
         with kwargs["model"].disable_adapter():
-            said = greedy_answers(self._loaded, self._examples, self._most)
-        self._start = [parse_response(text).answer for text in said]
+            said = self._asked()
+        self._start = [parse_response(text, self._mode).answer for text in said]
         if not self.table:
             self._note(state.global_step, said)
 
@@ -136,14 +146,17 @@ class Selection(TrainerCallback):
         if due and state.is_world_process_zero:
             self._measure(step, kwargs["model"])
 
+    def _asked(self) -> list[str]:
+        return greedy_answers(self._loaded, self._examples, self._most, self._mode)
+
     def _measure(self, step: int, model: PeftModel) -> None:
-        said = greedy_answers(self._loaded, self._examples, self._most)
+        said = self._asked()
         model.save_pretrained(str(self._kept / f"step-{step}"), save_embedding_layers=False)
         self._note(step, said)
 
     def _note(self, step: int, said: Sequence[str]) -> None:
         count = len(self._examples)
-        answers = [parse_response(text).answer for text in said]
+        answers = [parse_response(text, self._mode).answer for text in said]
         hits = [
             exact_match(told, example.answer)
             for told, example in zip(answers, self._examples, strict=True)
@@ -194,6 +207,7 @@ class Selection(TrainerCallback):
         return {
             "questions": len(self._examples),
             "most": self._most,
+            "mode": self._mode,
             "step": int(best["step"]),
             "table": self.table,
         }
