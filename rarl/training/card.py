@@ -62,9 +62,9 @@ def _figures(record: dict[str, Any]) -> list[str]:
             for row in chosen["table"]
         )
         lines += [
-            f"Exact match on {chosen['questions']} validation questions, greedy, `{chosen['mode']}` mode, in "
-            f"%, and how many it answers otherwise than the base; step 0 is the base, step "
-            f"{chosen['step']} was kept:",
+            f"Exact match on {chosen['questions']} validation questions, greedy, "
+            f"`{chosen['mode']}` mode, in %, and how many it answers otherwise than the base; step "
+            f"0 is the base, step {chosen['step']} was kept:",
             f"| step | exact match | changed |\n|---|---|---|\n{rows}",
             "Chosen on these questions, so not a fair estimate: measure on others.",
         ]
