@@ -186,7 +186,8 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str) -> str:
 
 def _paper(title: str, drawing: str, caption: str, missing: str) -> str:
     inside = (
-        f'<div class="paper">{drawing}</div><figcaption>{caption}</figcaption>'
+        f'<div class="paper" tabindex="0" role="group" aria-label="{title}">{drawing}</div>'
+        f"<figcaption>{caption}</figcaption>"
         if drawing
         else f'<p class="quiet">{missing}</p>'
     )

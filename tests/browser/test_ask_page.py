@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accessibility import faults
 from app_process import served
-from axe_playwright_python.sync_playwright import Axe
 
 pytestmark = pytest.mark.browser
 
@@ -60,24 +60,6 @@ def opened(page: Any, key: str = "phantom-chest") -> None:
     page.click(f"[data-key={key}] >> nth=0")
     page.wait_for_selector(SHOWN)
     page.wait_for_function("document.querySelector('#question textarea').value.length > 3")
-
-
-def faults(page: Any) -> str:
-    """Serious and critical violations of axe-core, with where they are."""
-    # Colours on their way from one theme to the other are nobody's contrast.
-    page.wait_for_function(
-        "document.getAnimations().every(one => one.playState !== 'running' ||"
-        " one.effect.getComputedTiming().iterations === Infinity)"
-    )
-    found = Axe().run(page).response["violations"]
-    return json.dumps(
-        [
-            [rule["id"], [node["html"][:200] for node in rule["nodes"]]]
-            for rule in found
-            if rule["impact"] in ("serious", "critical")
-        ],
-        indent=1,
-    )
 
 
 def test_history_doubt_and_what_is_behind(address: str, open_page: Callable[..., Any]) -> None:

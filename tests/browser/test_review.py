@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from accessibility import faults
 from app_process import served
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -265,6 +266,20 @@ def test_a_flag_is_corrected_and_waits_while_the_store_is_gone(site: Site, brows
     assert (third.comment, third.replaces) == ("In the right upper lung.", flag.key)
     assert (third.sentence, third.corrected_answer) == (flag.sentence, "yes")
     assert len(site.store.flags_of(flag.case_id, corrected=True)) == 3
+
+
+def test_no_serious_violation_of_accessibility(site: Site, browser: Any) -> None:
+    page = open_as(browser, site, "ada")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.click("#flag-list .row >> nth=0")
+    page.wait_for_selector("#case img")
+    found = {"Queue": faults(page)}
+    for tab, shown in (("Charts", ".matrix"), ("Studies", ".study"), ("Data", "#records details")):
+        page.click(f"#review-tabs [role=tab]:has-text('{tab}')")
+        page.wait_for_selector(shown)
+        found[tab] = faults(page)
+    assert set(found.values()) == {"[]"}, found
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_programs_have_the_same_rights(site: Site) -> None:
