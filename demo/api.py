@@ -87,7 +87,7 @@ def add_api(parts: Parts) -> None:
         Returns:
             `exchange`, by which the answer can be flagged; `model`; and `answers`, one for the arm:
             `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form, `tokens`,
-            `seconds`, and `failure` where it broke off.
+            `seconds`, `failure` where it broke off, and `note`, what else must be known of it.
         """
         return guarded(lambda: asked(scans, question, (arm,), mode, checked))
 
@@ -190,6 +190,7 @@ def add_api(parts: Parts) -> None:
                     "tokens": answer.tokens,
                     "seconds": round(answer.seconds, 3),
                     "failure": answer.failure,
+                    "note": answer.note,
                 }
                 for answer in answers
             ],

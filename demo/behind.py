@@ -83,6 +83,8 @@ def facts(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> dict[
                 "tokens": answer.tokens,
                 "seconds": round(answer.seconds, 3),
                 "stopped": answer.stopped,
+                "failure": answer.failure,
+                "note": answer.note,
             }
             for answer in asked.answers
         ],

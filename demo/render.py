@@ -386,7 +386,7 @@ def _column_of(
         label,
         answer=answer.response.answer,
         reasoning=answer.response.reasoning,
-        problems=(*faults, *([answer.failure] if answer.failure else [])),
+        problems=(*faults, *(said for said in (answer.failure, answer.note) if said)),
         foot=foot + (" · stopped" if answer.stopped else ""),
         waiting=not over,
         flag="" if blind else _flag_button(arm, label),
@@ -427,7 +427,7 @@ def column(
         label: what people read.
         answer: text of the answer block.
         reasoning: text of the think block.
-        problems: of the form, by key or in words.
+        problems: of the form, by key, and what else must be known of the answer, in words.
         foot: tokens and seconds.
         waiting: whether text is still coming.
         flag: the button that flags it.

@@ -239,6 +239,7 @@ def _said(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> str:
         for step in steps(answer.reasoning)
     )
     faults = [] if answer.stopped else [_problem(problem) for problem in answer.problems]
+    faults += [answer.note] if answer.note else []
     foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
     if named:
         foot += f" · weights {answer.revision}"

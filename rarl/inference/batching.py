@@ -55,12 +55,18 @@ class Request:
         put: gets the news, in the thread that does the work.
         over: asked before every step; True ends the request where it stands.
         bulk: whether it gives way to those that are not.
+        alone: whether nobody else is answered meanwhile, to spare memory.
     """
 
     rows: tuple[Row, ...]
     put: Callable[[News], None]
     over: Callable[[], bool]
     bulk: bool = False
+    alone: bool = False
+
+
+class NoRoomError(Exception):
+    """There was no room for a request. It holds no frames, whose tensors would take room too."""
 
 
 @dataclass(slots=True, eq=False)
@@ -140,12 +146,12 @@ class Batcher:
         """Let join who has room; False where there is nothing to do, and the thread ends."""
         with self._mutex:
             self._arrived = False
-            rows = len(self._live)
+            rows = sum(self._room(request) for request in {live.request for live in self._live})
             joining: list[Request] = []
             for line in self._lines:
-                while line and (not rows or rows + len(line[0].rows) <= self._most_rows):
+                while line and (not rows or rows + self._room(line[0]) <= self._most_rows):
                     joining.append(line.popleft())
-                    rows += len(joining[-1].rows)
+                    rows += self._room(joining[-1])
                 if line:
                     break
             if not rows:
@@ -158,6 +164,10 @@ class Batcher:
             self._join(request)
             self._report()
         return True
+
+    def _room(self, request: Request) -> int:
+        """How many of the batch's rows it takes up."""
+        return self._most_rows if request.alone else len(request.rows)
 
     def _join(self, request: Request) -> None:
         if request.over():
@@ -232,22 +242,30 @@ class Batcher:
 
         A step that failed can be taken again, and most likely the room did not suffice for all.
         """
-        last = next(live.request for live in self._live[::-1] if not live.ended)
-        self._end(last, error)
-        for live in self._live:
-            live.ended |= live.request is last
-        self._keep_going()
+        while True:
+            last = next(live.request for live in self._live[::-1] if not live.ended)
+            self._end(last, error)
+            for live in self._live:
+                live.ended |= live.request is last
+            try:
+                self._keep_going()
+            except Exception as another:  # no room even to leave some out
+                error = another
+            else:
+                return
 
     def _keep_going(self) -> None:
         """Leave out the rows that have ended."""
         kept = [place for place, live in enumerate(self._live) if not live.ended]
-        self._live = [self._live[place] for place in kept]
         if self._writing is not None and kept:
             self._writing.take(kept)
         else:
             self._writing = None
+        self._live = [self._live[place] for place in kept]
 
     def _end(self, request: Request, error: Exception | None = None) -> None:
+        if error is not None and is_out_of_memory(error):
+            error = NoRoomError()
         self._ended.append((request, error))
 
     def _report(self) -> None:
@@ -257,3 +275,15 @@ class Batcher:
             self._pending -= len(ended)
         for request, error in ended:
             request.put(error)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether PyTorch or NumPy found no memory; on a CPU PyTorch has no error of its own for it.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: ..."))
+    True
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("can't allocate memory", "not enough memory", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

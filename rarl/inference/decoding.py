@@ -77,11 +77,16 @@ class Cache:
         self._places += 1
 
     def take(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone; one may be taken several times."""
+        """Go on with these rows alone; one may be taken several times.
+
+        Where there is no room for it, everything stays as it was.
+        """
+        if list(rows) == list(range(len(self._lengths))):
+            return  # a copy would take as much room again
         index = torch.tensor(rows, device=self._places.device)
+        self._layers = [(keys[index], values[index]) for keys, values in self._layers]
         self._lengths = [self._lengths[row] for row in rows]
         self._places = self._places[index]
-        self._layers = [(keys[index], values[index]) for keys, values in self._layers]
 
     def reserve(self, tokens: int) -> None:
         """Have room for so many tokens in each row."""
@@ -94,18 +99,18 @@ class Cache:
             ]
 
     def join(self, other: Cache) -> None:
-        """Take in another's rows behind one's own."""
+        """Take in another's rows behind one's own; without room for it, they stay as they were."""
         room = max(cache._layers[0][0].shape[2] for cache in (self, other))
         for cache in (self, other):
             cache.reserve(room)
-        self._lengths += other._lengths
-        self._places = torch.cat([self._places, other._places])
         self._layers = [
             (torch.cat([keys, other_keys]), torch.cat([values, other_values]))
             for (keys, values), (other_keys, other_values) in zip(
                 self._layers, other._layers, strict=True
             )
         ]
+        self._lengths += other._lengths
+        self._places = torch.cat([self._places, other._places])
 
 
 @dataclass(frozen=True, slots=True)

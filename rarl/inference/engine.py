@@ -128,6 +128,7 @@ class Answer:
         stopped: True when it ended because the person stopped it.
         place: where the question stands in line; 1 is next, 0 is being answered.
         failure: why this arm broke off though others may go on, in one sentence; "" otherwise.
+        note: what a reader must know of how the answer came about, in sentences; mostly "".
     """
 
     arm: str
@@ -138,6 +139,7 @@ class Answer:
     stopped: bool = False
     failure: str = ""
     place: int = 0
+    note: str = ""
 
 
 def arm_label(name: str) -> str:

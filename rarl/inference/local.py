@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from threading import Event, main_thread
@@ -18,8 +19,16 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
 
-from rarl.errors import QuestionError
-from rarl.inference.batching import Batcher, News, Place, Request, Tokens
+from rarl.errors import ModelError, QuestionError
+from rarl.inference.batching import (
+    Batcher,
+    News,
+    NoRoomError,
+    Place,
+    Request,
+    Tokens,
+    is_out_of_memory,
+)
 from rarl.inference.decoding import Prompt, Writing, check_attention
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
 from rarl.inference.heatmap import heat_maps
@@ -27,7 +36,7 @@ from rarl.inference.line import Line
 from rarl.inference.mixed import MixedAdapters
 from rarl.inference.rows import Progress, Row, Sampler
 from rarl.models.loading import LoadedModel
-from rarl.models.processor import pixels_seen
+from rarl.models.processor import image_tokens, pixels_seen, with_fewer_tokens
 from rarl.prompts import messages, user_text
 
 BASE = "base"
@@ -37,6 +46,11 @@ _MAX_ASPECT = 200
 
 # How soon a stop is noticed, in seconds.
 _GLANCE = 0.05
+
+_NO_ROOM = (
+    "There is not enough memory for this answer; ask about fewer or smaller pictures, or set a "
+    "lower limit on its length."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +66,32 @@ class _Encoded:
     grid: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way to answer a question, each more sparing than the one before.
+
+    Attributes:
+        question: as it is asked.
+        note: what a reader must know of it.
+        alone: whether nobody else is answered meanwhile.
+        one_by_one: whether the arms answer one after another.
+    """
+
+    question: Question
+    note: str = ""
+    alone: bool = True
+    one_by_one: bool = False
+
+
 class LocalEngine:
     """Answers for all arms and all who ask in one batch: an image is encoded once, an arm is a row.
 
     Adapters sit on language layers only, so the arms share the image's features. Questions join
     and leave the batch between steps, see `Batcher`; those of `answer_batch` give way to those of
     `stream`.
+
+    Where memory does not suffice, a question is asked again: alone, then with fewer image tokens
+    (`stream` only, since what is measured must not change), then arm by arm. `Answer.note` says so.
 
     Args:
         loaded: the model; it must be used by nobody else.
@@ -108,10 +142,11 @@ class LocalEngine:
         """Yield all arms' answers so far; see `Engine.stream`.
 
         A slow caller gets the newest state, not every state. Nothing runs before the first item
-        is asked for.
+        is asked for. An answer that memory did not suffice for begins anew, with a note.
 
         Raises:
             QuestionError: at once, not with the first item.
+            ModelError: memory suffices for no arm, whatever is left out.
         """
         self._check(question)
         return self._streamed(question, stop or Event(), perf_counter())
@@ -138,51 +173,66 @@ class LocalEngine:
         )
         if not said:
             raise QuestionError("There is no answer yet to show a heat map of; ask first.")
-        row = Row(question, answer.arm)
-        with self._line.turn():
-            with torch.inference_mode():
-                images = self._encode([named.image for named in question.images])
-                prompt = self._prompt([row], images)
-            arm = None if answer.arm == BASE else answer.arm
-            return heat_maps(self._loaded, arm, prompt, said, [image.features for image in images])
+        arm = None if answer.arm == BASE else answer.arm
+        for one in (question, self._with_fewer_tokens(question)):
+            try:
+                with self._line.turn():
+                    with torch.inference_mode():
+                        images = self._encode([named.image for named in one.images])
+                        prompt = self._prompt([Row(one, answer.arm)], images)
+                    features = [image.features for image in images]
+                    return heat_maps(self._loaded, arm, prompt, said, features)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+        raise QuestionError("There is not enough memory for a heat map of pictures of this size.")
 
     def answer_batch(self, questions: Sequence[Question]) -> list[tuple[Answer, ...]]:
         """Answer many questions at once; see `Engine.answer_batch`.
 
         Neighbours that differ in their decoding alone share the reading of their prompt.
+
+        Raises:
+            QuestionError: before anything is asked.
+            ModelError: memory does not suffice, not even for one answer alone.
         """
         started = perf_counter()
         for question in questions:
             self._check(question)
         closed = Event()
-        news: SimpleQueue[tuple[Sequence[Progress], News]] = SimpleQueue()
+        news: SimpleQueue[tuple[int, News]] = SimpleQueue()
         answered: list[list[Progress]] = []
-        waiting = 0
+        requests: list[list[tuple[Row, Progress]]] = []
+        lacking: list[tuple[Row, Progress]] = []
         for _, group in groupby(questions, _content):
             asked = list(group)
             # Those of one arm together, as a request has them.
             rows = [Row(question, arm) for arm in asked[0].arms for question in asked]
             progress = [self._progress(row, started) for row in rows]
             answered += [progress[place :: len(asked)] for place in range(len(asked))]
-            self._batcher.submit(
-                Request(
-                    tuple(rows),
-                    put=lambda item, progress=progress: news.put((progress, item)),  # type: ignore[misc]
-                    over=closed.is_set,
-                    bulk=True,
-                )
-            )
-            waiting += 1
+            put = partial(_numbered, news, len(requests))
+            self._batcher.submit(Request(tuple(rows), put, closed.is_set, bulk=True))
+            requests.append(list(zip(rows, progress, strict=True)))
+        waiting = len(requests)
         try:
             while waiting:
-                those, item = news.get()
-                if isinstance(item, Exception):
-                    raise item
-                if item is None:
-                    waiting -= 1
+                request, item = news.get()
                 if isinstance(item, Tokens):
                     for number, token in item.written:
-                        those[number].add(token, item.at)
+                        requests[request][number][1].add(token, item.at)
+                elif isinstance(item, NoRoomError):
+                    lacking += requests[request]
+                    waiting -= 1
+                elif isinstance(item, Exception):
+                    raise item
+                elif item is None:
+                    waiting -= 1
+            for row, one in lacking:
+                one.begin()
+                for _ in self._follow([row], [one], closed, alone=True, bulk=True):
+                    pass
+        except NoRoomError:
+            raise ModelError(_NO_ROOM) from None
         finally:
             closed.set()
         return [tuple(row.answer() for row in rows) for rows in answered]
@@ -190,8 +240,67 @@ class LocalEngine:
     def _streamed(
         self, question: Question, stop: Event, started: float
     ) -> Iterator[tuple[Answer, ...]]:
-        rows = tuple(Row(question, arm) for arm in question.arms)
-        progress = [self._progress(row, started) for row in rows]
+        progress = [self._progress(Row(question, arm), started) for arm in question.arms]
+        for way in self._ways(question):
+            rows = [Row(way.question, arm) for arm in question.arms]
+            for one in progress:
+                one.begin(way.note)
+            parts = [slice(n, n + 1) for n in range(len(rows))] if way.one_by_one else [slice(None)]
+            lacked = False
+            for part in parts:
+                try:
+                    for place in self._follow(rows[part], progress[part], stop, way.alone):
+                        yield tuple(replace(one.answer(), place=place) for one in progress)
+                except NoRoomError:
+                    lacked = True
+                    for one in progress[part]:
+                        one.fail(_NO_ROOM, perf_counter())
+            if not lacked:
+                return
+            if way.one_by_one and not all(one.answer().failure for one in progress):
+                yield tuple(one.answer() for one in progress)
+                return
+        raise ModelError(_NO_ROOM)
+
+    def _ways(self, question: Question) -> Iterator[_Way]:
+        yield _Way(question, alone=False)
+        yield _Way(question, "Memory ran out, so this was asked again on its own.")
+        note = "Memory ran out"
+        fewer = self._with_fewer_tokens(question)
+        if fewer is not question:
+            few, many = (
+                sum(image_tokens(self._loaded.processor, named.image) for named in one.images)
+                for one in (fewer, question)
+            )
+            note += f", so the model read {few} image tokens instead of {many}"
+            yield _Way(fewer, f"{note}.")
+        if len(question.arms) > 1:
+            yield _Way(fewer, f"{note}; the variants answered one after another.", one_by_one=True)
+
+    def _with_fewer_tokens(self, question: Question) -> Question:
+        """The question with smaller pictures; itself where none can be made smaller."""
+        smaller = tuple(
+            replace(named, image=with_fewer_tokens(self._loaded.processor, named.image))
+            for named in question.images
+        )
+        same = all(
+            one.image is named.image for one, named in zip(smaller, question.images, strict=True)
+        )
+        return question if same else replace(question, images=smaller)
+
+    def _follow(
+        self,
+        rows: Sequence[Row],
+        progress: Sequence[Progress],
+        stop: Event,
+        alone: bool,
+        bulk: bool = False,
+    ) -> Iterator[int]:
+        """Ask, and keep up the progress; yields the place in line whenever something has changed.
+
+        Raises:
+            NoRoomError: the rows have to begin anew.
+        """
         closed = Event()
         news: SimpleQueue[News] = SimpleQueue()
 
@@ -199,10 +308,10 @@ class LocalEngine:
             # A process that wants to end need not wait for the rest of the answer.
             return stop.is_set() or closed.is_set() or not main_thread().is_alive()
 
-        self._batcher.submit(Request(rows, news.put, over))
+        self._batcher.submit(Request(tuple(rows), news.put, over, bulk, alone))
         place = 0
         try:
-            while not all(row.done for row in progress):
+            while not all(one.done for one in progress):
                 items = _arrived(news)
                 for item in items:
                     if isinstance(item, Exception):
@@ -216,11 +325,11 @@ class LocalEngine:
                 # A model that is busy with a step may notice it much later.
                 if stop.is_set() or None in items:
                     now = perf_counter()
-                    for row in progress:
-                        row.stop(now)
+                    for one in progress:
+                        one.stop(now)
                 elif not items:
                     continue
-                yield tuple(replace(row.answer(), place=place) for row in progress)
+                yield place
         finally:
             closed.set()
 
@@ -257,6 +366,11 @@ class LocalEngine:
     def _begin(self, request: Request) -> Writing:
         """Read a request's prompts, one for each arm."""
         loaded = self._loaded
+        if request.alone:
+            # It is here because memory ran out.
+            self._cache.clear()
+            if loaded.device.type == "cuda":
+                torch.cuda.empty_cache()
         arms = [list(rows) for _, rows in groupby(request.rows, lambda row: row.arm)]
         first = [rows[0] for rows in arms]
         images = self._encode([named.image for named in first[0].question.images])
@@ -366,6 +480,10 @@ def _content(question: Question) -> tuple[object, ...]:
     """What two questions share whose prompts are the same; the pictures are told by identity."""
     pictures = tuple((id(named.image), named.name) for named in question.images)
     return pictures, question.text, question.arms, question.mode, question.earlier
+
+
+def _numbered(news: SimpleQueue[tuple[int, News]], number: int, item: News) -> None:
+    news.put((number, item))
 
 
 def _arrived(news: SimpleQueue[News]) -> list[News]:

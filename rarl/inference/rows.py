@@ -38,14 +38,24 @@ class Progress:
         end_ids: Sequence[int],
         started: float,
     ) -> None:
-        self.done = False
         self._row = row
         self._tokenizer = tokenizer
         self._end_ids = frozenset(end_ids)
         self._started = started
+        self.begin()
+
+    def begin(self, note: str = "") -> None:
+        """Begin anew: what was written is forgotten.
+
+        Args:
+            note: what a reader must know of the new answer.
+        """
+        self.done = False
+        self._note = note
         self._tokens = 0
         self._seconds = 0.0
         self._stopped = False
+        self._failure = ""
         self._text = ""
         # Tokens since the last whole character: a character may span several.
         self._pending: list[int] = []
@@ -74,6 +84,12 @@ class Progress:
             self.done = self._stopped = True
             self._seconds = at - self._started
 
+    def fail(self, sentence: str, at: float) -> None:
+        """End the row where it stands, and say why."""
+        self.done = True
+        self._failure = sentence
+        self._seconds = at - self._started
+
     def answer(self) -> Answer:
         """The row as the caller sees it; half a character at the end is left out."""
         text = self._text + self._tail.rstrip("\ufffd")
@@ -84,6 +100,8 @@ class Progress:
             seconds=self._seconds,
             done=self.done,
             stopped=self._stopped,
+            failure=self._failure,
+            note=self._note,
         )
 
 

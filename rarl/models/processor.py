@@ -6,6 +6,7 @@ no CPU build that fits, so this subclass leaves video out. Its files are the lib
 
 from __future__ import annotations
 
+from math import ceil, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,31 @@ def load_processor(directory: Path | str) -> ImageProcessor:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
     template = tokenizer.chat_template or CHAT_TEMPLATE
     return ImageProcessor(image_processor, tokenizer, chat_template=template)
+
+
+def image_tokens(processor: ImageProcessor, picture: Image.Image) -> int:
+    """How many tokens of the prompt a picture takes; it is at most 200 times as long as narrow."""
+    settings = processor.image_processor
+    patches = settings.get_number_of_image_patches(picture.height, picture.width)
+    return int(patches // settings.merge_size**2)
+
+
+def with_fewer_tokens(processor: ImageProcessor, picture: Image.Image) -> Image.Image:
+    """A picture of about a quarter of the tokens; the same one where there can be no fewer.
+
+    Args:
+        processor: the model's.
+        picture: any mode, at most 200 times as long as narrow.
+    """
+    settings = processor.image_processor
+    side = settings.patch_size * settings.merge_size
+    tokens = image_tokens(processor, picture)
+    # Its pixels as the model gets them may be far fewer than its own.
+    ratio = side * sqrt(tokens / (picture.width * picture.height)) / 2
+    # Rounded up, it becomes no narrower.
+    width, height = (ceil(length * ratio) for length in picture.size)
+    smaller = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    return smaller if image_tokens(processor, smaller) < tokens else picture
 
 
 def pixels_seen(processor: ImageProcessor, picture: Image.Image) -> tuple[Image.Image, int]:

@@ -129,6 +129,9 @@ class AnswerRow(Base):
     tokens: Mapped[int] = mapped_column(doc="Completion tokens.")
     seconds: Mapped[float] = mapped_column(doc="From the question to this arm's end.")
     stopped: Mapped[bool] = mapped_column(doc="Whether the person ended it.")
+    note: Mapped[str | None] = mapped_column(
+        Text, doc="Why it broke off, or what else must be known of it, such as too little memory."
+    )
 
 
 class FlagRow(Base):

@@ -36,6 +36,7 @@ class ArmAnswer:
         tokens: completion tokens.
         seconds: from the question to this arm's end.
         stopped: True when the person ended it, so that a short answer is not the arm's fault.
+        note: why it broke off, or what else must be known of it; mostly "".
     """
 
     arm: str
@@ -48,6 +49,7 @@ class ArmAnswer:
     tokens: int
     seconds: float
     stopped: bool = False
+    note: str = ""
 
 
 Pixels = tuple[int, int, int, int]
@@ -387,6 +389,7 @@ def _arm_answer(arm: Arm, answer: Answer) -> ArmAnswer:
         tokens=answer.tokens,
         seconds=answer.seconds,
         stopped=answer.stopped,
+        note=" ".join(said for said in (answer.failure, answer.note) if said),
     )
 
 

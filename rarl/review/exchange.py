@@ -527,7 +527,8 @@ def _checked(
         raise ValueError("unknown column")
     record: Record = {}
     for column in columns:
-        value = read(column, said[column.key])
+        # What may be empty may also be of a later version than the export.
+        value = read(column, said.get(column.key) if column.nullable else said[column.key])
         if value is None and not column.nullable:
             raise ValueError("empty")
         if value is not None and not isinstance(value, _python_types(column)):
@@ -655,7 +656,7 @@ def _from_arrow(column: Column[Any], value: Any) -> Any:
 
 def _from_cell(column: Column[Any], cell: Any, folder: Path) -> Any:
     kind = _kind(column)
-    if cell == "" and column.nullable:
+    if cell in ("", None) and column.nullable:
         return None
     if kind == "JSON":
         return json.loads(cell)

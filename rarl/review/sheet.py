@@ -140,6 +140,7 @@ class _Page(FPDF):
             faults = [known.get(problem, problem) for problem in answer.problems]
             if answer.stopped:
                 faults = ["Stopped by the reader."]
+            faults += [answer.note] if answer.note else []
             if faults:
                 self.write_in(" ".join(faults), size - 1, "", width, grey=90)
             bottom = max(bottom, self.get_y())

@@ -946,6 +946,7 @@ def _case_row(case: CaseSnapshot, keep_pixels: bool) -> CaseRow:
                 tokens=answer.tokens,
                 seconds=answer.seconds,
                 stopped=answer.stopped,
+                note=answer.note or None,
             )
             for position, answer in enumerate(case.answers)
         ],
@@ -988,6 +989,7 @@ def _snapshot(row: CaseRow) -> CaseSnapshot:
                 tokens=answer.tokens,
                 seconds=answer.seconds,
                 stopped=answer.stopped,
+                note=answer.note or "",
             )
             for answer in row.answers
         ),

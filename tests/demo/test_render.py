@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from opened import report_of, scan_of, session_with
 from PIL import Image, ImageChops
@@ -75,6 +77,13 @@ def test_form_problems_wait_until_the_text_has_ended() -> None:
     stopped = answer("rl", "<think>The heart", stopped=True)
     page = render.board(Progress(("rl",), (stopped,)), Session(), LABELS)
     assert PROBLEM_SENTENCES["unclosed-think"] not in page and "stopped" in page
+
+
+def test_what_must_be_known_of_an_answer_stands_under_it() -> None:
+    spared = replace(answer("rl", SAID["rl"], done=False), note="Memory ran out & more.")
+    for running in (True, False):
+        page = render.board(Progress(("rl",), (spared,), running=running), Session(), LABELS)
+        assert "<li>Memory ran out &amp; more.</li>" in page
 
 
 def test_the_model_speaks_for_itself_in_the_footer() -> None:

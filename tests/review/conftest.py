@@ -137,7 +137,15 @@ def make_case() -> MakeCase:
                 (NamedImage(image),), question, tuple(texts), decoding=Decoding(64, 0.7, 0.9, 5)
             ),
             [
-                Answer(arm, parse_response(text), 12, 1.25, done=True, stopped=arm == "rl")
+                Answer(
+                    arm,
+                    parse_response(text),
+                    12,
+                    1.25,
+                    done=True,
+                    stopped=arm == "rl",
+                    note="Memory ran out." if arm == "rarl" else "",
+                )
                 for arm, text in texts.items()
             ],
             arms=ARMS,

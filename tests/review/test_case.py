@@ -39,6 +39,7 @@ def test_everything_on_the_screen_is_kept(make_case: MakeCase) -> None:
     assert (rl.answer, rl.problems, rl.stopped) == ("yes", ("no-think",), True)
     assert rarl.text == "<think>No line of the pleura.</think><answer>no</answer>"
     assert (rarl.tokens, rarl.seconds, rarl.stopped) == (12, 1.25, False)
+    assert (sft.note, rarl.note) == ("", "Memory ran out.")
 
 
 def test_pixels_are_identical_and_alone(make_case: MakeCase) -> None:

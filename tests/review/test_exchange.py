@@ -69,6 +69,32 @@ def rows(address: str) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_from_before_answers_had_notes(
+    store: ReviewStore, make_case: MakeCase, form: Form, tmp_path: Path
+) -> None:
+    case_id = store.add_case(make_case())
+    old = tmp_path / "old"
+    export(store, old, form)
+    if form == "jsonl":
+        lines = [json.loads(line) for line in old.read_text("utf-8").splitlines()]
+        for line in lines:
+            line.pop("note", None)
+        old.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    else:
+        table = old / "answers.csv"
+        answers = list(csv.DictReader(table.open(encoding="utf-8", newline="")))
+        with table.open("w", encoding="utf-8", newline="") as file:
+            names = [name for name in answers[0] if name != "note"]
+            writer = csv.DictWriter(file, names, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(answers)
+    fresh = ReviewStore(f"sqlite:///{tmp_path}/fresh.sqlite3")
+    import_from(fresh, old)
+    assert [answer.note for answer in fresh.case(case_id).answers] == ["", "", ""]
+    fresh.close()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_round_trip_loses_nothing(
     address: str, store: ReviewStore, make_case: MakeCase, form: Form, tmp_path: Path
