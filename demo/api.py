@@ -155,9 +155,10 @@ def add_api(parts: Parts) -> None:
         user_text(text, mode)  # says what is wrong with the question before anything is opened
         session = _opened(parts, files, checked)
         _check_words(text, session, checked)
-        engine = parts.loader.wait(_LOADING_SECONDS)
+        engine = parts.loader.wait(0 if parts.loader.sentence else _LOADING_SECONDS)
         if engine is None:
-            raise QuestionError("The model is still loading; ask again in a minute.")
+            told = parts.loader.sentence or "The model is still loading; ask again in a minute."
+            raise QuestionError(told)
         pictures, shown = session.pictures()
         question = Question(pictures, text.strip(), arms, mode, DECODING)
         stop = Event()

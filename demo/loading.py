@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Condition, Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Literal
 
-from rarl.errors import ModelError, RarlError
+from rarl.errors import ModelError, RarlError, UnreachableError
 from rarl.inference import Offer, load_offer
 from rarl.inference.engine import Engine
 
@@ -19,14 +19,16 @@ Phase = Literal["loading", "ready", "failed"]
 
 
 class EngineLoader:
-    """Loads an engine once, in a thread of its own.
+    """Loads an engine once, in a thread of its own; a server that does not answer is waited for.
 
     Args:
         load: what makes the engine; an `Offer` also says which arms are missing.
+        again: seconds until a server that did not answer is tried again.
     """
 
-    def __init__(self, load: Callable[[], Engine | Offer] = load_offer) -> None:
+    def __init__(self, load: Callable[[], Engine | Offer] = load_offer, again: float = 3.0) -> None:
         self._load = load
+        self._again = again
         self._done = Event()
         self._offer: Offer | None = None
         self._sentence = ""
@@ -43,20 +45,31 @@ class EngineLoader:
         return self
 
     def load_here(self) -> None:
-        """Load in the calling thread instead, and return when it is done."""
-        self._run()
+        """Load in the calling thread instead; `start` goes on where a server did not answer."""
+        self._try()
 
     def _run(self) -> None:
+        while not self._try():
+            sleep(self._again)
+
+    def _try(self) -> bool:
+        """Load; whether it need not be tried again."""
         try:
             made = self._load()
             self._offer = made if isinstance(made, Offer) else Offer(made, {})
+            self._sentence = ""
+        except UnreachableError as error:
+            if not self._sentence:
+                log.warning("the server of the models does not answer; it is tried again")
+            self._sentence = str(error)
+            return False
         except RarlError as error:
             self._sentence = str(error)
         except Exception as error:
             log.error("engine: %s", type(error).__name__, exc_info=True)
             self._sentence = "The model could not be loaded; the server's log says why."
-        finally:
-            self._done.set()
+        self._done.set()
+        return True
 
     @property
     def phase(self) -> Phase:
@@ -67,7 +80,7 @@ class EngineLoader:
 
     @property
     def sentence(self) -> str:
-        """Why loading failed; "" otherwise."""
+        """Why loading failed or, while it is tried again, has not succeeded yet; "" otherwise."""
         return self._sentence
 
     @property

@@ -113,9 +113,9 @@ TRAIN = "train them with python -m rarl train rarl --model {} --data vqa_rad --o
 
 def engine_pill(loader: EngineLoader) -> str:
     """Where the model stands, in one quiet word or a sentence."""
-    if loader.phase == "loading":
+    if loader.phase == "loading" and not loader.sentence:
         return '<span class="pill waiting" role="status">Loading the model…</span>'
-    if loader.phase == "failed" or loader.engine is None:
+    if loader.engine is None:
         return f'<span class="pill broken" role="alert">{escape(loader.sentence)}</span>'
     name = escape(short_name(loader.engine.model_name))
     without = escape(", ".join(label_of(arm) for arm in loader.missing))

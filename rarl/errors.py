@@ -24,6 +24,10 @@ class ModelError(RarlError):
     """A model, adapter or processor that cannot be loaded or does not fit its base."""
 
 
+class UnreachableError(ModelError):
+    """A server that does not answer now; the same thing can be tried again later."""
+
+
 class QuestionError(RarlError):
     """A question that cannot be asked (empty, too long)."""
 

@@ -48,6 +48,7 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
             it wants one, is `OPENAI_API_KEY`.
 
     Raises:
+        UnreachableError: the endpoint does not answer now.
         ModelError: there is no arm at all.
     """
     model = model or os.environ.get(SETTING) or None

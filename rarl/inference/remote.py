@@ -26,7 +26,7 @@ from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from PIL import Image
 
-from rarl.errors import ModelError, QuestionError
+from rarl.errors import ModelError, QuestionError, UnreachableError
 from rarl.inference.beside import side_by_side
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
 from rarl.prompts import messages, user_text
@@ -47,7 +47,8 @@ class EndpointEngine:
         timeout: seconds without a word from the server after which a request has failed.
 
     Raises:
-        ModelError: the server cannot be reached, or does not list the model.
+        UnreachableError: the server does not answer.
+        ModelError: it does not list the model, or the address is none.
     """
 
     def __init__(
@@ -248,10 +249,11 @@ class EndpointEngine:
         """The server's models; none where it keeps no list."""
         try:
             return list(self._client.models.list())
-        except APIStatusError:
-            return []
         except APIError as error:
-            raise ModelError(
+            if isinstance(error, APIStatusError) and error.status_code < 500:
+                return []
+            # A proxy without its server behind it is no better than nobody.
+            raise UnreachableError(
                 f"The server at {self._where} does not answer; start it, or correct --endpoint."
             ) from error
 

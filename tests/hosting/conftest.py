@@ -19,8 +19,10 @@ def serve() -> Iterator[Serve]:
     """Start a word server that holds after so many words; gives its address and its process."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(hold_after: int | None = None) -> tuple[str, subprocess.Popen[bytes]]:
-        port = free_port()
+    def start(
+        hold_after: int | None = None, port: int | None = None
+    ) -> tuple[str, subprocess.Popen[bytes]]:
+        port = port or free_port()
         script = Path(__file__).with_name("word_server.py")
         more = [] if hold_after is None else [str(hold_after)]
         process = subprocess.Popen([sys.executable, str(script), str(port), *more])
