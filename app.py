@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from importlib.util import find_spec
 
 from demo.interface import build, launch, make_parts
 from demo.loading import EngineLoader
 from demo.serving.logs import start_logging
 from rarl.errors import RarlError
-from rarl.inference import load_offer
+from rarl.inference import load_offer, with_modes
 from rarl.inference.zerogpu import on_zero_gpu
 
 
@@ -34,7 +33,7 @@ def main() -> None:
     if arguments.mcp and find_spec("mcp") is None:
         parser.error('--mcp needs another package: pip install "gradio[mcp]"')
     start_logging()
-    loader = EngineLoader(partial(load_offer, arguments.model, arguments.endpoint))
+    loader = EngineLoader(lambda: with_modes(load_offer(arguments.model, arguments.endpoint)))
     try:
         parts = make_parts(loader)
     except RarlError as error:  # a setting that cannot be used; nobody has opened anything yet

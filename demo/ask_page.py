@@ -222,14 +222,15 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             held.doubted = text
             yield {note: render.doubt(found, "the question")}
             return
-        first, before = True, held.asked
+        first, stage, before = True, held.stage, held.asked
         stream = ask(parts.loader, held, text, form, choice, report, follow=follows, blind=hidden)
         for progress in stream:
             update: Update = {board: render.board(progress, held, parts.labels())}
-            if first or not progress.running:
+            if first or held.stage != stage or not progress.running:
+                stage = held.stage
                 update |= {after: render.after(held, progress.running), **reading.shown(held)}
             if first:
-                update[note] = ""
+                update |= {note: "", **reading.begun(len(progress.arms))}
                 first = False
             yield update
         if held.asked is not before:
@@ -291,7 +292,8 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     note.keep(kept, **asking)
     note.retype(None, None, None, js=FOCUS % "#question textarea", **NOW)
     halt.click(stopped, session, None, **NOW)
-    arms.input(columns_for, [arms, session], right, **NOW)
+    # Also where the model, once it is loaded, offers other arms than were shown.
+    arms.change(columns_for, [arms, session], right, **NOW)
     board.alone(alone, [session, arms], board, **NOW)
     history.reopen(reopened, [session, arms], [question, note, *right], **NOW)
     reading.wire(parts, session, arms, answers, [note, *right])

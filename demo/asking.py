@@ -14,6 +14,7 @@ from time import monotonic
 from demo.loading import EngineLoader
 from demo.session import Asked, Session
 from demo.viewer import take_report
+from rarl import response
 from rarl.errors import QuestionError, RarlError
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question, Seen, Turn
 from rarl.prompts import user_text
@@ -36,10 +37,8 @@ REDRAW_SECONDS = 0.08
 
 DECODING = Decoding()
 
-MODE_LABELS: tuple[tuple[str, Mode], ...] = (
-    ("Reason, then answer", "reason"),
-    ("Answer only", "answer"),
-    ("Answer, then reason", "answer-then-reason"),
+MODE_LABELS: tuple[tuple[str, Mode], ...] = tuple(
+    (label, mode) for mode, label in response.MODE_LABELS.items()
 )
 
 ARM_MEANINGS: dict[str, str] = {
@@ -47,6 +46,9 @@ ARM_MEANINGS: dict[str, str] = {
     "sft": "Imitates reference explanations.",
     "rl": "Rewarded for right answers.",
     "rarl": "Rewarded for right answers and sound reasoning.",
+    "reason": "Thinks before it answers.",
+    "answer": "Answers at once, without reasons.",
+    "answer-then-reason": "Answers first, then gives its reasons.",
 }
 
 _ANY_SCAN = (
@@ -116,8 +118,12 @@ def suggestions(modality: str | None) -> tuple[str, ...]:
 
 def arm_choices(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     """Labels and values of the arm selector for the arms on offer."""
+    forms = [arm.name for arm in arms if arm.mode is not None]
+    arms = [arm for arm in arms if arm.mode is None]
     names = {arm.name for arm in arms}
     choices: list[tuple[str, str]] = []
+    if forms:
+        choices.append(("Compare forms of the answer", ",".join(forms)))
     if names.issuperset(COMPARED):
         choices.append(("Compare SFT, RL and RARL", COMPARE))
         if "base" in names:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -108,7 +109,10 @@ def masthead() -> str:
     )
 
 
-TRAIN = "train them with python -m rarl train rarl --model {} --data vqa_rad --out FOLDER."
+TRAIN = (
+    "for arm in sft rl rarl; do python -m rarl train $arm --model {} --data vqa_rad "
+    "--out adapters/$arm; done"
+)
 
 
 def engine_pill(loader: EngineLoader) -> str:
@@ -141,10 +145,17 @@ def footer(loader: EngineLoader) -> str:
             said = "pocket is a 9-million-parameter teaching model; it is often wrong."
         else:
             said = f"Model: {name}. Its answers can be wrong, and sound right."
-        if [arm.name for arm in loader.engine.arms] == ["base"]:
-            said += f" It has no variants yet: {TRAIN.format(loader.engine.model_name)}"
     missing = "".join(f"<p>{escape(reason)}</p>" for reason in loader.missing.values())
-    return f"<p>{NOTICE}</p><p>{escape(said)}</p>{missing}"
+    train = ""
+    if loader.engine is not None and any(arm.mode and arm.revision for arm in loader.engine.arms):
+        # Weights at hand, and nothing trained from them.
+        command = TRAIN.format(shlex.quote(loader.engine.model_name))
+        train = (
+            "<p>It has no variants yet, so the forms of its answer stand side by side. This trains "
+            f"SFT, RL and RARL on a single GPU of 24 GB: <code>{escape(command)}</code> Name the "
+            "folders in an arms file then, and start with that (see the README).</p>"
+        )
+    return f"<p>{NOTICE}</p><p>{escape(said)}</p>{train}{missing}"
 
 
 def short_name(model_name: str) -> str:

@@ -22,6 +22,11 @@ Problem = Literal[
 Mode = Literal["reason", "answer", "answer-then-reason"]
 
 MODES: tuple[Mode, ...] = ("reason", "answer", "answer-then-reason")
+MODE_LABELS: dict[Mode, str] = {
+    "reason": "Reason, then answer",
+    "answer": "Answer only",
+    "answer-then-reason": "Answer, then reason",
+}
 
 _TAG = re.compile(r"<(/?)(think|answer)>")
 

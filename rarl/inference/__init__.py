@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rarl.errors import ModelError
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question, Seen
-from rarl.inference.offer import Offer, load_offer
+from rarl.inference.offer import Offer, load_offer, with_modes
 from rarl.models.arms import SETTING, is_arms_file
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Seen",
     "load_engine",
     "load_offer",
+    "with_modes",
 ]
 
 

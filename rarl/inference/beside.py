@@ -22,7 +22,7 @@ from PIL import Image
 
 from rarl.errors import QuestionError, RarlError
 from rarl.inference.engine import Answer, Arm, Engine, Looks, Question, Seen, Turn, Verbatim
-from rarl.response import parse_response
+from rarl.response import Mode, parse_response
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +143,12 @@ class Side:
     Attributes:
         engine: what answers.
         arms: each arm as it is offered, with the name that the engine knows it by.
+        mode: the inference mode of all its answers; None for the question's.
     """
 
     engine: Engine
     arms: tuple[tuple[Arm, str], ...]
+    mode: Mode | None = None
 
 
 class SideBySide:
@@ -258,16 +260,17 @@ class SideBySide:
                 share = replace(
                     question,
                     arms=tuple(inner[arm] for arm in outer),
-                    earlier=tuple(_known(turn, inner) for turn in question.earlier),
+                    mode=side.mode or question.mode,
+                    earlier=tuple(_known(turn, inner, side.mode) for turn in question.earlier),
                 )
                 shares.append((side, share, outer))
         return shares
 
 
-def _known(turn: Turn, inner: Mapping[str, str]) -> Turn:
-    """A turn with the answers of one engine's arms, by its names for them."""
+def _known(turn: Turn, inner: Mapping[str, str], mode: Mode | None) -> Turn:
+    """A turn with the answers of one side's arms, by its engine's names for them."""
     answers = {inner[arm]: text for arm, text in turn.answers.items() if arm in inner}
-    return replace(turn, answers=answers)
+    return replace(turn, answers=answers, mode=mode or turn.mode)
 
 
 def _renamed(stream: Iterator[Answers], names: Sequence[str]) -> Iterator[Answers]:

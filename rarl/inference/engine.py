@@ -43,12 +43,14 @@ class Arm:
         revision: twelve hex digits of the adapter's (or base's) weights.
         chats: whether earlier turns may go into its prompt; a model that was trained on single
             questions about one picture would only be confused by them, and by further pictures.
+        mode: the inference mode in which it answers, whatever the question's; None for that one.
     """
 
     name: str
     label: str
     revision: str
     chats: bool = False
+    mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True)

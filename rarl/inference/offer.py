@@ -15,6 +15,7 @@ from rarl.inference.beside import Side, SideBySide
 from rarl.inference.engine import Arm, Engine, arm_label
 from rarl.inference.zerogpu import ZeroGpuEngine, on_zero_gpu
 from rarl.models.arms import SETTING, ArmsFile, is_arms_file, read_arms
+from rarl.response import MODE_LABELS
 
 ENDPOINT_SETTING = "RARL_ENDPOINT"
 KEY_SETTING = "OPENAI_API_KEY"
@@ -58,6 +59,18 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
     if model is not None and is_arms_file(model):
         return _of_file(Path(model), read_arms(model))
     return _local(model)
+
+
+def with_modes(offer: Offer) -> Offer:
+    """Offer a model without variants in each inference mode too: arms "reason", "answer", ..."""
+    if len(offer.engine.arms) != 1:
+        return offer
+    (arm,) = offer.engine.arms
+    sides = [Side(offer.engine, ((arm, arm.name),))]
+    for mode, label in MODE_LABELS.items():
+        own = replace(arm, name=mode, label=label, mode=mode)
+        sides.append(Side(offer.engine, ((own, arm.name),), mode))
+    return replace(offer, engine=SideBySide(sides, offer.engine.model_name))
 
 
 def _local(model: str | None, adapters: Mapping[str, Path | str] | None = None) -> Offer:

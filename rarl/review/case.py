@@ -16,6 +16,7 @@ from PIL import Image
 from rarl import __version__
 from rarl.errors import ReviewError
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
+from rarl.response import Mode
 
 if TYPE_CHECKING:
     from rarl.scans.scan import Scan
@@ -352,7 +353,7 @@ def case_from(
         prompt_hash=prompt_hash,
         decoding=question.decoding,
         shown_order=tuple(shown_order or (answer.arm for answer in answers)),
-        answers=tuple(_arm_answer(known[answer.arm], answer) for answer in answers),
+        answers=tuple(_arm_answer(known[answer.arm], answer, question.mode) for answer in answers),
         blind=blind,
         sampled=sampled,
     )
@@ -376,8 +377,9 @@ def _picture(named: NamedImage, shown: Shown) -> Picture:
     )
 
 
-def _arm_answer(arm: Arm, answer: Answer) -> ArmAnswer:
+def _arm_answer(arm: Arm, answer: Answer, mode: Mode) -> ArmAnswer:
     response = answer.response
+    own = f"Asked in the mode {arm.mode}." if arm.mode not in (None, mode) else ""
     return ArmAnswer(
         arm=arm.name,
         label=arm.label,
@@ -389,7 +391,7 @@ def _arm_answer(arm: Arm, answer: Answer) -> ArmAnswer:
         tokens=answer.tokens,
         seconds=answer.seconds,
         stopped=answer.stopped,
-        note=" ".join(said for said in (answer.failure, answer.note) if said),
+        note=" ".join(said for said in (answer.failure, answer.note, own) if said),
     )
 
 

@@ -6,18 +6,26 @@ import json
 import shutil
 import urllib.request
 from dataclasses import replace
+from functools import partial
+from html import unescape
 from pathlib import Path
 from threading import Event
 
 import pytest
 from PIL import Image
 
+from demo import render
 from demo.asking import arm_choices, chosen_arms
+from demo.loading import EngineLoader
 from rarl.errors import ModelError, QuestionError
-from rarl.inference import load_engine, load_offer
-from rarl.inference.engine import Arm, Decoding, Looks, NamedImage, Question, Turn
+from rarl.inference import Offer, load_engine, load_offer, with_modes
+from rarl.inference.engine import Arm, Decoding, Looks, NamedImage, Question, Turn, Verbatim
+from rarl.inference.local import LocalEngine
 from rarl.inference.remote import EndpointEngine
 from rarl.models.arms import read_arms
+from rarl.models.loading import load_model
+from rarl.response import MODES
+from rarl.review import case_from
 from tests.evaluation.chat_server import serving
 from tests.hosting.conftest import Serve
 from tests.hosting.word_server import WORDS
@@ -186,3 +194,31 @@ def test_the_page_compares_whatever_is_offered() -> None:
     arms = [Arm(name, name, "") for name in ("base", "med-r1")]
     assert arm_choices(arms)[0] == ("Compare all 2", "base,med-r1")
     assert chosen_arms("base,med-r1") == ("base", "med-r1")
+
+
+def test_a_model_without_variants_is_compared_in_its_forms(tiny_model: Path) -> None:
+    load = partial(load_offer, str(tiny_model))
+    assert with_modes(load()).engine.arms == load().engine.arms, "variants are compared as before"
+    loader = EngineLoader(lambda: with_modes(_bare(tiny_model))).start()
+    engine = loader.wait(60)
+    assert engine is not None
+    (label, choice), *others = arm_choices(engine.arms)
+    assert label == "Compare forms of the answer" and [value for _, value in others] == ["base"]
+    asked = question(*chosen_arms(choice))
+    *_, last = engine.stream(asked)
+    for answer, mode in zip(last, MODES, strict=True):
+        (alone,) = _bare(tiny_model).engine.answer_batch([replace(question("base"), mode=mode)])
+        assert answer.arm == mode and answer.response == alone[0].response
+    assert len({answer.response.text for answer in last}) > 1
+    assert isinstance(engine, Verbatim)
+    assert len({engine.prompt(asked, arm) for arm in asked.arms}) == 3
+    case = case_from(asked, last, arms=engine.arms, model="tiny", prompt_hash="")
+    assert [answer.note for answer in case.answers] == [
+        "", "Asked in the mode answer.", "Asked in the mode answer-then-reason.",
+    ]  # fmt: skip
+    foot = unescape(render.footer(loader))
+    assert f"train $arm --model {tiny_model} --data vqa_rad" in foot
+
+
+def _bare(folder: Path) -> Offer:
+    return Offer(LocalEngine(load_model(str(folder), {}, device="cpu")), {})
