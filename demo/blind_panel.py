@@ -49,12 +49,18 @@ class BlindPanel:
         }
         if held.stage == "":
             update |= {self.own: "", self.reason: ""}
-        if held.stage != "vote" and held.asked is not None:
-            letters = [chr(ord("A") + place) for place in range(len(held.asked.question.arms))]
-            choices = [(f"{letter} is best", letter) for letter in letters]
-            choices += [("A tie", _TIE), ("All bad", _BAD)]
-            update[self.choice] = gr.Radio(choices, value=None)
         return update
+
+    def begun(self, columns: int) -> Update:
+        """What can be voted for, as a question is asked: who reveals early must find it there.
+
+        Args:
+            columns: how many answers are on their way.
+        """
+        letters = [chr(ord("A") + place) for place in range(columns)]
+        choices = [(f"{letter} is best", letter) for letter in letters]
+        choices += [("A tie", _TIE), ("All bad", _BAD)]
+        return {self.choice: gr.Radio(choices, value=None)}
 
     def wire(
         self,
@@ -99,7 +105,7 @@ class BlindPanel:
             names = render.shown_names(asked.question.arms, held, parts.labels())
             arm = next((arm for arm, letter in names.items() if letter == best), None)
             try:
-                if best is None:
+                if arm is None and best not in (_TIE, _BAD):
                     raise ReviewError("Choose which answer is best, a tie, or all bad.")
                 case_id = parts.desk.keep(held, request)
                 parts.desk.for_request(request).add_vote(

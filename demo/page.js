@@ -2,6 +2,7 @@
    that the app is out of reach. Nothing but the choice of colours is remembered. */
 (() => {
   const modes = ["dark", "light", "system"];
+  const narrow = window.matchMedia("(max-width: 760px)");
   const asLight = window.matchMedia("(prefers-color-scheme: light)");
   const stored = () => {
     try { return localStorage.getItem("rarl-colours") || "dark"; } catch { return "dark"; }
@@ -189,7 +190,7 @@
     find("[role=tab]")?.click();
     const lit = find(steps[step].dataset.light);
     lit?.classList.add("lit-by-tour");
-    lit?.scrollIntoView({ block: "nearest" });
+    lit?.scrollIntoView({ block: narrow.matches ? "start" : "nearest" }); // above the tour's own box
     box.querySelector('[data-page="tour-back"]').disabled = step === 0;
     box.querySelector('[data-page="tour-next"]').textContent = step === steps.length - 1 ? "Done" : "Next";
     box.querySelector('[data-page="tour-next"]').focus({ preventScroll: true });
@@ -225,6 +226,9 @@
     }
     told = line.textContent;
     voice.textContent = told;
+    // On a phone the answers stand below the scan: what was asked moves up to make room for them.
+    const news = find(".columns[data-running]") || line.matches(".trouble");
+    if (narrow.matches && news) find("#ask-line")?.scrollIntoView({ block: "start" });
   }
 
   async function copy(button) {

@@ -2,6 +2,11 @@
 
 Work goes through `open_store` (cases, flags, votes), `Queue` (verdicts, adjudication),
 `studies.Studies` (audits and reader studies), `agreement` and `exchange` (export and import).
+
+    store = open_store()  # as the settings say; `store.for_person("bo", "reader")` has bo's rights
+    chosen = FlagFilter(arm="rarl", severity="critical")
+    exchange.export(store, Path("reviewed"), "datasets", chosen)
+    exchange.push_to_hub(Path("reviewed"), "owner/name")  # private, unless told otherwise
 """
 
 from rarl.review.case import (

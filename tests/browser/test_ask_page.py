@@ -133,8 +133,7 @@ def test_blind_reading_asks_the_reader_first(address: str, open_page: Callable[.
     opened(page)
     page.check("#blind input")
     page.click("#ask")
-    page.wait_for_selector("#own-answer")
-    page.wait_for_function("!document.querySelector('.columns[data-running]')")
+    page.wait_for_selector("#own-answer")  # and at once, while the answers are still coming
     board = page.inner_html("#board")
     assert not any(name in board for name in ("SFT", "RARL", 'data-arm="rl"'))
     assert not page.locator("#board li:visible").count()
@@ -145,6 +144,7 @@ def test_blind_reading_asks_the_reader_first(address: str, open_page: Callable[.
     page.wait_for_selector("#vote-choice")
     page.wait_for_selector("#board .answer:visible")
     assert not any(name in page.inner_html("#board") for name in ("SFT", "RARL"))
+    page.wait_for_function("!document.querySelector('.columns[data-running]')")
     page.click("#vote-choice label:has-text('A tie')")
     page.click("#vote")
     page.wait_for_selector("#note .done:has-text('Your vote is saved')")
