@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from transformers import Qwen2VLForConditionalGeneration
 
 from rarl.errors import ModelError
+from rarl.models.eight_bit import EightBitLinear
 from rarl.models.loading import LARGE
 
 # Of Qwen2's layers, those that read the same input.
@@ -78,14 +79,20 @@ class _Stack:
         self._sizes = [base.out_features for base in bases]
         weight = _side_by_side([base.weight for base in bases])
         bias = None
-        if any(base.bias is not None for base in bases):
+        known = next((base.bias for base in bases if base.bias is not None), None)
+        if known is not None:
             bias = torch.cat(
                 [
-                    base.weight.new_zeros(base.out_features) if base.bias is None else base.bias
+                    known.new_zeros(base.out_features) if base.bias is None else base.bias
                     for base in bases
                 ]
             )
-        self._product = _Product(weight, bias, packed)
+        scales = [base.scale for base in bases if isinstance(base, EightBitLinear)]
+        self._product: nn.Module = (
+            EightBitLinear(weight, torch.cat(scales), bias)
+            if scales
+            else _Product(weight, bias, packed)
+        )
         downs: list[Tensor] = []
         ups: list[Tensor] = []
         owners: list[int] = []
@@ -97,7 +104,7 @@ class _Stack:
                 if arm in layer.lora_A:
                     down = cast(Tensor, layer.lora_A[arm].weight)
                     scaled = cast(Tensor, layer.lora_B[arm].weight).float() * layer.scaling[arm]
-                    up = weight.new_zeros(len(down), len(weight))
+                    up = down.new_zeros(len(down), len(weight))
                     up[:, first : first + size] = scaled.T
                     downs.append(down)
                     ups.append(up)
@@ -251,9 +258,9 @@ def _grouped(names: Iterable[str]) -> list[tuple[str, ...]]:
     return groups + [(name,) for name in left if not any(name in group for group in groups)]
 
 
-def _plain(layer: LoraLinear) -> nn.Linear:
+def _plain(layer: LoraLinear) -> nn.Linear | EightBitLinear:
     base = layer.get_base_layer()
-    if not isinstance(base, nn.Linear) or layer.lora_variant:
+    if not isinstance(base, (nn.Linear, EightBitLinear)) or layer.lora_variant:
         raise ModelError(
             "An adapter is not a plain LoRA of linear layers, so it cannot share a base with "
             "others; train it as one."

@@ -30,9 +30,11 @@ from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
 from rarl.models.arms import SETTING, is_arms_file
+from rarl.models.eight_bit import SUFFIX, to_eight_bits
 from rarl.models.processor import ImageProcessor, load_processor
 
 POCKET = "pocket"
+WEIGHTS_SETTING = "RARL_WEIGHTS"
 
 # A model of this many parameters or more is held in half precision on a CPU that computes in it.
 LARGE = 300_000_000
@@ -71,8 +73,9 @@ class LoadedModel:
         name: as the user gave it.
         model: the base with every adapter on it, or the bare base where there are none.
         processor: image processor, tokenizer (padding on the left) and chat template.
-        revision: twelve hex digits of the base's weights.
-        adapters: adapter name to the twelve hex digits of its weights, in the order of the arms.
+        revision: twelve hex digits of the base's weights, "-8bit" after them where they are held
+            so.
+        adapters: adapter name to the same of its weights, in the order of the arms.
         device: where the weights lie.
         dtype: what the weights are held in.
         end_ids: tokens that end an answer.
@@ -156,6 +159,7 @@ def load_model(
     adapters: Mapping[str, Path | str] | None = None,
     device: torch.device | str | None = None,
     leave_out: bool = False,
+    eight_bit: bool | None = None,
 ) -> LoadedModel:
     """Load a base with its adapters and its processor.
 
@@ -169,6 +173,8 @@ def load_model(
         device: where to put the weights; None takes CUDA where there is one, or else the CPU.
         leave_out: leave an adapter out that is missing or does not fit, see `LoadedModel.unfit`,
             instead of raising.
+        eight_bit: hold the weights of linear layers in 8 bits, on the CPU alone, see
+            `rarl.models.eight_bit`; None takes `RARL_WEIGHTS` ("8bit", or unset).
 
     Raises:
         ModelError: a file is missing or damaged, the model is of another kind, or an adapter does
@@ -183,9 +189,16 @@ def load_model(
         if adapters is None:
             spec = ModelSpec(spec.name, directory, _in_order(_adapters_in(directory)))
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = _dtype_for(place, parameter_count(directory))
+    if eight_bit is None:
+        eight_bit = _eight_bit_set()
+    if eight_bit and place.type != "cpu":
+        raise ModelError(f"Weights of 8 bits are for the CPU; unset {WEIGHTS_SETTING}.")
+    parameters = parameter_count(directory)
+    dtype = _dtype_for(place, parameters)
     revision = weights_revision(directory)
-    base = _load_base(spec.name, directory, dtype)
+    # Where there is little memory, weights in float32 must not be held even for a moment.
+    sparing = eight_bit and parameters >= LARGE
+    base = _load_base(spec.name, directory, torch.bfloat16 if sparing else dtype)
     try:
         processor = load_processor(directory)
     except (OSError, ValueError) as error:
@@ -211,14 +224,19 @@ def load_model(
     if unfit and not leave_out:
         raise ModelError(next(iter(unfit.values())))
     nn.Module.to(model, place)
+    if eight_bit:
+        to_eight_bits(model, dtype)
     model.requires_grad_(False)
     model.eval()
+    # Their answers are other answers, and must be told apart wherever they are kept.
+    suffix = SUFFIX if eight_bit else ""
+    digests = {arm: _digest([folder / _ADAPTER_WEIGHTS]) for arm, folder in folders.items()}
     return LoadedModel(
         name=spec.name,
         model=model,
         processor=processor,
-        revision=revision,
-        adapters={arm: _digest([folder / _ADAPTER_WEIGHTS]) for arm, folder in folders.items()},
+        revision=revision + suffix,
+        adapters={arm: digest + suffix for arm, digest in digests.items()},
         device=place,
         dtype=dtype,
         end_ids=tuple(sorted(end_ids)),
@@ -299,6 +317,13 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
             return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(f"The weights file {path} is damaged; copy it again.") from error
+
+
+def _eight_bit_set() -> bool:
+    said = os.environ.get(WEIGHTS_SETTING, "").strip()
+    if said not in {"", "8bit"}:
+        raise ModelError(f"{WEIGHTS_SETTING} must be 8bit, or unset.")
+    return said == "8bit"
 
 
 def _dtype_for(device: torch.device, parameters: int) -> torch.dtype:
