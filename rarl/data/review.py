@@ -12,8 +12,6 @@ who asks about a test image of VQA-RAD must not bring it into training.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from rarl.errors import DataError, ReviewError
 from rarl.prompts import messages, target_text, user_text
 from rarl.response import MODES, Mode
 from rarl.review import CaseSnapshot, FlagFilter, Queue, ReviewStore, Settled, open_store
+from rarl.review.files import written_whole
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -198,19 +197,8 @@ def write_preferences(
             "correction, and export again."
         )
     table = Dataset.from_list([_as_row(pair) for pair in pairs], features=_features())
-    try:
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=".rarl-export-")
-        os.close(handle)
-        try:
-            table.to_parquet(name)
-            os.replace(name, out)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError:
-        raise ReviewError(
-            "The export cannot be written; choose another file with --out, or free some space."
-        ) from None
+    with written_whole(out) as part:
+        table.to_parquet(part)
     return len(pairs)
 
 

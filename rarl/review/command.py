@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from rarl.errors import ReviewError
 from rarl.review.case import CaseSnapshot, Flag, FlagFilter
 from rarl.review.export import flag_as_json
+from rarl.review.files import written_whole
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
@@ -276,21 +275,8 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
 
 
 def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter) -> int:
-    """Write beside the target and then rename, so that no half export is ever found."""
-    try:
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=".rarl-export-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                written = store.export_csv(file, chosen)
-            os.replace(name, out)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError:
-        raise ReviewError(
-            "The export cannot be written; choose another file with --out, or free some space."
-        ) from None
-    return written
+    with written_whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+        return store.export_csv(file, chosen)
 
 
 def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:

@@ -19,10 +19,7 @@ import base64
 import csv
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,6 +61,7 @@ from rarl.review._tables import (
 )
 from rarl.review.case import FlagFilter
 from rarl.review.export import harmful, harmless
+from rarl.review.files import written_whole
 from rarl.review.store import ReviewStore, current_flags, filtered
 
 Form = Literal["csv", "jsonl", "parquet", "datasets"]
@@ -151,25 +149,12 @@ def export(
     """
     if form != "jsonl" and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ReviewError("The export needs a new or empty folder; choose another --out.")
-    try:
-        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=".rarl-export-"))
-        try:
-            if form == "jsonl":
-                with (part / "lines").open("w", encoding="utf-8", newline="") as file:
-                    counts = write_lines(store, file, chosen, pixels)
-                os.replace(part / "lines", out)
-            else:
-                counts = _write_folder(store, part, form, chosen, pixels)
-                if out.is_dir():
-                    out.rmdir()
-                os.replace(part, out)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError:
-        raise ReviewError(
-            "The export cannot be written; choose another place with --out, or free some space."
-        ) from None
-    return counts
+    with written_whole(out) as part:
+        if form == "jsonl":
+            with part.open("w", encoding="utf-8", newline="") as file:
+                return write_lines(store, file, chosen, pixels)
+        part.mkdir()
+        return _write_folder(store, part, form, chosen, pixels)
 
 
 def import_from(store: ReviewStore, source: Path) -> dict[str, int]:
