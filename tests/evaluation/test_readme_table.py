@@ -33,7 +33,7 @@ def test_the_readme_shows_the_summary(
     summary, readme = tmp_path / "summary.json", tmp_path / "README.md"
     summary.write_text(json.dumps(summarise(ScriptedEngine(), rows)), "utf-8")
     readme.write_text("# Before\n<!-- measured -->\n<!-- /measured -->\nafter\n", "utf-8")
-    files = ["--readme", str(readme), "--summary", str(summary)]
+    files = ["--pages", str(readme), "--summary", str(summary)]
 
     assert script(monkeypatch, *files, "--check") == 1
     assert script(monkeypatch, *files) == 0
