@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from threading import Lock
 from typing import Any, Self
 from uuid import uuid4
 
@@ -19,7 +21,10 @@ from rarl.errors import ReviewError
 from rarl.prompts import prompt_hash
 from rarl.review import CaseSnapshot, Flag, Region, case_from
 from rarl.review import open_store as open_review_store
+from rarl.review.hub_copy import HubCopy, Place
 from rarl.review.store import ReviewStore
+
+log = logging.getLogger(__name__)
 
 # Cases whose flag could not be stored wait in memory, pictures included: never on a disk or in a
 # browser. More than so many at a time are let go of, oldest first.
@@ -111,12 +116,16 @@ class Desk:
         store: for the program itself; `for_request` is what handlers use.
         sign_in: who is who.
         share: of the questions asked, the part that chance keeps as cases for audits, 0 to 1.
+        place: the repository on the Hub that keeps a copy, or None.
     """
 
     store: ReviewStore | None = None
     sign_in: SignIn = field(default_factory=SignIn)
     share: float = 0.0
+    place: Place | None = None
     _waiting: OrderedDict[str, CaseSnapshot] = field(default_factory=OrderedDict)
+    _copy: HubCopy | None = None
+    _opening: Lock = field(default_factory=Lock)
 
     def open(self) -> ReviewStore:
         """The store, for the program itself.
@@ -124,9 +133,31 @@ class Desk:
         Raises:
             ReviewError: it cannot be opened.
         """
-        if self.store is None:
-            self.store = open_review_store()
+        with self._opening:
+            if self.store is None:
+                self.store = open_review_store()
+                if self.place is not None:
+                    self._copy = HubCopy(self.store, self.place)
+                    self._copy.start()
         return self.store
+
+    def begin(self) -> None:
+        """Read back what a repository holds; without one, the store is opened when it is needed."""
+        if self.place is not None:
+            try:
+                self.open()
+            except ReviewError as error:
+                log.error("store: %s", error)
+
+    def end(self) -> None:
+        """Begin to copy what is new, a last time; `ended` waits for it."""
+        if self._copy is not None:
+            self._copy.stop()
+
+    def ended(self, seconds: float) -> None:
+        """Give the last copy so much time."""
+        if self._copy is not None:
+            self._copy.wait(seconds)
 
     def person(self, request: gr.Request) -> Person:
         """Who sent a request."""

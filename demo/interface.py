@@ -103,4 +103,5 @@ def launch(app: gr.Blocks, parts: Parts, **options: Any) -> None:
     )
     # The page is up before torch begins to load.
     parts.loader.start()
-    serve_until_told(app, parts.loader)
+    parts.desk.begin()
+    serve_until_told(app, parts.loader, parts.desk)

@@ -15,6 +15,7 @@ from demo.signing_in import read_sign_in
 from demo.uploads import private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
+from rarl.review.hub_copy import read_place
 from rarl.scans.dicomweb import Pacs
 
 Update = dict[Any, Any]
@@ -64,7 +65,7 @@ def make_parts(loader: EngineLoader | None = None) -> Parts:
     cache = private_cache()
     return Parts(
         loader or EngineLoader(),
-        Desk(sign_in=read_sign_in(), share=read_share()),
+        Desk(sign_in=read_sign_in(), share=read_share(), place=read_place()),
         open_examples((*BUILT_IN, *vqa_rad_rows())),
         cache,
         Downloads(cache),

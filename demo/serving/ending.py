@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 from threading import Event, current_thread, main_thread
-from time import sleep
+from time import monotonic, sleep
 from types import FrameType
 
 import gradio as gr
 
+from demo.flagging import Desk
 from demo.loading import EngineLoader
 
 log = logging.getLogger(__name__)
@@ -19,12 +20,13 @@ _FINISH_SECONDS = 3.0
 _TELL_SECONDS = 1.0
 
 
-def serve_until_told(app: gr.Blocks, loader: EngineLoader) -> None:
+def serve_until_told(app: gr.Blocks, loader: EngineLoader, desk: Desk) -> None:
     """Block until SIGTERM or SIGINT, then end in good order.
 
     New questions are refused, running answers get a few seconds to finish and are then stopped,
     with what came so far on their pages, before the server closes. Flags are written when they are
-    given, so that none is waiting. A second signal ends the process at once.
+    given, so that none is waiting; a copy on the Hub is brought up to date meanwhile. A second
+    signal ends the process at once.
     """
     told = Event()
 
@@ -37,7 +39,10 @@ def serve_until_told(app: gr.Blocks, loader: EngineLoader) -> None:
             signal.signal(number, tell)
     told.wait()
     log.info("closing", extra={"facts": {"answering": loader.answering}})
+    until = monotonic() + _FINISH_SECONDS + _TELL_SECONDS
+    desk.end()
     loader.close(_FINISH_SECONDS, _TELL_SECONDS)
     sleep(0.3)  # for the last words to reach their pages
+    desk.ended(max(0.0, until - monotonic()))
     app.close(verbose=False)
     log.info("closed")

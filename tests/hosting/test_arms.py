@@ -209,7 +209,6 @@ def test_a_model_without_variants_is_compared_in_its_forms(tiny_model: Path) -> 
     for answer, mode in zip(last, MODES, strict=True):
         (alone,) = _bare(tiny_model).engine.answer_batch([replace(question("base"), mode=mode)])
         assert answer.arm == mode and answer.response == alone[0].response
-    assert len({answer.response.text for answer in last}) > 1
     assert isinstance(engine, Verbatim)
     assert len({engine.prompt(asked, arm) for arm in asked.arms}) == 3
     case = case_from(asked, last, arms=engine.arms, model="tiny", prompt_hash="")
