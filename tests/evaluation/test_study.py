@@ -1,7 +1,7 @@
 """The study: sentences that follow from its numbers, and a tiny grid through the command line."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -73,8 +73,9 @@ def test_the_median_seed_is_chosen() -> None:
 
 
 def test_a_tiny_study_runs_and_resumes(
-    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     labels = data / "brain_tumor_mri" / "labels.jsonl"
     with labels.open("a") as file:
         for number, label in enumerate(("glioma", "notumor", "meningioma", "pituitary")):
@@ -87,14 +88,24 @@ def test_a_tiny_study_runs_and_resumes(
         small += [f"{recipe}.{one}" for one in
                   ("prompts=1", "group=2", "micro_batch=2", "max_completion=8", "held_out=0",
                    "warmup_steps=0")]  # fmt: skip
-    words = [sys.executable, str(ROOT / "scripts/experiment"), "--model", str(tiny_model),
+    words = ["experiment", "--model", str(tiny_model),
              "--data", "brain_tumor_mri", "--asked", "brain_tumor_mri:test", "--seeds", "1",
              "--no-ablations", "--max-steps", "1", "--limit", "4", "--max-new-tokens", "4",
              "--out", str(tmp_path / "run"), "--results", str(tmp_path / "results")]  # fmt: skip
     for change in small:
         words += ["--set", change]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.chdir(ROOT)
+
+    def study() -> str:
+        """Run the script here, its trainings in processes of their own; what it tells."""
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / "scripts/experiment"), run_name="__main__")
+        told = capfd.readouterr()
+        assert not ended.value.code, told.err[-2000:]
+        return told.err
+
+    assert "Training" in study()
     summary = json.loads((tmp_path / "results/experiment/summary.json").read_text("utf-8"))
     assert {arm["name"] for arm in summary["arms"]} == {"base", "sft-0", "rl-0", "rarl-0"}
     costs = pd.read_csv(tmp_path / "results/experiment/costs.csv")
@@ -111,6 +122,5 @@ def test_a_tiny_study_runs_and_resumes(
     assert str(tmp_path) not in told and str(tiny_model) not in told
 
     answers = (tmp_path / "run/answers/rows.jsonl").read_bytes()
-    again = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert again.returncode == 0 and "Training" not in again.stderr
+    assert "Training" not in study()
     assert (tmp_path / "run/answers/rows.jsonl").read_bytes() == answers

@@ -38,12 +38,14 @@ class Running:
         log: what it wrote to standard output and error.
         home: its RARL_HOME.
         hosts: hosts but this one that it wanted to reach, one a line.
+        process: the app.
     """
 
     address: str
     log: Path
     home: Path
     hosts: Path
+    process: subprocess.Popen[bytes]
 
     @property
     def api(self) -> str:
@@ -60,8 +62,8 @@ def app(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "HOSTS_REACHED": str(hosts),
         "OPENAI_API_KEY": SECRET,
     }
-    with running(folder / "home", str(tiny_model), **settings) as (address, log, _):
-        yield Running(address, log, folder / "home", hosts)
+    with running(folder / "home", str(tiny_model), **settings) as (address, log, process):
+        yield Running(address, log, folder / "home", hosts, process)
     assert hosts.read_text() == "", "the app wanted to reach another host"
     said = log.read_text("utf-8")
     assert not any(word in said for word in (*NAMES, SECRET)), "the log tells too much"
@@ -218,25 +220,20 @@ def test_too_much_is_refused(app: Running) -> None:
     assert httpx.get(f"{app.address}/healthz").json()["status"] == "ready"
 
 
-def test_sigterm_in_the_middle_of_an_answer(
-    tiny_model: Path, tmp_path: Path, picture: Path
-) -> None:
-    """The client is told, the process ends by itself, and the flag given before is there."""
-    home = tmp_path / "home"
-    with running(home, str(tiny_model)) as (address, log, process):
-        client = Client(address, verbose=False)
-        asked = {"scans": [handle_file(str(picture))], "question": "Is it new?"}
-        said = client.predict(**asked, api_name="/compare")
-        told = {"exchange": said["exchange"], "arm": "sft"}
-        client.predict(**told, category="other", severity="minor", api_name="/flag")
-        jobs = [client.submit(**asked, api_name="/compare") for _ in range(4)]
-        while httpx.get(f"{address}/healthz").json()["answering"] == 0:
-            assert not all(job.done() for job in jobs), "nothing ran for long enough to be seen"
-        process.send_signal(signal.SIGTERM)
-        # Ten seconds are what the README promises; the limit only keeps a failure from hanging.
-        assert process.wait(60) == 0
-    assert '"message": "closed"' in log.read_text()
-    assert not list((tmp_path / "tmp").glob("rarl-*")), "uploads are left behind"
-    store = open_store(home)
-    assert store.flag(1).arm == "sft"
+def test_sigterm_in_the_middle_of_an_answer(app: Running, client: Client, picture: Path) -> None:
+    """The last of these. The process ends by itself, and the flag given before is there."""
+    asked = {"scans": [handle_file(str(picture))], "question": "Is it new?"}
+    said = client.predict(**asked, api_name="/compare")
+    told = {"exchange": said["exchange"], "arm": "sft"}
+    kept = client.predict(**told, category="other", severity="minor", api_name="/flag")
+    jobs = [client.submit(**asked, api_name="/compare") for _ in range(4)]
+    while httpx.get(f"{app.address}/healthz").json()["answering"] == 0:
+        assert not all(job.done() for job in jobs), "nothing ran for long enough to be seen"
+    app.process.send_signal(signal.SIGTERM)
+    # Ten seconds are what the README promises; the limit only keeps a failure from hanging.
+    assert app.process.wait(60) == 0
+    assert '"message": "closed"' in app.log.read_text()
+    assert not list((app.home.parent / "tmp").glob("rarl-*")), "uploads are left behind"
+    store = open_store(app.home)
+    assert store.flag(kept["flag"]).arm == "sft"
     store.close()
