@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -263,6 +264,12 @@ def test_names_that_no_adapter_may_have(tiny_model: Path, name: str) -> None:
 def test_a_pointer_in_place_of_weights(copy: Path) -> None:
     (copy / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
     assert "is damaged" in refusal(copy)
+
+
+def test_weights_that_were_cut_short(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+    assert "is damaged; copy it again" in refusal(copy)
 
 
 def test_a_base_without_weights(copy: Path) -> None:
