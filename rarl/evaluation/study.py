@@ -194,6 +194,8 @@ def stress(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         perturbed.
     """
     asked = frame[(frame["draw"] == 0) & (frame["mode"] == "reason")]
+    # Not every seed need be asked about perturbed pictures.
+    asked = asked[asked["arm"].isin(set(asked.loc[asked["condition"].isin(PERTURBED), "arm"]))]
     kinds = list(dict.fromkeys(kind_of(arm) for arm in asked["arm"]))
     domain = pd.Series(
         [DOMAINS.get(pair) for pair in zip(asked["source"], asked["split"], strict=True)],
@@ -283,7 +285,7 @@ def report(
         lines += [
             "## Perturbed pictures, points of exact match lost or won in `reason` mode",
             "",
-            "Noise of 20 grey levels, half the contrast, and a tenth cut off each side.",
+            "Noise of 20 grey levels, half the contrast, and a tenth cut off each side; one seed.",
             "",
             *_markdown(stressed),
             "",
