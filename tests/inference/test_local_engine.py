@@ -283,7 +283,8 @@ def test_who_finds_no_room_sees_their_place_and_may_leave(
             waiter.join(PATIENCE)
     assert [(a.stopped, a.tokens) for a in last] == [(False, 8)] * 3
     for place, line in enumerate(lines, 1):
-        assert {(a.place, a.tokens) for a in line[0]} == {(place, 0)}
+        # Whoever reads late may find that the one before has been let in.
+        assert all(1 <= a.place <= place and a.tokens == 0 for a in line[0])
         assert [(a.place, a.tokens, a.stopped) for a in line[-1]] == [(0, 4, False)] * 3
     # The second moves up before its turn comes.
     assert [items[0].place for items in lines[1] if items[0].tokens == 0][-1] == 1
