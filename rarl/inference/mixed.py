@@ -2,8 +2,8 @@
 
 PEFT splits such a batch by adapter in every layer: an index, two small products and a write-back
 for each. Here all adapters of a layer stand side by side in one wide pair: its inner columns are
-the ranks of all of them, and a mask keeps each row's own, whatever the mixture of rows; the many
-tokens of prompts take their row's own part of it.
+the ranks of all of them, and a mask keeps each row's own, whatever the mixture of rows; in a large
+model the many tokens of prompts take their row's own part of it.
 
 Two more things make three rows cost little more than one. Layers that read the same input (query,
 key and value; gate and up) go through as one product. And a small model in float32 on the CPU runs
@@ -76,6 +76,7 @@ class _Stack:
 
     def __init__(self, layers: Sequence[LoraLinear], arms: Sequence[str], packed: bool) -> None:
         bases = [_plain(layer) for layer in layers]
+        self._packed = packed
         self._sizes = [base.out_features for base in bases]
         weight = _side_by_side([base.weight for base in bases])
         bias = None
@@ -149,8 +150,8 @@ class _Stack:
 
     def _computed(self, x: Tensor) -> Tensor:
         whole: Tensor = self._product(x)
-        if x.shape[1] > 1:
-            # Many tokens: reckoning a row's own ranks alone pays for going row by row.
+        if x.shape[1] > 1 and not self._packed:
+            # Many tokens of a large model: a row's own ranks alone pay for going row by row.
             for row, entry in enumerate(self._entries):
                 part = self._parts[entry]
                 whole[row].addmm_(x[row] @ self._down[:, part], self._up[part])
