@@ -17,7 +17,6 @@ from gradio.events import api
 
 from demo.asking import DECODING, log_fault
 from demo.flagging import Words
-from demo.identity import doubts
 from demo.parts import Parts
 from demo.session import ROLES, Asked, Session
 from demo.uploads import take_uploads
@@ -26,20 +25,30 @@ from rarl.errors import QuestionError, RarlError, ReviewError
 from rarl.inference.engine import Question
 from rarl.prompts import user_text
 from rarl.response import MODES
+from rarl.scans import Identifiers, identity_in_text
 
-# Exchanges that can still be flagged; each keeps its picture in memory.
+# Exchanges that can be flagged however large their pictures are, and bytes for further ones: people
+# read for minutes, and many may be reading.
 _REMEMBERED = 64
+_ROOM = 512_000_000
 _LOADING_SECONDS = 600.0
 _CHECKED = "If you have looked and nothing in it names a person, say checked=True."
 
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """What was asked, and what its case is or will be called."""
+    """What was asked, and what its case is or will be called; of the scans, no pixels but those."""
 
-    session: Session
+    identifiers: tuple[Identifiers, ...]
     asked: Asked
     case_id: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures, 8-bit RGB."""
+        return sum(
+            3 * named.image.width * named.image.height for named in self.asked.question.images
+        )
 
 
 class _Exchanges:
@@ -48,13 +57,16 @@ class _Exchanges:
     def __init__(self) -> None:
         self._lock = Lock()
         self._kept: OrderedDict[str, _Exchange] = OrderedDict()
+        self._size = 0
 
-    def keep(self, session: Session, asked: Asked) -> str:
+    def keep(self, exchange: _Exchange) -> str:
         name = secrets.token_urlsafe(24)
         with self._lock:
-            self._kept[name] = _Exchange(session, asked, uuid4().hex)
-            while len(self._kept) > _REMEMBERED:
-                self._kept.popitem(last=False)
+            self._kept[name] = exchange
+            self._size += exchange.size
+            while len(self._kept) > _REMEMBERED and self._size > _ROOM:
+                _, oldest = self._kept.popitem(last=False)
+                self._size -= oldest.size
         return name
 
     def find(self, name: str) -> _Exchange:
@@ -140,7 +152,7 @@ def add_api(parts: Parts) -> None:
             found = exchanges.find(exchange)
             if arm not in found.asked.question.arms:
                 raise ReviewError(f"There is no answer of {arm!r} in this exchange.")
-            _check_words(comment, found.session, checked)
+            _check_words(comment, found.identifiers, checked)
             words = Words(found.case_id, arm, category, severity, comment)
             stored = parts.desk.flag(words, found.asked, request)
             return {"flag": stored.id, "case": stored.case_id}
@@ -154,7 +166,8 @@ def add_api(parts: Parts) -> None:
             raise QuestionError(f"There is no mode {mode!r}; choose from {', '.join(MODES)}.")
         user_text(text, mode)  # says what is wrong with the question before anything is opened
         session = _opened(parts, files, checked)
-        _check_words(text, session, checked)
+        identifiers = tuple(scan.stack.identifiers for scan in session.scans)
+        _check_words(text, identifiers, checked)
         engine = parts.loader.wait(0 if parts.loader.sentence else _LOADING_SECONDS)
         if engine is None:
             told = parts.loader.sentence or "The model is still loading; ask again in a minute."
@@ -166,17 +179,15 @@ def add_api(parts: Parts) -> None:
             *_, answers = engine.stream(question, stop)
         by_name = {arm.name: arm for arm in engine.arms}
         assert session.active is not None
-        name = exchanges.keep(
-            session,
-            Asked(
-                session.active.shown(),
-                question,
-                shown,
-                answers,
-                tuple(by_name[arm] for arm in arms),
-                engine.model_name,
-            ),
+        case = Asked(
+            session.active.shown(),
+            question,
+            shown,
+            answers,
+            tuple(by_name[arm] for arm in arms),
+            engine.model_name,
         )
+        name = exchanges.keep(_Exchange(identifiers, case, uuid4().hex))
         return {
             "exchange": name,
             "model": engine.model_name,
@@ -232,7 +243,7 @@ def _opened(parts: Parts, files: Sequence[Any], checked: bool) -> Session:
     return session
 
 
-def _check_words(text: str, session: Session, checked: bool) -> None:
-    found = () if checked else doubts(text, session)
+def _check_words(text: str, identifiers: Sequence[Identifiers], checked: bool) -> None:
+    found = () if checked else identity_in_text(text, identifiers)
     if found:
         raise QuestionError(f"{found[0]} {_CHECKED}")
