@@ -231,9 +231,10 @@ def test_a_flag_is_corrected_and_waits_while_the_store_is_gone(site: Site, brows
     page.wait_for_selector("#flag-heading:has-text('Correct your flag on RL')")
     page.wait_for_selector("#flag-category label.selected:has-text('Missed finding')")
     page.click("#flag-more > button")
-    page.fill("#flag-answer textarea", "yes")
+    # The steps are written when the fields have come to stand: what is typed before that goes.
     page.click("#flag-step label >> nth=1")
     step = page.inner_text("#flag-step label >> nth=1")
+    page.fill("#flag-answer textarea", "yes")
     away = site.file.rename(site.file.with_suffix(".away"))
     try:
         page.click("#flag-save")
