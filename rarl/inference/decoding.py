@@ -20,8 +20,9 @@ from rarl.errors import ModelError
 from rarl.inference.rows import Sampler
 from rarl.models.loading import LARGE
 
-# A small model's step over fewer rows is done before a second thread has begun its part.
-_WORTH_SHARING = 16
+# A small model's step over fewer rows costs more on several threads, which wait for one another
+# and for whoever reads the answers, than on one.
+_WORTH_SHARING = 48
 # Room is made for so many tokens at a time, so that rows that join seldom make everything move.
 _BLOCK = 64
 

@@ -2,8 +2,8 @@
 
 PEFT splits such a batch by adapter in every layer: an index, two small products and a write-back
 for each. Here all adapters of a layer stand side by side in one wide pair: its inner columns are
-the ranks of all of them, and a mask keeps each row's own, whatever the mixture of rows; in a large
-model the many tokens of prompts take their row's own part of it.
+the ranks of all of them, and a mask keeps each row's own, whatever the mixture of rows; the many
+tokens of prompts take their row's own part of it.
 
 Two more things make three rows cost little more than one. Layers that read the same input (query,
 key and value; gate and up) go through as one product. And a small model in float32 on the CPU runs
@@ -76,7 +76,6 @@ class _Stack:
 
     def __init__(self, layers: Sequence[LoraLinear], arms: Sequence[str], packed: bool) -> None:
         bases = [_plain(layer) for layer in layers]
-        self._packed = packed
         self._sizes = [base.out_features for base in bases]
         weight = _side_by_side([base.weight for base in bases])
         bias = None
@@ -94,29 +93,30 @@ class _Stack:
             if scales
             else _Product(weight, bias, packed)
         )
-        downs: list[Tensor] = []
-        ups: list[Tensor] = []
-        owners: list[int] = []
-        # Where each adapter's ranks lie; the base has none.
-        self._parts = [slice(0, 0)]
-        for place, arm in enumerate(arms, 1):
-            before, first = len(owners), 0
+        lora = [
+            [cast(Tensor, layer.lora_A[arm].weight) for layer in layers if arm in layer.lora_A]
+            for arm in arms
+        ]
+        ranks = max(sum(map(len, downs)) for downs in lora)
+        dtype = next(down.dtype for downs in lora for down in downs)
+        self._downs = torch.zeros(
+            len(arms), ranks, weight.shape[1], dtype=dtype, device=weight.device
+        )
+        self._ups = self._downs.new_zeros(len(arms), ranks, len(weight))
+        for downs, ups, arm in zip(self._downs, self._ups, arms, strict=True):
+            first, output = 0, 0
             for layer, size in zip(layers, self._sizes, strict=True):
                 if arm in layer.lora_A:
                     down = cast(Tensor, layer.lora_A[arm].weight)
-                    scaled = cast(Tensor, layer.lora_B[arm].weight).float() * layer.scaling[arm]
-                    up = down.new_zeros(len(down), len(weight))
-                    up[:, first : first + size] = scaled.T
-                    downs.append(down)
-                    ups.append(up)
-                    owners += [place] * len(down)
-                first += size
-            self._parts.append(slice(before, len(owners)))
-        # Inputs x ranks of all adapters, and ranks x outputs.
-        self._down = torch.cat(downs).T
-        self._up = torch.cat(ups)
-        self._owners = torch.tensor(owners, device=weight.device)
-        self._entries: Sequence[int] = ()
+                    up = cast(Tensor, layer.lora_B[arm].weight).float() * layer.scaling[arm]
+                    last = first + len(down)
+                    downs[first:last] = down
+                    ups[first:last, output : output + size] = up.T
+                    first = last
+                output += size
+        # Which arms the rows are, and what keeps those that are none without an adapter.
+        self._chosen: Tensor | slice = slice(0)
+        self._adapted: Tensor | None = None
         self._own: Tensor | None = None
         # Between the first of the layers that is asked and the last.
         self._input: Tensor | None = None
@@ -124,9 +124,16 @@ class _Stack:
 
     def choose(self, entries: Sequence[int]) -> None:
         """Take the adapter of each row of the coming batches: its place among them, 0 for none."""
-        self._entries = entries
-        rows = torch.tensor(entries, device=self._owners.device)
-        self._own = (self._owners == rows[:, None, None]).to(self._down.dtype)
+        first, last = entries[0], entries[-1]
+        self._chosen, self._adapted = slice(first - 1, last), None
+        rows = torch.tensor(entries, device=self._downs.device)
+        # Arms in their own order are there as they are; all else has to be gathered.
+        if 0 in entries or list(entries) != list(range(first, last + 1)):
+            self._chosen = rows.clamp(min=1) - 1
+            self._adapted = (rows > 0)[:, None, None]
+        arms, ranks, _ = self._downs.shape
+        owners = torch.arange(1, arms + 1, device=rows.device).repeat_interleave(ranks)
+        self._own = (owners == rows[:, None, None]).to(self._downs.dtype)
 
     def release(self) -> None:
         """Let go of what was chosen, and of what a batch that broke off may have left."""
@@ -150,16 +157,15 @@ class _Stack:
 
     def _computed(self, x: Tensor) -> Tensor:
         whole: Tensor = self._product(x)
-        if x.shape[1] > 1 and not self._packed:
-            # Many tokens of a large model: a row's own ranks alone pay for going row by row.
-            for row, entry in enumerate(self._entries):
-                part = self._parts[entry]
-                whole[row].addmm_(x[row] @ self._down[:, part], self._up[part])
-            return whole
         assert self._own is not None
-        ranks = (x @ self._down).mul_(self._own)
-        inner, outputs = self._up.shape
-        whole.view(-1, outputs).addmm_(ranks.view(-1, inner), self._up)
+        if x.shape[1] > 1:
+            ranks = x @ self._downs[self._chosen].mT
+            if self._adapted is not None:
+                ranks *= self._adapted
+            return whole.baddbmm_(ranks, self._ups[self._chosen])
+        inner, outputs = self._own.shape[-1], whole.shape[-1]
+        ranks = (x @ self._downs.view(inner, -1).T).mul_(self._own)
+        whole.view(-1, outputs).addmm_(ranks.view(-1, inner), self._ups.view(inner, outputs))
         return whole
 
 
