@@ -136,13 +136,15 @@ def _between(one: _Said, other: _Said) -> Iterable[tuple[Kind, frozenset[str]]]:
 
 
 def _of_pair(one: Statement, other: Statement) -> Iterable[tuple[Kind, frozenset[str]]]:
-    opposed = len(one.sides) == 1 and len(other.sides) == 1 and one.sides != other.sides
+    # Of what both deny, too: only one of them may have looked on the side in question.
+    sides = [each.sides or each.denied & _SIDES for each in (one, other)]
+    opposed = all(len(each) == 1 for each in sides) and sides[0] != sides[1]
     if opposed and _alike(one.said - _SIDES, other.said - _SIDES):
         yield "side", _SIDES
     for denied, affirmed in ((one.denied, other.affirmed), (other.denied, one.affirmed)):
         shared = _alike(denied, affirmed)
         if shared:
-            yield "finding", shared
+            yield "finding", shared - _SIDES or shared
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:

@@ -48,6 +48,7 @@ def said(arm: str, reasoning: str, answer: str) -> Answer:
         ("It is a CT of the chest.", "It is an MRI of the chest.", {"modality"}),
         ("It is an X-ray of the chest.", "It is an X-ray of the abdomen.", {"organ"}),
         ("The mass is in the left kidney.", "The mass is in the right kidney.", {"side"}),
+        ("There is no nodule in the right side.", "There is no nodule in the left.", {"side"}),
         # Different things, and the same thing in other words, are no difference.
         ("There is no effusion.", "There is a rib fracture.", set()),
         ("There is no mass.", "No mass is seen.", set()),
