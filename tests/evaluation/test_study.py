@@ -1,11 +1,16 @@
 """The study: sentences that follow from its numbers, and a tiny grid through the command line."""
 
 import json
+import os
 import runpy
+import signal
 import sys
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image, ImageDraw
 
@@ -104,6 +109,19 @@ def test_a_tiny_study_runs_and_resumes(
         told = capfd.readouterr()
         assert not ended.value.code, told.err[-2000:]
         return told.err
+
+    def trainings() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children() if "train" in one.cmdline()]
+
+    def end_it() -> None:
+        while not trainings():
+            sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=end_it, daemon=True).start()
+    with pytest.raises(SystemExit, match="143"):
+        runpy.run_path(str(ROOT / "scripts/experiment"), run_name="__main__")
+    assert not trainings()
 
     assert "Training" in study()
     summary = json.loads((tmp_path / "results/experiment/summary.json").read_text("utf-8"))
