@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -64,6 +65,33 @@ class _Product(nn.Module):
         return _packed_product(x, self._packed, self._bias, "none", [], "")  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Whose adapter each row of a batch has.
+
+    Attributes:
+        own: rows x arms, True at the row's own.
+        arms: the arm of each row, to index by.
+        adapted: (rows, 1, 1), False for a row without an adapter; None where every row has one.
+    """
+
+    own: Tensor
+    arms: Tensor | slice
+    adapted: Tensor | None
+
+    @classmethod
+    def of(cls, entries: Sequence[int], arms: int, device: torch.device) -> _Choice:
+        """From the place of each row's adapter among so many arms, from 1; 0 for none."""
+        rows = torch.tensor(entries, device=device)
+        own = rows[:, None] == torch.arange(1, arms + 1, device=device)
+        first, last = entries[0], entries[-1]
+        if first and list(entries) == list(range(first, last + 1)):
+            # Arms in their own order are there as they are; all else has to be gathered.
+            return cls(own, slice(first - 1, last), None)
+        adapted = None if all(entries) else (rows > 0)[:, None, None]
+        return cls(own, rows.clamp(min=1) - 1, adapted)
+
+
 class _Stack:
     """Linear layers of one input with all their adapters.
 
@@ -93,12 +121,10 @@ class _Stack:
             if scales
             else _Product(weight, bias, packed)
         )
-        lora = [
-            [cast(Tensor, layer.lora_A[arm].weight) for layer in layers if arm in layer.lora_A]
-            for arm in arms
-        ]
-        ranks = max(sum(map(len, downs)) for downs in lora)
-        dtype = next(down.dtype for downs in lora for down in downs)
+        # What an arm has no ranks for stays zero.
+        ranks = max(sum(layer.r.get(arm, 0) for layer in layers) for arm in arms)
+        dtype = cast(Tensor, next(iter(layers[0].lora_A.values())).weight).dtype
+        # Arms x ranks x inputs or outputs.
         self._downs = torch.zeros(
             len(arms), ranks, weight.shape[1], dtype=dtype, device=weight.device
         )
@@ -107,36 +133,27 @@ class _Stack:
             first, output = 0, 0
             for layer, size in zip(layers, self._sizes, strict=True):
                 if arm in layer.lora_A:
-                    down = cast(Tensor, layer.lora_A[arm].weight)
+                    last = first + layer.r[arm]
+                    downs[first:last] = cast(Tensor, layer.lora_A[arm].weight)
                     up = cast(Tensor, layer.lora_B[arm].weight).float() * layer.scaling[arm]
-                    last = first + len(down)
-                    downs[first:last] = down
                     ups[first:last, output : output + size] = up.T
                     first = last
                 output += size
-        # Which arms the rows are, and what keeps those that are none without an adapter.
-        self._chosen: Tensor | slice = slice(0)
-        self._adapted: Tensor | None = None
+        self._choice: _Choice | None = None
         self._own: Tensor | None = None
         # Between the first of the layers that is asked and the last.
         self._input: Tensor | None = None
         self._outputs: dict[int, Tensor] = {}
 
-    def choose(self, entries: Sequence[int]) -> None:
-        """Take the adapter of each row of the coming batches: its place among them, 0 for none."""
-        first, last = entries[0], entries[-1]
-        self._chosen, self._adapted = slice(first - 1, last), None
-        rows = torch.tensor(entries, device=self._downs.device)
-        # Arms in their own order are there as they are; all else has to be gathered.
-        if 0 in entries or list(entries) != list(range(first, last + 1)):
-            self._chosen = rows.clamp(min=1) - 1
-            self._adapted = (rows > 0)[:, None, None]
-        arms, ranks, _ = self._downs.shape
-        owners = torch.arange(1, arms + 1, device=rows.device).repeat_interleave(ranks)
-        self._own = (owners == rows[:, None, None]).to(self._downs.dtype)
+    def choose(self, choice: _Choice) -> None:
+        """Take the adapters of the coming batches' rows."""
+        self._choice = choice
+        own = choice.own.repeat_interleave(self._downs.shape[1], 1)
+        self._own = own[:, None].to(self._downs.dtype)
 
     def release(self) -> None:
         """Let go of what was chosen, and of what a batch that broke off may have left."""
+        self._choice = None
         self._own = None
         self._input = None
         self._outputs = {}
@@ -157,12 +174,12 @@ class _Stack:
 
     def _computed(self, x: Tensor) -> Tensor:
         whole: Tensor = self._product(x)
-        assert self._own is not None
+        assert self._choice is not None and self._own is not None
         if x.shape[1] > 1:
-            ranks = x @ self._downs[self._chosen].mT
-            if self._adapted is not None:
-                ranks *= self._adapted
-            return whole.baddbmm_(ranks, self._ups[self._chosen])
+            ranks = x @ self._downs[self._choice.arms].mT
+            if self._choice.adapted is not None:
+                ranks *= self._choice.adapted
+            return whole.baddbmm_(ranks, self._ups[self._choice.arms])
         inner, outputs = self._own.shape[-1], whole.shape[-1]
         ranks = (x @ self._downs.view(inner, -1).T).mul_(self._own)
         whole.view(-1, outputs).addmm_(ranks.view(-1, inner), self._ups.view(inner, outputs))
@@ -241,8 +258,9 @@ class MixedAdapters:
             for parent, name, layer, stacked in self._places:
                 setattr(parent, name, stacked if adapted else layer.get_base_layer())
             if adapted:
+                choice = _Choice.of(entries, len(self._entries) - 1, self._base.device)
                 for stack in self._stacks:
-                    stack.choose(entries)
+                    stack.choose(choice)
                 if self._packed_head is not None:
                     self._base.lm_head = self._packed_head
             yield
