@@ -166,8 +166,7 @@ def add_api(parts: Parts) -> None:
             raise QuestionError(f"There is no mode {mode!r}; choose from {', '.join(MODES)}.")
         user_text(text, mode)  # says what is wrong with the question before anything is opened
         session = _opened(parts, files, checked)
-        identifiers = tuple(scan.stack.identifiers for scan in session.scans)
-        _check_words(text, identifiers, checked)
+        _check_words(text, session.identifiers, checked)
         engine = parts.loader.wait(0 if parts.loader.sentence else _LOADING_SECONDS)
         if engine is None:
             told = parts.loader.sentence or "The model is still loading; ask again in a minute."
@@ -179,7 +178,7 @@ def add_api(parts: Parts) -> None:
             *_, answers = engine.stream(question, stop)
         by_name = {arm.name: arm for arm in engine.arms}
         assert session.active is not None
-        case = Asked(
+        exchange = Asked(
             session.active.shown(),
             question,
             shown,
@@ -187,7 +186,7 @@ def add_api(parts: Parts) -> None:
             tuple(by_name[arm] for arm in arms),
             engine.model_name,
         )
-        name = exchanges.keep(_Exchange(identifiers, case, uuid4().hex))
+        name = exchanges.keep(_Exchange(session.identifiers, exchange, uuid4().hex))
         return {
             "exchange": name,
             "model": engine.model_name,

@@ -12,4 +12,4 @@ def doubts(text: str, session: Session) -> tuple[str, ...]:
     Dates, record numbers, and the names and numbers that stood in the headers of the open scans
     (which keep keyed hashes of them and not the words).
     """
-    return identity_in_text(text, [scan.stack.identifiers for scan in session.scans])
+    return identity_in_text(text, session.identifiers)

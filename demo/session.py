@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
-from rarl.scans import Box, Scan, Stack, View
+from rarl.scans import Box, Identifiers, Scan, Stack, View
 from rarl.scans.dicomweb import Series
 
 ROLES = ("current", "prior", "frontal", "lateral")
@@ -143,6 +143,11 @@ class Session:
     offered: tuple[Series, ...] = field(default=(), repr=False)
     _fetch: Event | None = field(default=None, repr=False)
     _cases: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def identifiers(self) -> tuple[Identifiers, ...]:
+        """What stood in the headers of the open scans, as keyed hashes."""
+        return tuple(scan.stack.identifiers for scan in self.scans)
 
     @property
     def case_id(self) -> str | None:
