@@ -22,6 +22,7 @@ from demo.session import ROLES, Asked, Session
 from demo.uploads import take_uploads
 from demo.viewer import open_scan
 from rarl.errors import QuestionError, RarlError, ReviewError
+from rarl.inference.checking import check_answers
 from rarl.inference.engine import Question
 from rarl.prompts import user_text
 from rarl.response import MODES
@@ -98,8 +99,9 @@ def add_api(parts: Parts) -> None:
 
         Returns:
             `exchange`, by which the answer can be flagged; `model`; and `answers`, one for the arm:
-            `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form, `tokens`,
-            `seconds`, `failure` where it broke off, and `note`, what else must be known of it.
+            `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form and of what it
+            says, `cautions` that explain the latter in sentences, `tokens`, `seconds`, `failure`
+            where it broke off, and `note`, what else must be known of it.
         """
         return guarded(lambda: asked(scans, question, (arm,), mode, checked))
 
@@ -175,8 +177,10 @@ def add_api(parts: Parts) -> None:
         question = Question(pictures, text.strip(), arms, mode, DECODING)
         stop = Event()
         with parts.loader.turn(stop):
-            *_, answers = engine.stream(question, stop)
+            *_, streamed = engine.stream(question, stop)
         by_name = {arm.name: arm for arm in engine.arms}
+        english = {name: arm.english_only for name, arm in by_name.items()}
+        answers = check_answers(streamed, text, session.facts(), english)
         assert session.active is not None
         exchange = Asked(
             session.active.shown(),
@@ -197,7 +201,11 @@ def add_api(parts: Parts) -> None:
                     "revision": by_name[answer.arm].revision,
                     "answer": answer.response.answer,
                     "reasoning": answer.response.reasoning,
-                    "problems": list(answer.response.problems),
+                    "problems": [
+                        *answer.response.problems,
+                        *(check.name for check in answer.checks),
+                    ],
+                    "cautions": [check.sentence for check in answer.checks],
                     "tokens": answer.tokens,
                     "seconds": round(answer.seconds, 3),
                     "failure": answer.failure,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count
+from time import sleep
 from typing import Any
 
 import gradio as gr
@@ -37,6 +38,17 @@ from demo.viewer import REPORT, open_scan, page_spec, take_report, viewer_panel
 from rarl.errors import QuestionError, RarlError
 from rarl.response import Mode
 from rarl.scans import Stack
+
+UPLOAD_PROBLEMS = {
+    "empty": "The file is empty (0 bytes): the transfer failed. Export the scan again.",
+    "nothing": "No file that could be a scan was chosen.",
+    "large": f"A file is larger than {MAX_UPLOAD_BYTES // 1_000_000} MB; export a single picture "
+    "or a shorter series.",
+    "lost": "The upload did not arrive. Check the connection and try again.",
+}
+"""What the page reports of files that it did not send, by its own name for the problem."""
+
+_QUEUE_POLL_SECONDS = 0.05
 
 
 def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]:
@@ -106,12 +118,12 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
                         False, label="Blind", elem_id="blind", container=False, scale=0,
                         min_width=70,
                     )  # fmt: skip
-            note = panel(elem_id="note", events=("keep", "retype", "correct"))
+            note = panel(elem_id="note", events=("keep", "retype", "correct", "undo"))
             reading = blind_panel()
             board = panel(
                 render.board(render.default_progress(), Session(), parts.labels()),
                 elem_id="board",
-                events=("flagged", "alone"),
+                events=("flagged", "alone", "reopen"),
             )
             after = panel(render.after(Session()), elem_id="after", events=EVENTS)
     inside = panel(elem_id="seen", events=("close",))
@@ -144,14 +156,20 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         }
 
     def shown(held: Session, choice: str) -> Update:
-        # Answers to the last scan must never stand beside this one.
+        """The whole page, after the open scans have changed."""
         return {
             viewer: spec(held),
             facts: told(held),
             chips: render.chips(suggestions(held.active.modality if held.active else None)),
-            note: "",
+            note: render.scans_closed() if held.can_undo else "",
             **answers(held, choice),
         }
+
+    def refused(held: Session, sentence: str) -> Update:
+        """The page after a file that could not be opened: what is shown is not that file."""
+        if held.scans:
+            sentence += " The scan shown here is the one that was open before."
+        return {viewer: spec(held), facts: told(held, sentence)}
 
     def take(held: Session, stacks: Sequence[Stack], source: str, beside: bool) -> None:
         if beside and not held.has_room(len(stacks)):
@@ -165,14 +183,16 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     def opened(event: gr.EventData, held: Session, choice: str) -> Update:
         paths = [str(path) for path in getattr(event, "paths", ())]
         beside = bool(getattr(event, "add", False)) and bool(held.scans)
+        problem = UPLOAD_PROBLEMS.get(str(getattr(event, "problem", "")))
+        if problem is not None:
+            return refused(held, problem)
         try:
             take(held, take_uploads(paths, parts.cache), "Your scan", beside)
         except RarlError as error:
-            return {viewer: spec(held), facts: told(held, str(error))}
+            return refused(held, str(error))
         except Exception as error:
             log_fault("upload", error)
-            sentence = "The scan could not be opened on our side; what was here stays. Try again."
-            return {viewer: spec(held), facts: told(held, sentence)}
+            return refused(held, "The scan could not be opened because of an error in the app.")
         return shown(held, choice)
 
     def picked(event: gr.EventData, held: Session, choice: str) -> Update:
@@ -195,6 +215,11 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     def removed(event: gr.EventData, held: Session, choice: str) -> Update:
         token = getattr(event, "token", None)
         held.change(*(scan for scan in held.scans if scan.token != token))
+        return shown(held, choice)
+
+    def undone(held: Session, choice: str) -> Update:
+        if not held.undo():
+            return {note: render.sentence("This scan is no longer held; open it again.")}
         return shown(held, choice)
 
     def activated(event: gr.EventData, held: Session) -> Update:
@@ -222,6 +247,19 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             held.doubted = text
             yield {note: render.doubt(found, "the question")}
             return
+        if held.stop is not None:
+            if text.strip() == held.running and held.queued is None:
+                return  # the same press twice
+            ticket = held.queued = object()
+            yield {note: render.sentence(f"Queued: “{text.strip()}” is asked next.", "calm")}
+            while held.stop is not None and held.queued is ticket:
+                sleep(_QUEUE_POLL_SECONDS)
+            if held.queued is not ticket:
+                if held.queued is None:
+                    yield {note: render.sentence(f"Stopped; “{text.strip()}” was not asked.")}
+                return
+            held.queued = None
+        held.running = text.strip()
         first, stage, before = True, held.stage, held.asked
         stream = ask(parts.loader, held, text, form, choice, report, follow=follows, blind=hidden)
         for progress in stream:
@@ -244,6 +282,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         yield from asked(*told)
 
     def stopped(held: Session) -> None:
+        held.queued = None
         if held.stop is not None:
             held.stop.set()
 
@@ -264,11 +303,19 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         if held.stop is not None:
             return {note: render.sentence("Answers are still coming; stop them or wait.")}
         if held.stage and held.asked is not None and number == str(held.asked.number):
-            return {note: ""}
-        found = held.reopen(int(number)) if number.isdigit() else None
-        if found is None:
+            return {question: held.asked.typed, note: ""}
+        before = held.scans
+        exchange = held.reopen(int(number)) if number.isdigit() else None
+        if exchange is None:
             return {note: render.sentence("This question is no longer kept; ask it again.")}
-        return {**answers(held, choice), question: found.typed, note: ""}
+        update: Update = {**answers(held, choice), question: exchange.typed, note: ""}
+        if held.scans != before:
+            update |= {viewer: {**spec(held), "recall": list(exchange.views)}, facts: told(held)}
+        if not held.about_open_scans(exchange):
+            update[note] = render.sentence(
+                "These answers are about a scan that is no longer held; open it again to ask more."
+            )
+        return update
 
     right = [board, history, after, *reading.widgets]
     page = [viewer, facts, chips, note, *right]
@@ -288,14 +335,17 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         "js": f"(...told) => {{ told[5] = {REPORT}; return told; }}",
         **QUIET,
     }
-    gr.on([go.click, question.submit], asked, trigger_mode="once", **asking)
+    # "multiple": a question sent while another is being answered is queued, never dropped.
+    gr.on([go.click, question.submit], asked, trigger_mode="multiple", **asking)
     note.keep(kept, **asking)
     note.retype(None, None, None, js=FOCUS % "#question textarea", **NOW)
     halt.click(stopped, session, None, **NOW)
     # Also where the model, once it is loaded, offers other arms than were shown.
     arms.change(columns_for, [arms, session], right, **NOW)
     board.alone(alone, [session, arms], board, **NOW)
-    history.reopen(reopened, [session, arms], [question, note, *right], **NOW)
+    for source in (history, board):
+        source.reopen(reopened, [session, arms], [viewer, facts, question, note, *right], **NOW)
+    note.undo(undone, [session, arms], page, **NOW)
     reading.wire(parts, session, arms, answers, [note, *right])
     opening = wire_after(parts, session, after, inside)
     # What is still being worked out would open its drawer again.

@@ -16,6 +16,7 @@ from demo.session import Asked, Session
 from demo.viewer import take_report
 from rarl import response
 from rarl.errors import QuestionError, RarlError
+from rarl.inference.checking import check_answers
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question, Seen, Turn
 from rarl.prompts import user_text
 from rarl.response import Mode
@@ -308,11 +309,14 @@ def _stream(
     session.count += 1
     number, blind = session.count, session.stage != ""
     views = tuple(open_scan.looked_at() for open_scan in scans)
+    facts = session.facts()
+    english = {arm.name: arm.english_only for arm in answering}
     last = 0.0
-    for answers in engine.stream(question, stop):
+    for streamed in engine.stream(question, stop):
         if session.scans is not scans:  # other scans are on the page: these would mislead
             yield Progress(arms)
             return
+        answers = check_answers(streamed, text, facts, english)
         # Kept at every step, so that a flag or a failure half-way has all that came.
         session.asked = Asked(
             scan,

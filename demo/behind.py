@@ -79,7 +79,10 @@ def facts(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> dict[
             {
                 "arm": answer.arm,
                 "text": answer.response.text,
-                "problems": list(answer.response.problems),
+                "problems": [
+                    *answer.response.problems,
+                    *(check.name for check in answer.checks),
+                ],
                 "tokens": answer.tokens,
                 "seconds": round(answer.seconds, 3),
                 "stopped": answer.stopped,

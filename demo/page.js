@@ -41,19 +41,28 @@
   function glow(on) { document.body.classList.toggle("dropping", on); }
 
   document.addEventListener("dragover", (event) => {
-    if (hasFiles(event)) { event.preventDefault(); glow(true); }
-  });
-  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) glow(false); });
-  document.addEventListener("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
+    glow(onAskPage());
+  });
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) glow(false); });
+  // A file dropped on a field that takes files, or on another page, is no scan to open.
+  const onAskPage = () => Boolean(find("#ask-page")?.offsetParent);
+  const takesScan = (event) => onAskPage() && !event.target.closest?.('[data-testid="file-upload"], .import');
+  document.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
     glow(false);
+    if (!takesScan(event)) {
+      if (!onAskPage() && !event.target.closest?.("button, input")) event.preventDefault();
+      return;
+    }
+    event.preventDefault();
     const beside = Boolean(event.target.closest?.(".viewer-tray"));
     filesOf(event.dataTransfer).then((files) => RarlViewer.open(files, beside));
   }, true);
   document.addEventListener("paste", (event) => {
     const files = event.clipboardData?.files || [];
-    if (files.length) { event.preventDefault(); RarlViewer.open(files); }
+    if (files.length && onAskPage()) { event.preventDefault(); RarlViewer.open(files); }
   });
 
   // --- The picture of a stored case: zoom, pan, brightness and contrast, for the eye only. The
@@ -231,6 +240,45 @@
     if (narrow.matches && news) find("#ask-line")?.scrollIntoView({ block: "start" });
   }
 
+  // --- Answers stand under the question and the view that they belong to. Where the box or the
+  // viewer shows something else, the board is dimmed and says what it is about.
+  const close_to = (a, b) => Math.abs(a - b) <= 1e-6 * Math.max(1, Math.abs(a), Math.abs(b));
+  const sameList = (a, b) => (!a || !b ? !a === !b : a.length === b.length && a.every((one, i) => close_to(one, b[i])));
+  function sameView(then, now) {
+    return Boolean(now) && then.plane === now.plane && then.frame === now.frame && then.time === now.time
+      && then.invert === now.invert && sameList(then.window, now.window) && sameList(then.region, now.region);
+  }
+  function markStale() {
+    const board = find("#board");
+    const about = find("#board .asked-about[data-number]");
+    if (!board) return;
+    let words = "";
+    if (about) {
+      const typed = find("#question textarea")?.value.trim() ?? "";
+      const shown = RarlViewer.report()?.scans ?? [];
+      const views = JSON.parse(about.dataset.views);
+      const byToken = new Map(shown.map((one) => [one.token, one]));
+      const chips = [...about.querySelectorAll("li")].map((one) => one.textContent.trim()).join("; ");
+      const same = views.length === shown.length && views.every((view) => sameView(view, byToken.get(view.token)));
+      if (!same) {
+        const open = views.length === shown.length && views.every((view) => byToken.has(view.token));
+        words = open && chips ? `Asked about ${chips[0].toLowerCase()}${chips.slice(1)}; the viewer now shows something else.`
+          : open ? "The viewer now shows something else than these answers are about."
+            : "These answers are about other pictures than those now open.";
+      } else if (typed && typed !== about.dataset.typed) {
+        words = "These answers belong to the question above, not to the one now in the box.";
+      }
+    }
+    if (board.classList.contains("stale") !== Boolean(words)) board.classList.toggle("stale", Boolean(words));
+    const line = find("#board .stale-line");
+    if (!line) return;
+    if (line.hidden === Boolean(words)) line.hidden = !words;
+    const span = line.querySelector("span");
+    if (span.textContent !== words) span.textContent = words;
+  }
+  document.addEventListener("input", (event) => { if (event.target.closest?.("#question")) markStale(); });
+  document.addEventListener("drawn", markStale, true);
+
   async function copy(button) {
     const address = `${location.origin}${location.pathname}#case-${button.dataset.number}`;
     const facts = find("#seen .facts-json")?.textContent ?? "";
@@ -343,7 +391,7 @@
     paint();
     asLight.addEventListener("change", paint);
     new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-    new MutationObserver(() => { paint(); tendPanel(); readOut(); })
+    new MutationObserver(() => { paint(); tendPanel(); readOut(); markStale(); })
       .observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "style", "hidden"] });
   }
   if (document.body) follow();

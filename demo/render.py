@@ -30,7 +30,7 @@ from demo.differences import Difference, differences, in_words, marked, words_of
 from demo.examples import OpenedExample
 from demo.loading import EngineLoader
 from demo.session import OpenScan, Session
-from rarl.response import PROBLEM_SENTENCES, Problem
+from rarl.response import problem_sentence
 from rarl.review import Flag
 
 LOGO = """<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">
@@ -325,8 +325,10 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> st
     line, tone = _verdict(progress, session, names)
     # What is said aloud is told by the page's script, once: this is drawn anew all the time.
     head = (
+        f"{asked_about(progress, session)}"
         f'<div class="lines"><p class="verdict {tone}">{escape(line)}</p>'
-        f'<p class="differences">{escape(in_words(found, names))}</p></div>'
+        f'<p class="differences">{escape(in_words(found, names))}</p>'
+        f"{_stale_line(session) if progress.answers else ''}</div>"
     )
     alone = session.alone if session.alone in progress.arms and not session.stage else None
     shown = [arm for arm in progress.arms if alone in (None, arm)]
@@ -336,6 +338,35 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> st
     running = ' data-running aria-busy="true"' if progress.running else ""
     hidden = f' data-stage="{session.stage}"' if session.stage else ""
     return f'{head}<div class="columns" data-count="{len(shown)}"{running}{hidden}>{columns}</div>'
+
+
+def asked_about(progress: Progress, session: Session) -> str:
+    """The question that the answers below belong to, and how its pictures were shown.
+
+    The page's script compares the data with what is typed and shown now (see `page.js`).
+    """
+    asked = session.asked
+    if asked is None or not progress.answers:
+        return '<div class="asked-about"></div>'
+    chips = "".join(f"<li>{escape(chip)}</li>" for chip in asked.picture_words())
+    return (
+        f'<div class="asked-about" data-number="{asked.number}" '
+        f'data-typed="{escape(asked.typed)}" data-views="{escape(json.dumps(asked.views))}">'
+        f'<h3><span class="sr-only">Question asked: </span>{escape(asked.typed)}</h3>'
+        f"<ul>{chips}</ul></div>"
+    )
+
+
+def _stale_line(session: Session) -> str:
+    """The way back to what the answers are about; the page's script shows it when they differ."""
+    asked = session.asked
+    if asked is None:
+        return ""
+    return (
+        '<p class="stale-line" role="status" hidden><span></span> '
+        f'<button type="button" class="link" data-event="reopen" data-number="{asked.number}" '
+        f'data-views="{escape(json.dumps(asked.views))}">Show what was asked</button></p>'
+    )
 
 
 def shown_names(arms: Sequence[str], session: Session, labels: Mapping[str, str]) -> dict[str, str]:
@@ -397,7 +428,8 @@ def _column_of(
         label,
         answer=answer.response.answer,
         reasoning=answer.response.reasoning,
-        problems=(*faults, *(said for said in (answer.failure, answer.note) if said)),
+        problems=(*faults, *(text for text in (answer.failure, answer.note) if text)),
+        cautions=[check.sentence for check in answer.checks],
         foot=foot + (" · stopped" if answer.stopped else ""),
         waiting=not over,
         flag="" if blind else _flag_button(arm, label),
@@ -422,6 +454,7 @@ def column(
     answer: str = "",
     reasoning: str = "",
     problems: Sequence[str] = (),
+    cautions: Sequence[str] = (),
     foot: str = "",
     waiting: bool = False,
     flag: str = "",
@@ -439,6 +472,8 @@ def column(
         answer: text of the answer block.
         reasoning: text of the think block.
         problems: of the form, by key, and what else must be known of the answer, in words.
+        cautions: sentences on what contradicts the header, the question or the answer itself; they
+            stand before any text of the model.
         foot: tokens and seconds.
         waiting: whether text is still coming.
         flag: the button that flags it.
@@ -458,7 +493,9 @@ def column(
         said = '<p class="answer none">&ndash;</p>' if foot else '<p class="answer none"></p>'
     other = f'<p class="against">≠ {escape(", ".join(against))}</p>' if against else ""
     listed = "".join(f"<li>{_step(step, marks)}</li>" for step in steps(reasoning))
-    faults = "".join(f"<li>{escape(_problem(problem))}</li>" for problem in problems)
+    faults = "".join(f"<li>{escape(problem_sentence(problem))}</li>" for problem in problems)
+    warnings = "".join(f"<li>{escape(caution)}</li>" for caution in cautions)
+    warned = f'<ul class="cautions" role="note">{warnings}</ul>' if cautions else ""
     about = ARM_MEANINGS.get(arm, "") if meaning is None else meaning
     return (
         f'<article class="arm arm-{escape(arm)}{" live" if waiting else ""}" '
@@ -466,7 +503,7 @@ def column(
         f'<header><svg class="glyph" viewBox="0 0 16 16" aria-hidden="true">{glyph}</svg>'
         f"<div><h3>{escape(label)}</h3><p>{escape(about)}</p></div>"
         f"{_alone_button(arm, label, alone)}</header>"
-        f'<div class="said"><h4 class="eyebrow">Answer</h4>{said}{other}</div>'
+        f'{warned}<div class="said"><h4 class="eyebrow">Answer</h4>{said}{other}</div>'
         '<div class="why"><h4 class="eyebrow"><button type="button" data-page="fold" '
         f'aria-expanded="true">Reasoning</button></h4><ol>{listed}</ol></div>'
         f'<ul class="faults">{faults}</ul>'
@@ -495,11 +532,6 @@ def _step(text: str, marks: frozenset[str]) -> str:
     )
 
 
-def _problem(problem: str) -> str:
-    known: dict[Problem, str] = PROBLEM_SENTENCES
-    return next((sentence for key, sentence in known.items() if key == problem), problem)
-
-
 # --- Flags ---------------------------------------------------------------------------------------
 
 
@@ -512,13 +544,26 @@ def flag_heading(session: Session, corrects: bool = False) -> str:
     answer = next((one.response.answer for one in asked.answers if one.arm == arm), "")
     quoted = f"<blockquote>{escape(answer)}</blockquote>" if answer else ""
     what = "Correct your flag on" if corrects else "Flag"
-    return f'<h2 id="flag-panel-title">{what} {escape(label)}’s answer</h2>{quoted}'
+    chips = " · ".join(asked.picture_words())
+    about = (
+        f'<p class="flag-about">Asked: <b>{escape(asked.typed)}</b>'
+        f"{f' <span>{escape(chips)}</span>' if chips else ''}</p>"
+    )
+    return f'<h2 id="flag-panel-title">{what} {escape(label)}’s answer</h2>{about}{quoted}'
 
 
 def sentence(text: str, tone: str = "trouble") -> str:
     """A sentence of its own, or nothing."""
     role = "alert" if tone == "trouble" else "status"
     return f'<p class="{tone}" role="{role}">{escape(text)}</p>' if text else ""
+
+
+def scans_closed() -> str:
+    """What a reader may want to take back after a scan was removed or replaced."""
+    return (
+        '<p class="calm" role="status">The earlier answers are under Asked. '
+        '<button type="button" class="link" data-event="undo">Bring the scan back</button></p>'
+    )
 
 
 def flag_saved(flag: Flag, correctable: bool = False) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, Literal
 
+from rarl.checks import HeaderFacts, header_facts
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
 from rarl.scans import Box, Identifiers, Scan, Stack, View
@@ -17,8 +18,10 @@ ROLES = ("current", "prior", "frontal", "lateral")
 _FRONTAL, _LATERAL = frozenset(["PA", "AP"]), frozenset(["LL", "RL", "LAT", "LATERAL"])
 # A region smaller than this holds nothing that a model could see.
 _SMALLEST_REGION = 16
-# Questions that are kept per set of scans; each keeps its pictures.
+# Questions that a page keeps; each keeps its pictures.
 _KEPT_QUESTIONS = 50
+# Scans that were removed or replaced and can still be brought back.
+_CLOSED_SCANS = 4
 # Of a long conversation the model reads the last turns only: prompts must end somewhere.
 _TURNS = 3
 
@@ -54,10 +57,50 @@ class Asked:
     blind: bool = False
     views: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The scans that were asked about, by token, in the order of the prompt."""
+        return tuple(str(view["token"]) for view in self.views)
+
+    def picture_words(self) -> tuple[str, ...]:
+        """How each picture was shown, in a few words each: "Slice 41 · L 40 W 400 · region"."""
+        several = len({picture.name for picture in self.question.images}) > 2 or (
+            len(self.question.images) > 1 and self.question.images[0].name != "scan"
+        )
+        words = []
+        for named, shown in zip(self.question.images, self.shown, strict=True):
+            if shown.crop is None:
+                words.append(shown_words(shown, named.name if several else ""))
+        return tuple(text for text in words if text)
+
     def turn(self) -> Turn:
         """This exchange as an earlier turn of the next question."""
         answers = {answer.arm: answer.response.text for answer in self.answers}
         return Turn(self.question.text, self.question.mode, answers)
+
+
+def shown_words(shown: Shown, name: str = "") -> str:
+    """How a picture was shown, for the head of an answer.
+
+    Args:
+        shown: plane, slice, window and region.
+        name: what the question calls the picture, or "".
+
+    >>> shown_words(Shown("axial", 40, 0, (40.0, 400.0), True), "prior")
+    'Prior · axial · slice 41 · level 40, width 400 · inverted'
+    """
+    words = [name.capitalize()] if name else []
+    if shown.plane != "acquired":
+        words.append(shown.plane)
+    if shown.plane != "acquired" or shown.frame:
+        words.append(f"slice {shown.frame + 1}")
+    if shown.time:
+        words.append(f"time {shown.time + 1}")
+    if shown.window is not None:
+        words.append(f"level {shown.window[0]:g}, width {shown.window[1]:g}")
+    words += ["inverted"] * shown.invert
+    words += ["region marked"] if shown.region is not None else []
+    return " · ".join(words)
 
 
 @dataclass(eq=False)
@@ -116,7 +159,7 @@ class Session:
         scans: the scans of the question, in the order of the tray.
         active: the one on the stage, or None.
         asked: the exchange on the right, once there is one.
-        history: the exchanges about these scans, oldest first.
+        history: the exchanges of this page, oldest first; each names the scans that it is about.
         count: how many questions this page has asked.
         stage: where a blind question stands.
         own_answer: the reader's, given before the columns of a blind question are shown.
@@ -126,6 +169,10 @@ class Session:
         doubted: the text that the person is being asked about.
         stop: set to end the running answers.
         offered: what the PACS has of the study that was searched for last.
+        closed: scans that were removed or replaced, latest last, which an undo or an earlier
+            question brings back.
+        queued: identity of the question that waits for the running answers, or None.
+        running: the question that is being answered, as it was typed, or "".
     """
 
     scans: tuple[OpenScan, ...] = ()
@@ -141,13 +188,17 @@ class Session:
     doubted: str = ""
     stop: Event | None = field(default=None, repr=False)
     offered: tuple[Series, ...] = field(default=(), repr=False)
+    closed: tuple[OpenScan, ...] = ()
+    queued: object | None = field(default=None, repr=False)
+    running: str = ""
+    _before: tuple[OpenScan, ...] | None = None
     _fetch: Event | None = field(default=None, repr=False)
     _cases: dict[int, str] = field(default_factory=dict)
 
     @property
     def identifiers(self) -> tuple[Identifiers, ...]:
-        """What stood in the headers of the open scans, as keyed hashes."""
-        return tuple(scan.stack.identifiers for scan in self.scans)
+        """What stood in the headers of the open and the closed scans, as keyed hashes."""
+        return tuple(scan.stack.identifiers for scan in (*self.scans, *self.closed))
 
     @property
     def case_id(self) -> str | None:
@@ -170,11 +221,47 @@ class Session:
             self.history = (*self.history, asked)[-_KEPT_QUESTIONS:]
 
     def reopen(self, number: int) -> Asked | None:
-        """Put an earlier exchange back on the right; None where it is not remembered."""
-        found = next((one for one in self.history if one.number == number), None)
-        if found is not None:
-            self.asked, self.alone, self.flagging, self.stage = found, None, None, ""
-        return found
+        """Put an earlier exchange back on the right, and its scans on the left.
+
+        Scans that are no longer held stay closed; the answers come back all the same.
+
+        Returns:
+            The exchange; None where it is not remembered.
+        """
+        exchange = next((asked for asked in self.history if asked.number == number), None)
+        if exchange is None:
+            return None
+        held = {scan.token: scan for scan in (*self.closed, *self.scans)}
+        tokens = exchange.tokens
+        if tokens != self._tokens and all(token in held for token in tokens):
+            self._put(tuple(held[token] for token in tokens))
+        self.asked, self.alone, self.flagging, self.stage = exchange, None, None, ""
+        return exchange
+
+    def about_open_scans(self, exchange: Asked) -> bool:
+        """Whether an exchange is about the scans that are open, and no others."""
+        return exchange.tokens == self._tokens
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo` would bring back the scans that the last change took away."""
+        return self._before is not None
+
+    def undo(self) -> bool:
+        """Bring back the scans as they were before the last one was removed or replaced.
+
+        Returns:
+            Whether there was anything to bring back.
+        """
+        before = self._before
+        if before is None:
+            return False
+        self._put(before)
+        return True
+
+    @property
+    def _tokens(self) -> tuple[str, ...]:
+        return tuple(scan.token for scan in self.scans)
 
     def begin_fetch(self) -> Event:
         """Let go of what the PACS offered, and end what still comes from it.
@@ -188,11 +275,12 @@ class Session:
         return self._fetch
 
     def turns(self) -> tuple[Turn, ...]:
-        """What a follow-up question comes after, oldest first."""
-        return tuple(one.turn() for one in self.history[-_TURNS:])
+        """What a follow-up question comes after, oldest first: questions about the open scans."""
+        exchanges = [asked for asked in self.history if self.about_open_scans(asked)]
+        return tuple(asked.turn() for asked in exchanges[-_TURNS:])
 
     def show(self, scan: OpenScan, beside: bool = False) -> None:
-        """Put a scan on the page. What was said of the last one goes with it.
+        """Put a scan on the page. Answers about the last ones stay under "Asked".
 
         Args:
             scan: the scan; its role is changed to one that no other has.
@@ -210,14 +298,38 @@ class Session:
         scan.role = next(role for role in ROLES if role not in taken)
 
     def change(self, *scans: OpenScan) -> None:
-        """Let the page hold these scans; answers to others must never stand beside them."""
+        """Let the page hold these scans.
+
+        The history stays. The answers on the right stay too as long as one of their scans is open;
+        the page marks them as given about other pictures.
+        """
+        lost = [scan for scan in self.scans if scan not in scans]
+        before = self.scans if lost else None
+        self._put(scans)
+        self._before = before
+
+    def _put(self, scans: tuple[OpenScan, ...]) -> None:
         if self.stop is not None:
             self.stop.set()
-        self.scans = scans
+            if self.asked is not None:
+                self.asked = replace(
+                    self.asked,
+                    answers=tuple(
+                        replace(answer, done=True, stopped=answer.stopped or not answer.done)
+                        for answer in self.asked.answers
+                    ),
+                )
+        self.remember()
+        gone = [scan for scan in (*self.closed, *self.scans) if scan not in scans]
+        self.closed = tuple(dict.fromkeys(gone))[-_CLOSED_SCANS:]
+        self.scans, self._before = scans, None
         if self.active not in scans:
             self.active = scans[0] if scans else None
-        self.asked = self.flagging = self.alone = None
-        self.history, self.stage, self.own_answer = (), "", ""
+        asked = self.asked
+        if asked is not None and not set(asked.tokens) & set(self._tokens):
+            self.asked = None
+        self.flagging = self.alone = None
+        self.stage, self.own_answer = "", ""
 
     def has_room(self, more: int) -> bool:
         """Whether so many more scans may be added."""
@@ -242,6 +354,13 @@ class Session:
                 found.append(NamedImage(image.crop(crop), name))
                 shown.append(_how(scan, crop))
         return tuple(found), tuple(shown)
+
+    def facts(self) -> HeaderFacts:
+        """What the headers of the open scans state."""
+        return header_facts(
+            ((scan.modality, scan.stack.attributes) for scan in self.scans),
+            (scan.view.plane for scan in self.scans),
+        )
 
     def region_words(self) -> str:
         """One sentence per region that says where it lies, or "".

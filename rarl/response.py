@@ -19,6 +19,16 @@ Problem = Literal[
     "empty-answer",
     "unexpected-think",
 ]
+CheckName = Literal[
+    "contradicts-modality",
+    "contradicts-body-part",
+    "contradicts-side",
+    "contradicts-view",
+    "contradicts-itself",
+    "wrong-kind-of-answer",
+    "unread-language",
+]
+
 Mode = Literal["reason", "answer", "answer-then-reason"]
 
 MODES: tuple[Mode, ...] = ("reason", "answer", "answer-then-reason")
@@ -44,6 +54,29 @@ PROBLEM_SENTENCES: dict[Problem, str] = {
     "unexpected-think": "The model reasoned although only an answer was asked for.",
 }
 
+CHECK_SENTENCES: dict[CheckName, str] = {
+    "contradicts-modality": "The text names another modality than the file's header.",
+    "contradicts-body-part": "The text names another body part than the file's header.",
+    "contradicts-side": "The text names the other side than the file's header.",
+    "contradicts-view": "The text names another view or plane than the file's header.",
+    "contradicts-itself": "The reasoning contradicts the answer.",
+    "wrong-kind-of-answer": "The answer does not fit the question.",
+    "unread-language": "The question is not in English, the one language this model reads.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A reason to distrust an answer.
+
+    Attributes:
+        name: stable identifier, as the API and the review store have it.
+        sentence: what a clinician reads, with the two values that contradict each other.
+    """
+
+    name: CheckName
+    sentence: str
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -66,6 +99,16 @@ class Response:
     def well_formed(self) -> bool:
         """True when nothing is wrong with the form."""
         return not self.problems
+
+
+def problem_sentence(name: str) -> str:
+    """The sentence for a problem of form or a check by its stored name; the name where unknown.
+
+    >>> problem_sentence("contradicts-side")
+    "The text names the other side than the file's header."
+    """
+    known: dict[str, str] = {**PROBLEM_SENTENCES, **CHECK_SENTENCES}
+    return known.get(name, name)
 
 
 def parse_response(text: str, mode: Mode = "reason") -> Response:

@@ -16,7 +16,7 @@ from demo.review.common import (
     thumbnail_url,
     when,
 )
-from rarl.response import PROBLEM_SENTENCES
+from rarl.response import problem_sentence
 from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Verdict
 from rarl.review.queue import Item, Progress
 
@@ -238,7 +238,7 @@ def _said(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> str:
         f"<li><mark>{escape(step)}</mark></li>" if step in wrong else f"<li>{escape(step)}</li>"
         for step in steps(answer.reasoning)
     )
-    faults = [] if answer.stopped else [_problem(problem) for problem in answer.problems]
+    faults = [] if answer.stopped else [problem_sentence(problem) for problem in answer.problems]
     faults += [answer.note] if answer.note else []
     foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
     if named:
@@ -253,10 +253,6 @@ def _said(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> str:
         + "".join(f'<p class="caution">{escape(fault)}</p>' for fault in faults)
         + f'<p class="row-foot">{foot}</p></article>'
     )
-
-
-def _problem(problem: str) -> str:
-    return next((words for key, words in PROBLEM_SENTENCES.items() if key == problem), problem)
 
 
 def standing(item: QueueItem, verdicts: Sequence[Verdict], mine: Verdict | None) -> str:

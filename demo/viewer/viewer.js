@@ -89,6 +89,7 @@ const RarlViewer = (() => {
       this.tray();
       if (!same || !this.frame) this.show();
       else this.arrange();
+      if (spec.recall) this.recall(spec.recall);
     }
 
     /** Everything that a question needs to know of what is on the screen. */
@@ -813,8 +814,11 @@ const RarlViewer = (() => {
 
     /** Send files under neutral names, since file names name patients, then tell Python. */
     async open(files, add = false) {
-      const wanted = [...files].filter((file) => file.size && !/^(\.|Thumbs\.db$|DICOMDIR$)/i.test(file.name));
-      if (!wanted.length || this.sending) return;
+      const chosen = [...files].filter((file) => !/^(\.|Thumbs\.db$|DICOMDIR$)/i.test(file.name));
+      const wanted = chosen.filter((file) => file.size);
+      if (this.sending) { this.say("Another scan is being opened; wait for it."); return; }
+      const report = (problem) => this.trigger("opened", { paths: [], problem });
+      if (!wanted.length) { report(chosen.length ? "empty" : "nothing"); return; }
       this.sending = true;
       const paths = new Array(wanted.length);
       let next = 0;
@@ -835,10 +839,8 @@ const RarlViewer = (() => {
         this.busy("Opening");
         this.trigger("opened", { paths, add: add && this.order.length > 0 });
       } catch (error) {
-        const most = Math.round(this.props.file_bytes / 1e6);
-        this.busy(error instanceof RangeError
-          ? `A file is larger than ${most} MB; export a single picture or a shorter series.`
-          : "The upload did not arrive; try again.", true);
+        this.busy("");
+        report(error instanceof RangeError ? "large" : "lost");
       } finally {
         this.sending = false;
       }

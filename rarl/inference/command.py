@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rarl.checks import header_facts
 from rarl.errors import ModelError, QuestionError, ScanError
+from rarl.inference.checking import check_answers
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question
 from rarl.prompts import messages, user_text
 from rarl.response import MODES, PROBLEM_SENTENCES, Mode
@@ -88,8 +90,14 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
         ),
     )
-    (answers,) = engine.answer_batch([question])
+    (answered,) = engine.answer_batch([question])
     arms = {arm.name: arm for arm in engine.arms}
+    answers = check_answers(
+        answered,
+        question.text,
+        header_facts((scan.modality, scan.attributes) for scan in scans),
+        {name: arm.english_only for name, arm in arms.items()},
+    )
     if arguments.json:
         print(json.dumps(_described(scans, question, engine, answers)))
         return 0
@@ -139,6 +147,8 @@ def _show(answer: Answer, arm: Arm) -> None:
     )
     for problem in answer.response.problems:
         print(f"   ! {PROBLEM_SENTENCES[problem]}")
+    for check in answer.checks:
+        print(f"   ! {check.sentence}")
 
 
 def _printable(text: str) -> str:
@@ -177,7 +187,11 @@ def _described(
                 "revision": revisions[answer.arm],
                 "reasoning": answer.response.reasoning,
                 "answer": answer.response.answer,
-                "problems": list(answer.response.problems),
+                "problems": [
+                    *answer.response.problems,
+                    *(check.name for check in answer.checks),
+                ],
+                "cautions": [check.sentence for check in answer.checks],
                 "text": answer.response.text,
                 "tokens": answer.tokens,
                 "seconds": round(answer.seconds, 3),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rarl.response import Mode, Response
+from rarl.response import Check, Mode, Response
 
 _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
 
@@ -44,6 +44,7 @@ class Arm:
         chats: whether earlier turns may go into its prompt; a model that was trained on single
             questions about one picture would only be confused by them, and by further pictures.
         mode: the inference mode in which it answers, whatever the question's; None for that one.
+        english_only: whether it was trained on English alone.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Arm:
     revision: str
     chats: bool = False
     mode: Mode | None = None
+    english_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class Answer:
         place: where the question stands in line; 1 is next, 0 is being answered.
         failure: why this arm broke off though others may go on, in one sentence; "" otherwise.
         note: what a reader must know of how the answer came about, in sentences; mostly "".
+        checks: what in the ended answer contradicts the header, the question or itself.
     """
 
     arm: str
@@ -142,6 +145,7 @@ class Answer:
     failure: str = ""
     place: int = 0
     note: str = ""
+    checks: tuple[Check, ...] = ()
 
 
 def arm_label(name: str) -> str:

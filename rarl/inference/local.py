@@ -119,7 +119,7 @@ class LocalEngine:
         self._cache: OrderedDict[str, _Encoded] = OrderedDict()
         revisions = {BASE: loaded.revision, **loaded.adapters}
         self._arms = tuple(
-            Arm(name, arm_label(name), revision, loaded.chats)
+            Arm(name, arm_label(name), revision, loaded.chats, english_only=loaded.english_only)
             for name, revision in revisions.items()
         )
 

@@ -84,6 +84,7 @@ class LoadedModel:
         reserved: special tokens as text, which a question must not hold.
         unfit: name to the reason, in a sentence, of adapters that were left out.
         chats: whether it was trained on conversations, and not on single questions alone.
+        english_only: whether it was trained on English alone.
     """
 
     name: str
@@ -99,6 +100,7 @@ class LoadedModel:
     reserved: tuple[str, ...]
     unfit: Mapping[str, str] = field(default_factory=dict)
     chats: bool = True
+    english_only: bool = False
 
     @property
     def base(self) -> Qwen2VLForConditionalGeneration:
@@ -245,6 +247,7 @@ def load_model(
         reserved=tuple(special.values()),
         unfit=unfit,
         chats=directory.resolve() != _POCKET_FOLDER.resolve(),
+        english_only=directory.resolve() == _POCKET_FOLDER.resolve(),
     )
 
 

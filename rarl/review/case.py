@@ -32,7 +32,7 @@ class ArmAnswer:
         revision: twelve hex digits of the weights that answered.
         reasoning: text of the think block.
         answer: text of the answer block.
-        problems: what is wrong with the form, see `rarl.response.Problem`.
+        problems: what is wrong with the form or the content, see `rarl.response`.
         text: the raw text.
         tokens: completion tokens.
         seconds: from the question to this arm's end.
@@ -386,7 +386,7 @@ def _arm_answer(arm: Arm, answer: Answer, mode: Mode) -> ArmAnswer:
         revision=arm.revision,
         reasoning=response.reasoning,
         answer=response.answer,
-        problems=tuple(response.problems),
+        problems=(*response.problems, *(check.name for check in answer.checks)),
         text=response.text,
         tokens=answer.tokens,
         seconds=answer.seconds,

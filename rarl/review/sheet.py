@@ -11,7 +11,7 @@ from fpdf import FPDF
 from fpdf.fonts import TTFFont
 from PIL import Image, ImageDraw
 
-from rarl.response import PROBLEM_SENTENCES
+from rarl.response import problem_sentence
 from rarl.review.case import CaseSnapshot, Picture
 
 # A4 in mm, and what may stand on it.
@@ -136,8 +136,7 @@ class _Page(FPDF):
             self.set_x(_MARGIN + place * (width + _GAP))
             if answer.reasoning:
                 self.write_in(answer.reasoning, size, "", width, grey=40)
-            known = {str(key): words for key, words in PROBLEM_SENTENCES.items()}
-            faults = [known.get(problem, problem) for problem in answer.problems]
+            faults = [problem_sentence(problem) for problem in answer.problems]
             if answer.stopped:
                 faults = ["Stopped by the reader."]
             faults += [answer.note] if answer.note else []

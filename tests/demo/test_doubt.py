@@ -171,7 +171,7 @@ def test_earlier_turns_are_in_the_prompt_of_arms_that_chat_alone(session: Sessio
     assert f"{silent.label} read this question alone" in page
 
 
-def test_questions_are_kept_per_scan_and_come_back(session: Session) -> None:
+def test_questions_are_kept_and_come_back_with_their_scan(session: Session) -> None:
     first = session.asked
     loader = EngineLoader(ScriptedEngine).start()
     loader.wait(5)
@@ -182,5 +182,38 @@ def test_questions_are_kept_per_scan_and_come_back(session: Session) -> None:
     assert isinstance(first, Asked) and session.reopen(first.number) is first
     assert session.case_id == "a" * 32
     assert session.turns()[-1].answers.keys() == {"rl"}
+    before = session.scans
     session.show(scan_of())
-    assert not session.history and session.reopen(first.number) is None
+    # Another scan is open: its answers start empty, and a follow-up reads none of the others.
+    assert session.asked is None and session.turns() == ()
+    assert [one.typed for one in session.history] == ["Nodule?", "Effusion?"]
+    assert session.reopen(first.number) is first and session.scans == before
+
+
+def test_a_scan_that_was_removed_or_replaced_comes_back(session: Session) -> None:
+    before = session.scans
+    session.show(scan_of(), beside=True)
+    assert session.asked is not None and not session.can_undo  # nothing was taken away
+    both = session.scans
+    session.change(*before)
+    assert session.can_undo and session.asked is not None
+    assert session.undo() and session.scans == both and not session.undo()
+    session.change()
+    assert session.asked is None and session.active is None
+    assert session.undo() and session.scans == both
+    # A reader who opens many scans does not fill the memory.
+    for _ in range(9):
+        session.show(scan_of())
+    assert len(session.closed) == 4 and session.history
+
+
+def test_a_scan_opened_while_an_answer_streams_keeps_what_has_come(session: Session) -> None:
+    loader = EngineLoader(lambda: ScriptedEngine(pause=0.02)).start()
+    loader.wait(5)
+    stream = ask(loader, session, "Effusion?", "reason", "compare", report_of(session))
+    while session.asked is None or session.asked.typed != "Effusion?":
+        next(stream)
+    session.show(scan_of())
+    list(stream)
+    kept = session.history[-1]
+    assert kept.typed == "Effusion?" and all(one.done and one.stopped for one in kept.answers)

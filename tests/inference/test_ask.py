@@ -63,7 +63,8 @@ def test_json_holds_all_that_is_needed_to_ask_again(
         assert arm["tokens"] == 12 < answer.tokens
         assert answer.response.text.startswith(arm["text"])
         assert set(arm) == {
-            *("arm", "revision", "reasoning", "answer", "problems", "text", "tokens", "seconds")
+            *("arm", "revision", "reasoning", "answer", "problems", "cautions", "text", "tokens"),
+            "seconds",
         }
 
 

@@ -1,0 +1,148 @@
+"""Answers stand under their own question, and nothing that a reader made is lost by a click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_process import served
+from test_ask_page import SHOWN, answered, ask, opened
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address(model: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One app for all of these."""
+    folder = tmp_path_factory.mktemp("asked")
+    with served(folder / "home", model) as (address, _):
+        yield address
+
+
+def stale(page: Any) -> str:
+    """The sentence above dimmed answers; "" where they are not dimmed."""
+    page.wait_for_timeout(150)
+    if not page.locator("#board.stale").count():
+        return ""
+    return str(page.inner_text("#board .stale-line span"))
+
+
+def test_answers_say_what_they_answer(address: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(address)
+    opened(page)
+    ask(page, "Is there a rib fracture?")
+    assert "Is there a rib fracture?" in page.inner_text("#board .asked-about h3")
+    assert stale(page) == ""
+    # Another question in the box: the answers below do not belong to it.
+    page.fill("#question textarea", "Is the trachea midline?")
+    assert "not to the one now in the box" in stale(page)
+    # The flag is about the question that was answered, and says so.
+    page.click("#board .flag >> nth=0")
+    page.wait_for_selector("#flag-panel")
+    assert "Is there a rib fracture?" in page.inner_text("#flag-heading")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#flag-panel", state="hidden")
+    page.click("#board .stale-line button")
+    page.wait_for_function("document.querySelector('#question textarea').value.includes('rib')")
+    assert stale(page) == ""
+    # Another view: dimmed, and one click restores it.
+    page.click("#viewer [data-do=invert]")
+    assert "viewer now shows something else" in stale(page)
+    page.click("#board .stale-line button")
+    page.wait_for_function("RarlViewer.report().scans[0].invert === false")
+    assert stale(page) == ""
+
+
+def test_enter_while_an_answer_streams_is_queued(
+    address: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(address)
+    opened(page)
+    box = "#question textarea"
+    page.fill(box, "Describe the scan.")
+    page.press(box, "Enter")
+    page.wait_for_selector(".columns[data-running]")
+    page.fill(box, "Is the heart enlarged?")
+    page.press(box, "Enter")
+    page.wait_for_function(
+        "document.querySelector('#board .asked-about h3')?.textContent.includes('heart enlarged')"
+    )
+    answered(page)
+    assert page.inner_text("#history summary") == "Asked 2"
+    assert stale(page) == ""
+
+
+def test_a_prior_and_its_removal_keep_what_was_asked(
+    address: str, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    prior = tmp_path / "prior.png"
+    Image.linear_gradient("L").save(prior)
+    page = open_page(address)
+    opened(page)
+    ask(page, "Is there a nodule?")
+    page.set_input_files("#viewer .viewer-files", str(prior))
+    page.wait_for_function("RarlViewer.report().scans[0].token !== null")
+    page.wait_for_selector("#note [data-event=undo]")
+    # Another scan: the board is empty, the question stays under Asked and brings its scan back.
+    page.wait_for_selector("#board .asked-about:not([data-number])", state="attached")
+    assert page.inner_text("#history summary") == "Asked 1"
+    page.click("#history summary")
+    page.click("#history li button")
+    page.wait_for_selector("#board .asked-about[data-number]")
+    page.wait_for_selector(SHOWN)
+    assert stale(page) == ""
+    page.evaluate("document.querySelector('#viewer [data-do=add]').click()")
+    page.set_input_files("#viewer .viewer-files", str(prior))
+    page.wait_for_function("RarlViewer.report().scans.length === 2")
+    assert "other pictures" in stale(page)
+    ask(page, "Has it changed?")
+    page.click("#viewer .viewer-scans .remove >> nth=1")
+    page.wait_for_function("RarlViewer.report().scans.length === 1")
+    assert page.inner_text("#history summary") == "Asked 2"
+    page.click("#note [data-event=undo]")
+    page.wait_for_function("RarlViewer.report().scans.length === 2")
+    assert stale(page) == ""
+
+
+def test_an_empty_file_is_named_and_the_scan_is_not_mistaken(
+    address: str, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    empty, broken = tmp_path / "empty.dcm", tmp_path / "broken.zip"
+    empty.touch()
+    broken.write_bytes(b"PK\x03\x04 not an archive")
+    page = open_page(address)
+    opened(page)
+    page.set_input_files("#viewer .viewer-files", str(broken))
+    page.wait_for_selector("#scan-facts .trouble")
+    page.set_input_files("#viewer .viewer-files", str(empty))
+    page.wait_for_selector("#scan-facts .trouble:has-text('0 bytes')")
+    trouble = page.inner_text("#scan-facts .trouble")
+    assert "archive" not in trouble and "the one that was open before" in trouble
+    opened(page, "phantom-chest")
+    page.wait_for_selector("#scan-facts .trouble", state="detached")
+
+
+def test_pasting_and_dropping_elsewhere_open_no_scan(
+    address: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(address)
+    opened(page)
+    before = page.evaluate("RarlViewer.report().scans[0].token")
+    page.click("#pages > .tab-wrapper [role=tab]:has-text('Results')")
+    page.wait_for_selector("#votes h2")
+    page.evaluate("""async () => {
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = 64;
+      const blob = await new Promise((done) => canvas.toBlob(done));
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([blob], "a.png", { type: "image/png" }));
+      const paste = { clipboardData: transfer, bubbles: true };
+      document.dispatchEvent(new ClipboardEvent("paste", paste));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    }""")
+    page.wait_for_timeout(1500)
+    assert page.evaluate("RarlViewer.report().scans[0].token") == before
