@@ -182,11 +182,11 @@ def agreement(answers: Sequence[Answer], labels: Mapping[str, str]) -> str:
         key = same_answer_key(answer.response.answer)
         groups.setdefault(key, []).append(labels.get(answer.arm, answer.arm.upper()))
     if len(groups) == 1:
-        return "" if "" in groups else "The arms agree on the answer."
+        return "" if "" in groups else "The variants give the same answer."
     sides = [listed(names) for names in groups.values()]
     if len(groups) == len(answers):
-        return f"The arms disagree: {listed(sides)} each say something else."
-    return f"The arms disagree: {' against '.join(sides)}."
+        return f"The variants disagree: {listed(sides)} each say something else."
+    return f"The variants disagree: {' against '.join(sides)}."
 
 
 def listed(names: Sequence[str]) -> str:

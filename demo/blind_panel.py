@@ -19,8 +19,9 @@ from demo.parts import NOW, QUIET, Parts, Update
 from demo.session import Session
 from rarl.errors import RarlError, ReviewError
 from rarl.review import COMMENT_LIMIT
+from rarl.review.case import Outcome
 
-_TIE, _BAD = "tie", "all-bad"
+_EQUAL: dict[str, Outcome] = {"tie": "tie", "all-good": "all-good", "all-bad": "all-bad"}
 _NOT_SAVED = "The vote could not be saved. What you chose is still here; press Vote again."
 
 
@@ -59,7 +60,8 @@ class BlindPanel:
         """
         letters = [chr(ord("A") + place) for place in range(columns)]
         choices = [(f"{letter} is best", letter) for letter in letters]
-        choices += [("A tie", _TIE), ("All bad", _BAD)]
+        every = "Both" if columns == 2 else "All"
+        choices += [("A tie", "tie"), (f"{every} good", "all-good"), (f"{every} bad", "all-bad")]
         return {self.choice: gr.Radio(choices, value=None)}
 
     def wire(
@@ -105,12 +107,12 @@ class BlindPanel:
             names = render.shown_names(asked.question.arms, held, parts.labels())
             arm = next((arm for arm, letter in names.items() if letter == best), None)
             try:
-                if arm is None and best not in (_TIE, _BAD):
-                    raise ReviewError("Choose which answer is best, a tie, or all bad.")
+                if arm is None and best not in _EQUAL:
+                    raise ReviewError("Choose the best answer, a tie, all good or all bad.")
                 case_id = parts.desk.keep(held, request)
                 parts.desk.for_request(request).add_vote(
                     case_id,
-                    "better" if arm else "tie" if best == _TIE else "all-bad",
+                    "better" if arm else _EQUAL[str(best)],
                     arm,
                     reason=why,
                     own_answer=held.own_answer,
@@ -153,7 +155,7 @@ def blind_panel() -> BlindPanel:
         )
         reveal = gr.Button("Show the columns", variant="primary", elem_id="reveal", scale=0)
     with gr.Row(elem_id="blind-vote", visible=False) as second:
-        choice = gr.Radio([], label="Which answer is best?", elem_id="vote-choice", scale=1)
+        choice = gr.Radio([], label="Which answer is best? Keys: its letter, T, G or X", elem_id="vote-choice", scale=1)
         reason = gr.Textbox(
             label="Why? (optional)", max_length=COMMENT_LIMIT, lines=1, elem_id="vote-reason",
             scale=1,

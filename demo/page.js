@@ -170,7 +170,9 @@
       else if (find(".columns[data-running]")) find("#stop")?.click();
       return;
     }
-    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    if (event.target.closest("input:not([type=radio]), textarea, select, [contenteditable]")) return;
+    if (voteByKey(event)) { event.preventDefault(); return; }
+    if (event.target.closest("input")) return;
     const name = event.key.toLowerCase();
     if (!find("#ask-page")?.offsetParent && !"?t".includes(name)) return;
     const button = find(`#after [aria-keyshortcuts="${CSS.escape(name.toUpperCase())}"]:enabled`);
@@ -178,6 +180,16 @@
     event.preventDefault();
     if (button) { opener = `#after [data-event="${button.dataset.event}"]`; button.click(); }
     else keys[name]();
+  }
+
+  /** A blind vote: the letter of the best answer, T for a tie, G all good, X all bad, Enter votes. */
+  function voteByKey(event) {
+    if (!find('.columns[data-stage="vote"]') || !find("#vote-choice")?.offsetParent) return false;
+    if (event.key === "Enter" && find("#vote-choice :checked")) { find("#vote")?.click(); return true; }
+    const value = { t: "tie", g: "all-good", x: "all-bad" }[event.key.toLowerCase()] ?? event.key.toUpperCase();
+    const choice = [...document.querySelectorAll("#vote-choice input")].find((one) => one.value === value);
+    choice?.click();
+    return Boolean(choice);
   }
 
   function showSheet(shown) {

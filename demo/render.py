@@ -391,7 +391,7 @@ def _verdict(
         return "Answering. Reasoning grows in all columns at once.", "calm"
     if progress.answers:
         line = agreement(progress.answers, names)
-        return line, "split" if line.startswith("The arms disagree") else "calm"
+        return line, "split" if line.startswith("The variants disagree") else "calm"
     return "Open a scan, ask, and the answers appear here side by side.", "calm"
 
 

@@ -178,7 +178,7 @@ class VoteRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
     key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
-    outcome: Mapped[str] = mapped_column(String(20), doc="better, tie or all-bad.")
+    outcome: Mapped[str] = mapped_column(String(20), doc="better, tie, all-good or all-bad.")
     preferred: Mapped[str | None] = mapped_column(String(80), doc="The better arm.")
     reason: Mapped[str] = mapped_column(Text, doc="Free text.")
     own_answer: Mapped[str] = mapped_column(

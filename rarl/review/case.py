@@ -270,7 +270,7 @@ class FlagFilter:
     until: datetime | None = None
 
 
-Outcome = Literal["better", "tie", "all-bad"]
+Outcome = Literal["better", "tie", "all-good", "all-bad"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class Vote:
         id: counts up in the order of storing.
         key: 32 hex digits; the same key sent again stores nothing.
         case_id: see `CaseSnapshot`; its `shown_order` says what was compared, its `blind` how.
-        outcome: "better", "tie" or "all-bad".
+        outcome: "better", "tie", "all-good" or "all-bad".
         preferred: the better arm, or None.
         reason: free text.
         own_answer: what the reader answered before the columns were shown.

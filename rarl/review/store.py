@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 from uuid import uuid4
 
 from platformdirs import user_data_path
@@ -592,7 +592,7 @@ class ReviewStore:
 
         Args:
             case_id: what `add_case` returned.
-            outcome: "better", with `preferred`; "tie" or "all-bad", without.
+            outcome: "better", with `preferred`; "tie", "all-good" or "all-bad", without.
             preferred: an arm that answered.
             reason: at most `COMMENT_LIMIT` characters.
             own_answer: what the reader answered before the columns were shown.
@@ -604,8 +604,8 @@ class ReviewStore:
             ReviewError: something does not fit, or the database cannot be written.
         """
         self.need("vote")
-        if outcome not in ("better", "tie", "all-bad"):
-            raise ReviewError("Choose one arm, a tie or all bad before the vote is sent.")
+        if outcome not in get_args(Outcome):
+            raise ReviewError("Choose one answer, a tie, all good or all bad, then vote.")
         if (outcome == "better") != (preferred is not None):
             raise ReviewError("A vote for the better arm names it, and no other vote does.")
         row = VoteRow(
@@ -891,12 +891,13 @@ def as_flag(found: _Found) -> Flag:
 
 
 def _vote(row: VoteRow) -> Vote:
-    outcome: Outcome = "tie" if row.outcome == "tie" else "all-bad"
+    # What a later version may have written counts as a tie: it prefers nobody.
+    outcome: Outcome = next((name for name in get_args(Outcome) if name == row.outcome), "tie")
     return Vote(
         id=row.id,
         key=row.key,
         case_id=row.case_id,
-        outcome="better" if row.outcome == "better" else outcome,
+        outcome=outcome,
         preferred=row.preferred,
         reason=row.reason,
         own_answer=row.own_answer,

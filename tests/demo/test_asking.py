@@ -151,9 +151,9 @@ def answered(arm: str, text: str) -> Answer:
 @pytest.mark.parametrize(
     ("texts", "sentence"),
     [
-        (("No", "no.", "No"), "The arms agree on the answer."),
-        (("no", "yes", "Yes, on the left"), "The arms disagree: SFT against RL and RARL."),
-        (("ct", "mri", "x-ray"), "The arms disagree: SFT, RL and RARL each say something else."),
+        (("No", "no.", "No"), "The variants give the same answer."),
+        (("no", "yes", "Yes, on the left"), "The variants disagree: SFT against RL and RARL."),
+        (("ct", "mri", "x-ray"), "The variants disagree: SFT, RL and RARL each say something else."),
     ],
 )
 def test_agreement(texts: tuple[str, ...], sentence: str) -> None:
