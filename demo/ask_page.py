@@ -327,7 +327,8 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     viewer.see(looked, session, [inside], **QUIET)
     strip.pick(picked, [session, arms], [*page, question], **QUIET)
     guide.pick(picked, [session, arms], [*page, question], **QUIET)
-    chips.suggest(_suggested, None, question, **NOW)
+    # The next thing a reader does is press Enter.
+    chips.suggest(_suggested, None, question, **NOW).then(js=FOCUS % "#question textarea", **NOW)
     asking: dict[str, Any] = {
         "inputs": [question, mode, arms, follow, blind, viewer, session],
         "outputs": [note, *right],

@@ -155,7 +155,12 @@ def blind_panel() -> BlindPanel:
         )
         reveal = gr.Button("Show the columns", variant="primary", elem_id="reveal", scale=0)
     with gr.Row(elem_id="blind-vote", visible=False) as second:
-        choice = gr.Radio([], label="Which answer is best? Keys: its letter, T, G or X", elem_id="vote-choice", scale=1)
+        choice = gr.Radio(
+            [],
+            label="Which answer is best? Keys: its letter, T, G or X",
+            elem_id="vote-choice",
+            scale=1,
+        )
         reason = gr.Textbox(
             label="Why? (optional)", max_length=COMMENT_LIMIT, lines=1, elem_id="vote-reason",
             scale=1,

@@ -120,6 +120,12 @@
     if (image) { image.view = fresh(); apply(image); }
   });
 
+  // Gradio opens a list on any key but Escape, after the key has moved the focus away: a list that
+  // was left by Tab would stay open over the answers.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Tab" && event.target.matches?.("[role=combobox]")) event.stopPropagation();
+  }, true);
+
   document.addEventListener("keydown", (event) => {
     const image = stageOf(event)?.querySelector("img");
     if (image) {

@@ -50,7 +50,12 @@ def blind_ballots(store: ReviewStore) -> tuple[Ballot, ...]:
     votes = store.votes()
     compared = store.compared(vote.case_id for vote in votes)
     return tuple(
-        Ballot(vote.case_id, compared[vote.case_id], vote.preferred, vote.outcome in ("tie", "all-good"))
+        Ballot(
+            vote.case_id,
+            compared[vote.case_id],
+            vote.preferred,
+            vote.outcome in ("tie", "all-good"),
+        )
         for vote in votes
         if vote.case_id in compared
     )

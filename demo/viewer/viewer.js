@@ -454,9 +454,13 @@ const RarlViewer = (() => {
       this.redraw();
     }
 
-    setTool(tool) {
+    /** @param chosen whether the reader asked for it; on a touch screen one finger scrolls the page
+     *  over a tool that nobody chose, and the window stays as it is. */
+    setTool(tool, chosen = false) {
       this.tool = tool;
+      this.chosenTool = chosen;
       this.root.dataset.tool = tool;
+      this.root.toggleAttribute("data-tool-chosen", chosen);
       for (const button of this.root.querySelectorAll('[data-do="tool"]')) {
         button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
       }
@@ -589,7 +593,9 @@ const RarlViewer = (() => {
         return;
       }
       const kind = event.button === 0 && !event.shiftKey ? this.tool : "move";
-      this.held = { kind };
+      const scrolls = event.pointerType === "touch" && !this.chosenTool && !this.editable
+        && !(kind === "move" && this.state.zoom);
+      this.held = { kind: scrolls ? "scroll" : kind };
       if (event.button === 0 && this.editable) {
         const point = this.imagePoint(event);
         const hit = this.hit(point);
@@ -616,6 +622,7 @@ const RarlViewer = (() => {
         this.pinch(event);
         return;
       }
+      if (held.kind === "scroll") return;
       const [dx, dy] = [event.clientX - before[0], event.clientY - before[1]];
       this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
       const ratio = window.devicePixelRatio || 1;
@@ -705,7 +712,7 @@ const RarlViewer = (() => {
       const tools = { w: "window", m: "move", r: "region", k: "mask" };
       const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       if (does[name]) this.act(does[name]);
-      else if (tools[name]) { this.setTool(tools[name]); this.say(`${tools[name]} tool`); }
+      else if (tools[name]) { this.setTool(tools[name], true); this.say(`${tools[name]} tool`); }
       else if (name === "a" && !this.scan.color) this.setPreset("auto");
       else if (name === "p") {
         const { planes } = this.scan;
@@ -724,7 +731,7 @@ const RarlViewer = (() => {
       if (what === "open" || what === "folder" || what === "add") {
         this.adding = what === "add";
         this.find(what === "folder" ? ".viewer-folder" : ".viewer-files").click();
-      } else if (what === "tool") this.setTool(button.dataset.tool);
+      } else if (what === "tool") this.setTool(button.dataset.tool, true);
       else if (what === "keys") {
         const keys = this.find(".viewer-keys");
         keys.hidden = !keys.hidden;

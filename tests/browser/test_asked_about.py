@@ -146,3 +146,51 @@ def test_pasting_and_dropping_elsewhere_open_no_scan(
     }""")
     page.wait_for_timeout(1500)
     assert page.evaluate("RarlViewer.report().scans[0].token") == before
+
+
+def test_lists_close_behind_the_keyboard_and_a_suggestion_gives_the_focus_back(
+    address: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(address)
+    opened(page)
+    page.focus("#mode input")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(200)
+    lists = page.eval_on_selector_all(
+        "#choices [role=combobox]", "(all) => all.map((one) => one.ariaExpanded)"
+    )
+    assert lists == ["false", "false"]
+    page.click("#chips .chip >> nth=0")
+    page.wait_for_function("document.activeElement.closest('#question') !== null")
+    chosen = page.input_value("#question textarea")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "(typed) => document.querySelector('#history [aria-current] span')?.textContent === typed",
+        arg=chosen,
+    )
+
+
+def test_one_finger_scrolls_and_never_changes_the_window(
+    address: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(address)
+    opened(page)
+    fingers = page.context.new_cdp_session(page)
+    fingers.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    box = page.locator("#viewer canvas").bounding_box()
+
+    def swipe() -> None:
+        for kind, offset in (("Start", 0), ("Move", 40), ("Move", 90)):
+            point = {"x": box["x"] + box["width"] / 2 + offset, "y": box["y"] + 120, "id": 1}
+            fingers.send(
+                "Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [point]}
+            )
+        fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_timeout(200)
+
+    swipe()
+    assert page.evaluate("RarlViewer.report().scans[0].window") is None
+    page.click("#viewer button[data-tool=window]")
+    swipe()
+    assert page.evaluate("RarlViewer.report().scans[0].window") is not None

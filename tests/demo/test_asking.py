@@ -153,7 +153,10 @@ def answered(arm: str, text: str) -> Answer:
     [
         (("No", "no.", "No"), "The variants give the same answer."),
         (("no", "yes", "Yes, on the left"), "The variants disagree: SFT against RL and RARL."),
-        (("ct", "mri", "x-ray"), "The variants disagree: SFT, RL and RARL each say something else."),
+        (
+            ("ct", "mri", "x-ray"),
+            "The variants disagree: SFT, RL and RARL each say something else.",
+        ),
     ],
 )
 def test_agreement(texts: tuple[str, ...], sentence: str) -> None:
