@@ -18,9 +18,6 @@ from rarl.scans.scan import Scan
 
 HELP = "Ask a question about one or more scans and read the reasoning and the answer of each arm."
 
-ALL = ("sft", "rl", "rarl")
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     default = Decoding()
@@ -36,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "once for each, in their order",
     )
     parser.add_argument(
-        "--arm", default="all", help="base, sft, rl, rarl, or all = sft, rl, rarl (default: all)"
+        "--arm",
+        default="all",
+        help="one or several variants, separated by commas, such as sft,mine; all (the default) "
+        "is every variant that the model offers besides its base",
     )
     parser.add_argument("--mode", choices=MODES, default="reason", help="default: reason")
     parser.add_argument(
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     question = Question(
         images=tuple(NamedImage(scan.image, name) for scan, name in zip(scans, names, strict=True)),
         text=arguments.question,
-        arms=ALL if arguments.arm == "all" else (arguments.arm,),
+        arms=_variants(arguments.arm, engine),
         mode=mode,
         decoding=Decoding(
             max_new_tokens=arguments.max_new_tokens,
@@ -107,6 +107,14 @@ def run(arguments: argparse.Namespace) -> int:
     for answer in answers:
         _show(answer, arms[answer.arm])
     return 0
+
+
+def _variants(text: str, engine: Engine) -> tuple[str, ...]:
+    """The variants that an argument names; an unknown one is the engine's to refuse."""
+    if text == "all":
+        offered = [arm.name for arm in engine.arms if arm.mode is None]
+        return tuple(name for name in offered if name != "base") or tuple(offered)
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _opened(paths: list[Path]) -> list[Scan]:

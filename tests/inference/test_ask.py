@@ -122,6 +122,19 @@ def test_a_person_reads_reasoning_answer_and_problems(
     assert all(character.isprintable() or character == "\n" for character in out)
 
 
+def test_any_variants_by_name_and_all_that_the_model_offers(
+    capsys: pytest.CaptureFixture[str], scan: Path, tiny_model: Path
+) -> None:
+    words = (scan, "Why?", "--model", tiny_model, "--max-new-tokens", "4")
+    more = ("--adapter", f"mine={tiny_model}/adapters/rl")
+
+    def names(*arguments: str) -> list[str]:
+        return [arm["arm"] for arm in asked(capsys, *words, *more, *arguments)["arms"]]
+
+    assert names() == ["sft", "rl", "rarl", "mine"]
+    assert names("--arm", "mine, sft,mine") == ["mine", "sft"]
+
+
 def test_another_adapter_takes_the_place_of_an_arm(
     capsys: pytest.CaptureFixture[str], scan: Path, tiny_model: Path
 ) -> None:
