@@ -1,5 +1,6 @@
 /* What only the browser can do: colours, paste and drop, zoom, the keyboard, the tour, and seeing
-   that the app is out of reach. Nothing but the choice of colours is remembered. */
+   that the app is out of reach. Nothing but the choice of colours, and that the
+   notice was read, is remembered. */
 (() => {
   const modes = ["dark", "light", "system"];
   const narrow = window.matchMedia("(max-width: 760px)");
@@ -318,7 +319,45 @@
     if (button) button.click();
     else say("This case is not open in this tab any more; ask again.");
   }
-  window.addEventListener("hashchange", follow_link);
+
+  // --- Tabs have addresses (#results, #review/charts), so that Back, Forward and a link work.
+  const BARS = ["#pages > .tab-wrapper", "#review-tabs > .tab-wrapper"];
+  const tabsOf = (bar) => [...document.querySelectorAll(`${bar} [role=tab]`)];
+  const nameOf = (tab) => tab.textContent.trim().toLowerCase();
+  const isOn = (tab) => tab.getAttribute("aria-selected") === "true";
+  function addressOfTabs() {
+    const [page, part] = BARS.map((bar) => tabsOf(bar).find(isOn)).map((tab) => (tab ? nameOf(tab) : ""));
+    return page === "review" && part ? `#review/${part}` : `#${page || "ask"}`;
+  }
+  function followTabs() {
+    const names = location.hash.slice(1).split("/");
+    const wanted = tabsOf(BARS[0]).find((tab) => nameOf(tab) === (names[0] || "ask"));
+    if (!wanted) return;
+    if (!isOn(wanted)) wanted.click();
+    const part = tabsOf(BARS[1]).find((tab) => nameOf(tab) === names[1]);
+    if (part && !isOn(part)) part.click();
+  }
+  let following = false;
+  document.addEventListener("click", (event) => {
+    if (following || !event.target.closest?.("[role=tab]")) return;
+    setTimeout(() => {
+      const now = addressOfTabs();
+      if (now !== (location.hash || "#ask")) history.pushState(null, "", now);
+    }, 0);
+  });
+  function navigate() {
+    follow_link();
+    following = true;
+    followTabs();
+    following = false;
+  }
+  window.addEventListener("popstate", navigate);
+  function followFirst() {
+    if (!tabsOf(BARS[0]).length) return;
+    followedFirst = true;
+    if (/^#(results|review)/.test(location.hash)) navigate();
+  }
+  let followedFirst = false;
 
   // --- Out of reach: said once, and taken back when it is over.
   const GLANCE = 8000;
@@ -336,8 +375,8 @@
       box = document.createElement("p");
       box.id = "out-of-reach";
       box.setAttribute("role", "alert");
-      box.textContent = "The app cannot be reached. What is on this page stays, and so does what you typed; "
-        + "wait, or start the app again and reload.";
+      box.textContent = "The app cannot be reached. What you typed stays on this page until it reloads; "
+        + "after a restart of the app, open scans and their answers are gone. Flags that were saved are kept.";
       document.body.append(box);
     } else if (!missed) box?.remove();
   }
@@ -393,7 +432,10 @@
       paint();
     }
     const does = button?.dataset.page;
-    if (does === "dismiss" || does === "tour") document.body.classList.add("notice-read");
+    if (does === "dismiss") {
+      document.body.classList.add("notice-read");
+      try { localStorage.setItem("rarl-notice-read", "yes"); } catch { /* private window */ }
+    }
     if (does === "fold") { document.body.classList.toggle("reasoning-folded"); tendPanel(); }
     if (does === "keys") { opener = '[data-page="keys"]'; showSheet(true); }
     if (does === "close") showSheet(false);
@@ -407,9 +449,12 @@
   // Gradio sets its own colours once when it starts, and widgets come and go: follow both.
   function follow() {
     paint();
+    try {
+      if (localStorage.getItem("rarl-notice-read")) document.body.classList.add("notice-read");
+    } catch { /* private window */ }
     asLight.addEventListener("change", paint);
     new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-    new MutationObserver(() => { paint(); tendPanel(); readOut(); markStale(); })
+    new MutationObserver(() => { paint(); tendPanel(); readOut(); markStale(); if (!followedFirst) followFirst(); })
       .observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "style", "hidden"] });
   }
   if (document.body) follow();

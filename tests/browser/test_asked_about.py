@@ -194,3 +194,22 @@ def test_one_finger_scrolls_and_never_changes_the_window(
     page.click("#viewer button[data-tool=window]")
     swipe()
     assert page.evaluate("RarlViewer.report().scans[0].window") is not None
+
+
+def test_back_and_forward_follow_the_tabs(address: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(address)
+    opened(page)
+    ask(page, "Is there a nodule?")
+    page.click("#pages > .tab-wrapper [role=tab]:has-text('Results')")
+    page.wait_for_selector("#votes h2")
+    assert page.evaluate("location.hash") == "#results"
+    page.go_back()
+    page.wait_for_selector("#board .flag >> nth=0")
+    assert page.inner_text("#history summary") == "Asked 1"
+    page.go_forward()
+    page.wait_for_selector("#votes h2")
+    # The address opens the same page anew, and the notice that was read stays away.
+    page.click("#notice [data-page=dismiss]")
+    page.reload()
+    page.wait_for_selector("#votes h2")
+    assert not page.is_visible("#notice")
