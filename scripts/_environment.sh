@@ -141,7 +141,7 @@ install_cpu_torch() { # fails where the CPU build is not wanted or not to be had
 install_locked() { # FILE...
   local file files=()
   for file in "$@"; do files+=(-r "$file"); done
-  pip_install --no-deps --only-binary :all: --require-hashes "${files[@]}"
+  pip_install --no-deps --require-hashes "${files[@]}"
 }
 
 install_torch() {
