@@ -14,15 +14,19 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGLosslessSV1
 
 import rarl
 from rarl.cli import main
 from rarl.extras import EXTRAS, missing_extra
 from scripts._inventory import Package, closure, pinned_requirements, project_requirements
+from tests.scans.drawn import drawn, saved
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -165,6 +169,20 @@ def test_postgresql_without_its_driver_is_one_sentence(
         "PostgreSQL needs the package psycopg, which is not installed: "
         "pip install 'rarl[postgres]'\n",
     )
+
+
+def test_a_compression_that_needs_the_optional_decoder_is_one_sentence(
+    installed: Path, tmp_path: Path
+) -> None:
+    dataset = drawn(np.zeros((8, 8), np.uint8))
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset.PixelData = encapsulate([b"\xff\xd8" + bytes(60) + b"\xff\xd9"])
+    dataset["PixelData"].VR = "OB"
+    (tmp_path / "scan.dcm").write_bytes(saved(dataset))
+    result = run(installed / "rarl", "scan", "scan.dcm", folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("JPEG Lossless, Non-Hierarchical, First-Order Prediction")
+    assert "pip install 'rarl[libjpeg]'" in result.stderr
 
 
 # --- ranges, pins and lock files ---------------------------------------------------------------
