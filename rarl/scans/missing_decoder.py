@@ -15,7 +15,7 @@ def missing_decoder(syntax: UID) -> str:
         syntax: the transfer syntax of the file.
 
     >>> missing_decoder(UID("1.2.840.10008.1.2.4.100"))
-    'No decoder for MPEG2 Main Profile / Main Level is installed; export the file uncompressed.'
+    'There is no decoder for MPEG2 Main Profile / Main Level here; export the file uncompressed.'
     """
     try:
         missing = get_decoder(syntax).missing_dependencies
@@ -28,4 +28,4 @@ def missing_decoder(syntax: UID) -> str:
             f"{name} needs an optional decoder that is not installed (GPL-3.0): "
             "pip install 'rarl[libjpeg]', or export the file uncompressed."
         )
-    return f"No decoder for {name} is installed; export the file uncompressed."
+    return f"There is no decoder for {name} here; export the file uncompressed."
