@@ -13,8 +13,8 @@ from demo.flagging import Desk
 from demo.parts import QUIET
 from demo.render import label_of
 from rarl.errors import RarlError
-from rarl.evaluation.ratings import Ballot, Rating, bradley_terry
 from rarl.review import ReviewStore
+from rarl.stats.bradley_terry import Ballot, Rating, bradley_terry
 
 _HEAD = '<h2 id="votes-title">Blind votes</h2>'
 

@@ -1,3 +1,3 @@
 """RARL: reasoning-aware reinforcement learning for medical vision-language models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from rarl import __version__
 from rarl.errors import RarlError
+from rarl.extras import missing_extra
 
 COMMANDS: dict[str, str] = {
     "data": "rarl.data.command",
@@ -42,12 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         print(f"There is no command {words[0]!r}.\n{_USAGE}", file=sys.stderr)
         return 2
-    module = import_module(COMMANDS[words[0]])
-    parser = argparse.ArgumentParser(prog=f"python -m rarl {words[0]}", description=module.HELP)
-    module.add_arguments(parser)
     try:
+        module = import_module(COMMANDS[words[0]])
+        parser = argparse.ArgumentParser(prog=f"python -m rarl {words[0]}", description=module.HELP)
+        module.add_arguments(parser)
         status: int = module.run(parser.parse_args(words[1:]))
     except RarlError as error:
         print(error, file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        sentence = missing_extra(error)
+        if sentence is None:
+            raise
+        print(sentence, file=sys.stderr)
         return 2
     return status

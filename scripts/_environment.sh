@@ -118,16 +118,14 @@ offers() { # VERSION [pip options]: whether pip would find this version of PyTor
     grep '^Available versions:' | tr -d ',' | tr ' ' '\n' | grep -Fx -- "$version" >/dev/null
 }
 
-# The registry's PyTorch for Linux brings gigabytes of CUDA. Without an NVIDIA GPU the CPU build is
-# taken: from where pip is configured to look, else from PyTorch's own index, else not at all.
-install_cpu_torch() {
-  local version wanted installed
-  wanted=$(sed -n 's/^torch==//p' requirements.txt)
-  version=$wanted+cpu
-  [[ $(uname -s) == Linux ]] || return 0
-  [[ $(nvidia-smi -L 2>/dev/null || true) != *GPU* ]] || return 0
-  installed=$("$python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null) || true
-  [[ ${installed%%+*} != "$wanted" ]] || return 0
+# The package index's PyTorch for Linux needs gigabytes of CUDA. Without an NVIDIA GPU the CPU build
+# is taken: from where pip is configured to look, else from PyTorch's own index. It has the same
+# version but other hashes for every place it comes from, so it is the one package without a hash.
+install_cpu_torch() { # fails where the CPU build is not wanted or not to be had
+  local version
+  version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements-torch.lock)+cpu
+  [[ $(uname -s) == Linux ]] || return 1
+  [[ $(nvidia-smi -L 2>/dev/null || true) != *GPU* ]] || return 1
   if offers "$version"; then
     say "Installing PyTorch $version"
     pip_install --no-deps "torch==$version" && return 0
@@ -136,19 +134,37 @@ install_cpu_torch() {
     pip_install --no-deps "torch==$version" --index-url "$cpu_index" && return 0
   fi
   say "No CPU build of PyTorch is in reach; taking the general one, several gigabytes."
+  return 1
 }
 
-# What a requirements file asks of this Python. It is kept in the environment once installed.
+# Installs exactly the files whose hashes the lock files list.
+install_locked() { # FILE...
+  local file files=()
+  for file in "$@"; do files+=(-r "$file"); done
+  pip_install --no-deps --require-hashes "${files[@]}"
+}
+
+install_torch() {
+  local wanted installed
+  wanted=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements-torch.lock)
+  installed=$("$python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null) || true
+  case $installed in
+    "$wanted"+*) ;; # a build of PyTorch's own index
+    "$wanted") install_locked requirements-torch.lock ;;
+    *) install_cpu_torch || install_locked requirements-torch.lock ;;
+  esac
+}
+
+# What a lock file asks of this Python. It is kept in the environment once installed.
 wish() {
   "$python" -VV
-  cat "$1"
+  cat requirements-torch.lock "$1"
 }
 
-prepare_environment() { # FILE...: requirements files, in the repository's top folder
-  local file pending= files=()
+prepare_environment() { # FILE...: lock files, in the repository's top folder
+  local file pending=
   make_environment
   for file in "$@"; do
-    files+=(-r "$file")
     wish "$file" | cmp -s - "$environment/installed-$file" || pending+=" $file"
   done
   [[ -n $pending ]] || return 0
@@ -156,7 +172,7 @@ prepare_environment() { # FILE...: requirements files, in the repository's top f
   say "Installing$pending (some minutes the first time; later starts skip this)"
   for file in "$@"; do rm -f "$environment/installed-$file"; done
   : >"$environment/setup.log"
-  repair_environment && install_cpu_torch && pip_install "${files[@]}" ||
+  repair_environment && install_torch && install_locked "$@" ||
     stop "The set-up failed; all of pip's output is in $environment/setup.log." \
       "Check the network and that the disk has room (3 GB; with an NVIDIA GPU 10 GB)," \
       "then run the same command again."

@@ -48,7 +48,7 @@ def make_adapter() -> MakeAdapter:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, make_adapter: MakeAdapter) -> Path:
     """A model folder: a tiny random base with random adapters sft, rl and rarl. Read only."""
-    from rarl.models.pocket import save_tiny
+    from tests.tiny_model import save_tiny
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
     save_tiny(folder, TEXTS)

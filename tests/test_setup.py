@@ -52,6 +52,9 @@ def is_for_developers(path: Path) -> bool:
         "fuzz_scans",
         "bench_2b",
         "load_test",
+        "_inventory.py",
+        "licences",
+        "sbom",
     }
 
 
@@ -142,8 +145,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_second_start_installs_nothing(tmp_path: Path) -> None:
-    kept = Path(sys.prefix) / "installed-requirements.txt"
-    asked = (ROOT / "requirements.txt").read_text("utf-8")
+    kept = Path(sys.prefix) / "installed-requirements.lock"
+    asked = (ROOT / "requirements.lock").read_text("utf-8")
     if not kept.exists() or not kept.read_text("utf-8").endswith(asked):
         pytest.skip("this environment was not made by the set-up")
     done = set_up(tmp_path, RARL_VENV=sys.prefix, PIP_NO_INDEX="1")

@@ -15,8 +15,8 @@ from demo.review.queue_page import QueueWidgets
 from rarl.review import Count, Queue, ReviewStore
 
 if TYPE_CHECKING:
-    from rarl.evaluation.statistics import Interval
     from rarl.review.studies import Rate, Study
+    from rarl.stats.bootstrap import Interval
 
 _SCALES = {
     "correctness kappa": "Correctness, Cohen’s weighted kappa",

@@ -25,9 +25,9 @@ from rarl.review import COMMENT_LIMIT, Queue, ReviewStore
 from rarl.review.roles import may
 
 if TYPE_CHECKING:
-    from rarl.evaluation.statistics import Interval
     from rarl.review.outcomes import Outcome
     from rarl.review.studies import Study, TaskView
+    from rarl.stats.bootstrap import Interval
 
 _CONDITIONS = (
     ("No AI", "no-ai"),

@@ -16,11 +16,11 @@ import pandas as pd
 from rarl.data.example import Example
 from rarl.evaluation.metrics import ALL_GROUP, Labels, groups
 from rarl.evaluation.rows import Row, to_frame
-from rarl.evaluation.statistics import clustered_means
 from rarl.judge import Graded, Judge
 from rarl.review import ReviewStore
-from rarl.review.agreement import cohen_kappa
 from rarl.review.queue import Queue
+from rarl.stats.agreement import cohen_kappa
+from rarl.stats.bootstrap import clustered_means
 
 SCORES = ("correctness", "explanation")
 # The judge's own setting; written beside every judgement.

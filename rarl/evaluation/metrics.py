@@ -15,7 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rarl.data.example import Split
-from rarl.evaluation.calibration import (
+from rarl.evaluation.conditions import ALTERED, Condition, flip_sides, sides
+from rarl.evaluation.rows import Row, to_frame
+from rarl.response import Mode
+from rarl.rewards.text import normalise
+from rarl.stats.bootstrap import clustered_means, holm, mcnemar
+from rarl.stats.calibration import (
     Bin,
     Point,
     expected_calibration_error,
@@ -23,11 +28,6 @@ from rarl.evaluation.calibration import (
     selective_accuracy,
     self_consistency,
 )
-from rarl.evaluation.conditions import ALTERED, Condition, flip_sides, sides
-from rarl.evaluation.rows import Row, to_frame
-from rarl.evaluation.statistics import clustered_means, holm, mcnemar
-from rarl.response import Mode
-from rarl.rewards.text import normalise
 
 HELD_OUT: tuple[Split, ...] = ("test", "image-disjoint", "unseen")
 # Question types of sets that ask every image the same things; each is a task of its own.
@@ -164,11 +164,6 @@ class Reliance:
     changed_high: float | None
     sided: int
     flipped: float | None
-
-    @property
-    def needs_the_image(self) -> bool:
-        """Whether the scan is surely better than what stood in for it."""
-        return self.low is not None and self.low > 0
 
 
 @dataclass(frozen=True, slots=True)

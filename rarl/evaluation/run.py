@@ -44,11 +44,11 @@ from rarl.evaluation.metrics import (
     strata,
 )
 from rarl.evaluation.rows import Key, Row, RowFile, Settings
-from rarl.evaluation.statistics import LEVEL, RESAMPLES
 from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question
 from rarl.inference.sampling import TEMPERATURE
 from rarl.prompts import prompt_hash
 from rarl.response import MODES, Mode
+from rarl.stats.bootstrap import LEVEL, RESAMPLES
 
 # Pictures whose questions are asked in one go; engines keep at least so many encoded.
 NEIGHBOURS = 12

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from rarl.evaluation.conditions import PERTURBED
-from rarl.evaluation.statistics import clustered_means
 from rarl.evaluation.tables import percent
 from rarl.response import Mode
+from rarl.stats.bootstrap import clustered_means
 
 # (source, split) to what its questions stand for.
 DOMAINS = {

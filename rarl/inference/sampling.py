@@ -1,7 +1,7 @@
 """How sure an arm is: one question answered several times at random, and what was said how often.
 
 The share of sampled answers that say the same is self-consistency (Wang et al., ICLR 2023). How far
-it tells right answers from wrong ones is measured by `rarl.evaluation.calibration`, with the same
+it tells right answers from wrong ones is measured by `rarl.stats.calibration`, with the same
 temperature and the same normal form of answers.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rarl.errors import QuestionError
-from rarl.evaluation.calibration import self_consistency
 from rarl.inference.engine import Answer, Engine, Question
 from rarl.rewards.text import normalise
+from rarl.stats.calibration import self_consistency
 
 TEMPERATURE = 0.7
 SAMPLES = 10

@@ -132,8 +132,9 @@ def resolve_model(
     if not directory.is_dir():
         if name == POCKET:
             raise ModelError(
-                "The pocket model is missing from assets/pocket; build it with "
-                f"scripts/build_pocket, or name another model with {SETTING}."
+                "The pocket model is not here: it is part of a checkout of the repository, not of "
+                f"the wheel. Name another model with {SETTING}, or build it in a checkout with "
+                "scripts/build_pocket."
             )
         if is_arms_file(name):
             raise ModelError(f"{name} names several arms; a single model is needed here.")

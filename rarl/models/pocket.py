@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -233,10 +232,3 @@ def local_attention_init(visual: Qwen2VisionTransformerPretrainedModel, strength
         bias = block.attn.qkv.bias
         bias[: config.embed_dim] = query.flatten()
         bias[config.embed_dim : 2 * config.embed_dim] = key.flatten()
-
-
-def save_tiny(directory: Path, texts: Iterable[str], seed: int = 0) -> None:
-    """Write a random model of the same class that loads in a blink, for tests of the machinery."""
-    tokenizer = train_tokenizer(texts, TINY.vocabulary)
-    make_model(tokenizer, TINY, seed).save_pretrained(directory)
-    make_processor(tokenizer, TINY).save_pretrained(directory)

@@ -72,6 +72,11 @@ class Database:
                 if self.is_sqlite
                 else _postgresql_engine(address, busy_seconds)
             )
+        except ModuleNotFoundError:
+            raise ReviewError(
+                "PostgreSQL needs the package psycopg, which is not installed: "
+                "pip install 'rarl[postgres]'"
+            ) from None
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
             raise ReviewError(_NOT_AN_ADDRESS) from None
         plain_path = self.is_sqlite and not str(address.database).startswith("file:")

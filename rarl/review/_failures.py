@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from rarl.errors import ReviewError, StoreError
@@ -98,8 +97,9 @@ def as_review_error() -> Iterator[None]:
 def _sentence(error: SQLAlchemyError) -> str:
     if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
         return _by_code(error.orig)
-    if isinstance(error, DBAPIError) and isinstance(error.orig, psycopg.Error):
-        state = error.orig.sqlstate or ""
+    # psycopg is optional, so its errors are known by their SQLSTATE.
+    if isinstance(error, DBAPIError) and hasattr(error.orig, "sqlstate"):
+        state: str = getattr(error.orig, "sqlstate", None) or ""
         return _SQLSTATES.get(state, _SQLSTATES.get(state[:2], _UNREACHABLE))
     return _UNREACHABLE
 

@@ -14,9 +14,9 @@ from typing import Literal
 
 from scipy.stats import binomtest
 
-from rarl.evaluation.statistics import LEVEL, Interval, clustered_mean
 from rarl.rewards.accuracy import score_answer
 from rarl.rewards.text import tokens
+from rarl.stats.bootstrap import LEVEL, Interval, clustered_mean
 
 Condition = Literal["no-ai", "answer-only", "full-reasoning"]
 CONDITIONS: tuple[Condition, ...] = ("no-ai", "answer-only", "full-reasoning")

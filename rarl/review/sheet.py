@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import matplotlib
-from fpdf import FPDF
-from fpdf.fonts import TTFFont
 from PIL import Image, ImageDraw
+from reportlab.lib.colors import Color
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Paragraph
 
 from rarl.response import problem_sentence
 from rarl.review.case import CaseSnapshot, Picture
 
-# A4 in mm, and what may stand on it.
-_WIDTH, _HEIGHT, _MARGIN = 210.0, 297.0, 14.0
+# All lengths are points (1/72 inch); `y` falls from the top of the page to its foot.
+_WIDTH, _HEIGHT = A4
+_MARGIN = 14.0 * mm
 _INNER = _WIDTH - 2 * _MARGIN
-_PICTURE = 84.0
-_FOOT = 34.0
-_GAP = 4.0
+_PICTURE = 84.0 * mm
+_FOOT = 34.0 * mm
+_GAP = 4.0 * mm
 # Point sizes of the answers, largest first; then texts are cut to so many characters.
 _SIZES = (9.0, 8.0, 7.0, 6.0)
 _CUTS = (1500, 700, 300, 120, 40)
+_LEADING = 1.3  # line height, in font sizes
 _NOTICE = "For research. Not a medical device, not for diagnosis."
-_FAMILY = "body"
+_REGULAR, _BOLD = "RARL-Regular", "RARL-Bold"
 _REGION = (255, 140, 0)
 
 
 def case_sheet(case: CaseSnapshot, remarks: Sequence[str] = ()) -> bytes:
-    """The page: picture with its region, question, answers, what readers said, revisions.
+    """Draw the page: picture with its region, question, answers, readers' remarks, revisions.
 
     Text too long for one page is set smaller, and in the end cut, which the page then says.
 
     Args:
-        case: what was asked and answered.
-        remarks: what readers said of it, a sentence each.
+        case: the case.
+        remarks: what readers wrote about it, a sentence each.
 
     Returns:
         The PDF file.
@@ -43,21 +55,31 @@ def case_sheet(case: CaseSnapshot, remarks: Sequence[str] = ()) -> bytes:
     for size in _SIZES:
         page = _Page(case, remarks, size)
         if page.fits:
-            return bytes(page.output())
+            return page.pdf()
     for most in _CUTS:
         page = _Page(_shortened(case, most), [_short(remark, most) for remark in remarks],
                      _SIZES[-1], cut=True)  # fmt: skip
         if page.fits:
             break
-    return bytes(page.output())
+    return page.pdf()
 
 
-class _Page(FPDF):
+@cache
+def _font_characters() -> frozenset[int]:
+    """Register the fonts with reportlab; the code points that the regular one can draw."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    regular = TTFont(_REGULAR, str(folder / "DejaVuSans.ttf"))
+    pdfmetrics.registerFont(regular)
+    pdfmetrics.registerFont(TTFont(_BOLD, str(folder / "DejaVuSans-Bold.ttf")))
+    return frozenset(regular.face.charToGlyph)
+
+
+class _Page:
     """One try at the page.
 
     Args:
         case: what is drawn.
-        remarks: what readers said.
+        remarks: what readers wrote.
         size: of the answers, in points.
         cut: whether texts were cut.
     """
@@ -65,106 +87,137 @@ class _Page(FPDF):
     def __init__(
         self, case: CaseSnapshot, remarks: Sequence[str], size: float, cut: bool = False
     ) -> None:
-        super().__init__(format="A4")
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        self.add_font(_FAMILY, "", fonts / "DejaVuSans.ttf")
-        self.add_font(_FAMILY, "B", fonts / "DejaVuSans-Bold.ttf")
-        font = self.fonts[_FAMILY]
-        assert isinstance(font, TTFFont)
-        self._known = font.cmap.keys()
-        self.set_auto_page_break(False)
-        self.set_title("RARL case")
-        self.set_margin(_MARGIN)
-        self.add_page()
+        self._characters = _font_characters()
+        self._file = io.BytesIO()
+        self._canvas = Canvas(self._file, pagesize=A4)
+        self._canvas.setTitle("RARL case")
+        self._y = _MARGIN
         self._head(case)
-        self._asked(case)
+        self._question(case)
         self._answers(case, size)
         self._remarks(remarks, size)
-        self.fits = self.get_y() <= _HEIGHT - _FOOT
-        self._foot(case, cut)
+        self.fits = self._y <= _HEIGHT - _FOOT
+        self._provenance(case, cut)
 
-    def write_in(self, text: str, size: float, style: str = "", width: float = 0.0,
-                 grey: int = 20) -> None:  # fmt: skip
-        """Text in a column of this width from here down; 0 is to the right margin."""
-        self.set_font(_FAMILY, style, size)
-        self.set_text_color(grey)
-        # What the font lacks would be named in a log, and the text is the person's.
-        shown = "".join(one if ord(one) in self._known or one == "\n" else "\ufffd" for one in text)
-        self.multi_cell(width, size * 0.46, shown, align="L", new_x="LEFT", new_y="NEXT")
+    def pdf(self) -> bytes:
+        """The file; the page cannot be drawn on afterwards."""
+        self._canvas.showPage()
+        self._canvas.save()
+        return self._file.getvalue()
+
+    def _write(
+        self,
+        text: str,
+        size: float,
+        *,
+        bold: bool = False,
+        left: float = _MARGIN,
+        width: float | None = None,
+        grey: int = 20,
+    ) -> None:
+        """Draw text below the last one, and move down by its height.
+
+        Args:
+            text: plain text; a line break starts a new line.
+            size: of the font, in points.
+            bold: whether it is bold.
+            left: of the column, in points from the left edge.
+            width: of the column, in points; None reaches to the right margin.
+            grey: 0 is black, 255 white.
+        """
+        known = "".join(
+            letter if ord(letter) in self._characters or letter == "\n" else "\ufffd"
+            for letter in text
+        )
+        style = ParagraphStyle(
+            "text",
+            fontName=_BOLD if bold else _REGULAR,
+            fontSize=size,
+            leading=size * _LEADING,
+            textColor=Color(grey / 255, grey / 255, grey / 255),
+        )
+        paragraph = Paragraph(escape(known).replace("\n", "<br/>"), style)
+        _, height = paragraph.wrap(width or _WIDTH - _MARGIN - left, _HEIGHT)
+        paragraph.drawOn(self._canvas, left, _HEIGHT - self._y - height)
+        self._y += height
 
     def _head(self, case: CaseSnapshot) -> None:
-        self.write_in("RARL case", 15, "B")
-        self.write_in(f"{case.created:%Y-%m-%d %H:%M} UTC. {_NOTICE}", 8, grey=90)
-        self.ln(3)
+        self._write("RARL case", 15, bold=True)
+        self._write(f"{case.created:%Y-%m-%d %H:%M} UTC. {_NOTICE}", 8, grey=90)
+        self._y += 3 * mm
 
-    def _asked(self, case: CaseSnapshot) -> None:
-        top = self.get_y()
+    def _question(self, case: CaseSnapshot) -> None:
+        top = self._y
         kept = [picture for picture in case.pictures if picture.png is not None]
         bottom = top
         for place, picture in enumerate(kept[:4]):
             side = _PICTURE if len(kept) == 1 else (_PICTURE - _GAP) / 2
             left = _MARGIN + (place % 2) * (side + _GAP)
             above = top + (place // 2) * (side + _GAP)
-            shown = _with_region(picture)
-            self.image(shown, x=left, y=above, w=side, h=side, keep_aspect_ratio=True)
+            self._canvas.drawImage(
+                ImageReader(_with_region(picture)),
+                left,
+                _HEIGHT - above - side,
+                side,
+                side,
+                preserveAspectRatio=True,
+            )
             bottom = max(bottom, above + side)
-        self.set_xy(_MARGIN + (_PICTURE + _GAP * 2 if kept else 0), top)
-        self.write_in(case.question, 12, "B")
-        self.ln(1)
-        told = [f"{key}: {value}" for key, value in case.attributes.items() if value][:12]
-        if case.modality and not any(line.startswith("Modality") for line in told):
-            told.insert(0, f"Modality: {case.modality}")
-        told += [f"Picture: {_looked_at(picture)}" for picture in case.pictures]
+        facts = [f"{key}: {value}" for key, value in case.attributes.items() if value][:12]
+        if case.modality and not any(line.startswith("Modality") for line in facts):
+            facts.insert(0, f"Modality: {case.modality}")
+        facts += [f"Picture: {_looked_at(picture)}" for picture in case.pictures]
         if not kept:
-            told.append("This site keeps only the hashes of pictures.")
-        self.set_x(_MARGIN + (_PICTURE + _GAP * 2 if kept else 0))
-        self.write_in("\n".join(told), 8, grey=70)
-        self.set_xy(_MARGIN, max(bottom, self.get_y()) + _GAP)
+            facts.append("This site keeps only the hashes of pictures.")
+        beside = _MARGIN + (_PICTURE + _GAP * 2 if kept else 0)
+        self._write(case.question, 12, bold=True, left=beside)
+        self._y += 1 * mm
+        self._write("\n".join(facts), 8, left=beside, grey=70)
+        self._y = max(bottom, self._y) + _GAP
 
     def _answers(self, case: CaseSnapshot, size: float) -> None:
-        top = self.get_y()
+        top = self._y
         width = (_INNER - _GAP * (len(case.answers) - 1)) / len(case.answers)
         bottom = top
         for place, answer in enumerate(case.answers):
-            self.set_xy(_MARGIN + place * (width + _GAP), top)
-            self.write_in(answer.label, size + 1, "B", width)
-            self.write_in(f"weights {answer.revision}", 6.5, "", width, grey=90)
-            self.ln(1)
-            self.set_x(_MARGIN + place * (width + _GAP))
-            self.write_in(answer.answer or "no answer", size + 3, "B", width)
-            self.ln(1)
-            self.set_x(_MARGIN + place * (width + _GAP))
+            left = _MARGIN + place * (width + _GAP)
+            self._y = top
+            self._write(answer.label, size + 1, bold=True, left=left, width=width)
+            self._write(f"weights {answer.revision}", 6.5, left=left, width=width, grey=90)
+            self._y += 1 * mm
+            self._write(answer.answer or "no answer", size + 3, bold=True, left=left, width=width)
+            self._y += 1 * mm
             if answer.reasoning:
-                self.write_in(answer.reasoning, size, "", width, grey=40)
+                self._write(answer.reasoning, size, left=left, width=width, grey=40)
             faults = [problem_sentence(problem) for problem in answer.problems]
             if answer.stopped:
                 faults = ["Stopped by the reader."]
             faults += [answer.note] if answer.note else []
             if faults:
-                self.write_in(" ".join(faults), size - 1, "", width, grey=90)
-            bottom = max(bottom, self.get_y())
-        self.set_xy(_MARGIN, bottom + _GAP)
+                self._write(" ".join(faults), size - 1, left=left, width=width, grey=90)
+            bottom = max(bottom, self._y)
+        self._y = bottom + _GAP
 
     def _remarks(self, remarks: Sequence[str], size: float) -> None:
-        self.write_in("What readers said", size + 1, "B")
-        self.write_in("\n".join(remarks) or "Nothing yet.", size)
+        self._write("Readers' remarks", size + 1, bold=True)
+        self._write("\n".join(remarks) or "None yet.", size)
 
-    def _foot(self, case: CaseSnapshot, cut: bool) -> None:
-        self.set_xy(_MARGIN, _HEIGHT - _FOOT + 6)
+    def _provenance(self, case: CaseSnapshot, cut: bool) -> None:
+        self._y = _HEIGHT - _FOOT + 6 * mm
         decoding = case.decoding
-        way = "greedy" if decoding.temperature == 0 else (
+        sampling = "greedy" if decoding.temperature == 0 else (
             f"temperature {decoding.temperature:g}, top-p {decoding.top_p:g}, seed {decoding.seed}"
         )  # fmt: skip
-        told = [
+        lines = [
             f"Case {case.id}. Model {Path(case.model).name}, mode {case.mode}, prompt "
-            f"{case.prompt_hash}, {way}, at most {decoding.max_new_tokens} tokens, "
+            f"{case.prompt_hash}, {sampling}, at most {decoding.max_new_tokens} tokens, "
             f"RARL {case.app_version}{', read blind' if case.blind else ''}.",
             *(f"{picture.name or 'Picture'}: SHA-256 {picture.sha256}"
               for picture in case.pictures[:4]),
         ]  # fmt: skip
         if cut:
-            told.insert(0, "Texts were cut to fit the page; the case itself has them whole.")
-        self.write_in("\n".join(told), 6, grey=90)
+            lines.insert(0, "Texts were cut to fit the page; the case itself holds them whole.")
+        self._write("\n".join(lines), 6, grey=90)
 
 
 def _with_region(picture: Picture) -> Image.Image:

@@ -680,21 +680,6 @@ class ReviewStore:
 
     # --- exports -----------------------------------------------------------------------------
 
-    def export_jsonl(
-        self, file: TextIO, chosen: FlagFilter | None = None, pixels: bool = True
-    ) -> int:
-        """Write every row about the chosen cases, one JSON object a line. See `write_lines`.
-
-        Returns:
-            How many flags were written.
-
-        Raises:
-            ReviewError: the person may not, or the database cannot be read.
-        """
-        from rarl.review.exchange import write_lines  # which needs this module
-
-        return write_lines(self, file, chosen, pixels)["flags"]
-
     def export_csv(self, file: TextIO, chosen: FlagFilter | None = None) -> int:
         """Write one row a flag, safe to open in a spreadsheet. See `write_csv`.
 

@@ -21,7 +21,6 @@ from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
-from rarl.evaluation.statistics import Interval
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
 from rarl.review.case import Picture
 from rarl.review.export import harmless
@@ -45,6 +44,7 @@ from rarl.review.store import (
     sent_key,
 )
 from rarl.review.taxonomy import COMMENT_LIMIT
+from rarl.stats.bootstrap import Interval
 
 WRONG_UP_TO = 1
 """Highest correctness (0-3) that counts as wrong in a rate."""

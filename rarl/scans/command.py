@@ -14,7 +14,6 @@ from typing import Any
 
 from rarl.errors import PacsError, RarlError, ScanError
 from rarl.scans.banner import proposed_masks
-from rarl.scans.dicomweb import SETTING, Pacs
 from rarl.scans.limits import Limits
 from rarl.scans.opening import open_stack, open_stack_file
 from rarl.scans.stack import Stack
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--study",
         metavar="NUMBER",
-        help=f"accession number or study UID: open its series from the PACS at {SETTING}",
+        help="accession number or study UID: open its series from the PACS at RARL_DICOMWEB",
     )
     parser.add_argument(
         "--json", action="store_true", help="one JSON list, one object per file or series"
@@ -78,6 +77,8 @@ def _from_files(paths: list[Path], limits: Limits) -> Iterator[Stack]:
 
 
 def _from_pacs(study: str, limits: Limits) -> Iterator[Stack]:
+    from rarl.scans.dicomweb import SETTING, Pacs  # the packages of the extra `pacs`
+
     pacs = Pacs.from_environment()
     if pacs is None:
         raise PacsError(f"No PACS is set; put the address of its DICOMweb service in {SETTING}.")

@@ -32,6 +32,7 @@ from rarl.scans.header import (
 )
 from rarl.scans.identity import Identifiers, header_digests, keyed_hash
 from rarl.scans.limits import Limits, refused_as
+from rarl.scans.missing_decoder import missing_decoder
 from rarl.scans.overlay import overlay_bitmaps
 from rarl.scans.part import Frame, Part, Vector, VoiFunction
 from rarl.scans.presentation import (
@@ -198,10 +199,7 @@ def _check_decodable(dataset: FileDataset, frames: int) -> None:
     except NotImplementedError:
         available = False
     if not available:
-        raise ScanError(
-            "There is no decoder here for the way the DICOM file is compressed; "
-            "export it uncompressed or as PNG."
-        )
+        raise ScanError(missing_decoder(syntax))
     offsets = optional(dataset, "ExtendedOffsetTable")
     lengths = optional(dataset, "ExtendedOffsetTableLengths")
     extended = (offsets, lengths) if offsets is not None and lengths is not None else None

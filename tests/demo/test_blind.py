@@ -13,9 +13,9 @@ from demo.asking import COMPARED, Progress, ask
 from demo.loading import EngineLoader
 from demo.ratings import blind_ballots, votes_table
 from demo.session import Session
-from rarl.evaluation.ratings import Ballot, bradley_terry
 from rarl.review import case_from
 from rarl.review.store import ReviewStore
+from rarl.stats.bradley_terry import Ballot, bradley_terry
 
 LABELS = {"sft": "SFT", "rl": "RL", "rarl": "RARL"}
 

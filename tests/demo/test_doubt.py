@@ -29,7 +29,7 @@ EVIL = "</pre><img src=x onerror=alert(1)>"
 
 
 @pytest.mark.parametrize(
-    "name", ["demo.asking", "demo.differences", "rarl.evaluation.ratings", "rarl.prompts"]
+    "name", ["demo.asking", "demo.differences", "rarl.stats.bradley_terry", "rarl.prompts"]
 )
 def test_the_examples_in_docstrings_are_true(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(name))

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from rarl.errors import QuestionError
-from rarl.evaluation.calibration import (
-    expected_calibration_error,
-    reliability,
-    selective_accuracy,
-    self_consistency,
-)
 from rarl.evaluation.command import run as run_command
 from rarl.evaluation.metrics import calibration, figures, measured_frame
 from rarl.evaluation.run import evaluate, select
 from rarl.inference.engine import Answer, Question
 from rarl.response import parse_response
+from rarl.stats.calibration import (
+    expected_calibration_error,
+    reliability,
+    selective_accuracy,
+    self_consistency,
+)
 from tests.evaluation.scripted_engine import ScriptedEngine
 
 

@@ -89,7 +89,8 @@ def test_a_mirrored_scan_flips_the_side_that_is_right(sided: list[Example], tmp_
     assert (looks.scan, looks.altered, looks.flipped, looks.sided) == (1.0, 1.0, 1.0, 6)
     assert (blind.scan, blind.altered, blind.flipped, blind.changed) == (0.5, 0.5, 0.0, 0.0)
     assert (found["rarl", "blank"].altered, found["rarl", "blank"].changed) == (0.0, 1.0)
-    assert found["rarl", "blank"].needs_the_image and not found["sft", "blank"].needs_the_image
+    needs, ignores = found["rarl", "blank"].low, found["sft", "blank"].low
+    assert needs is not None and needs > 0 and ignores is not None and ignores <= 0
 
 
 def test_the_first_page_tells_a_model_that_does_not_look(

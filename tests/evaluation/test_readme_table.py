@@ -50,7 +50,9 @@ def test_the_readme_shows_the_summary(
     assert "needs one line <!-- measured -->" in capsys.readouterr().err
 
 
-def test_the_committed_readme_shows_the_committed_summary(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not ((ROOT / "assets/results/summary.json").exists() and (ROOT / "README.md").exists()):
+def test_the_documents_show_the_committed_summary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not (ROOT / "assets/results/summary.json").exists():
         pytest.skip("nothing has been measured yet")
     assert script(monkeypatch, "--check") == 0

@@ -230,7 +230,7 @@ def test_sigterm_in_the_middle_of_an_answer(app: Running, client: Client, pictur
     while httpx.get(f"{app.address}/healthz").json()["answering"] == 0:
         assert not all(job.done() for job in jobs), "nothing ran for long enough to be seen"
     app.process.send_signal(signal.SIGTERM)
-    # Ten seconds are what the README promises; the limit only keeps a failure from hanging.
+    # Ten seconds are what docs/hosting.md promises; the limit only keeps a failure from hanging.
     assert app.process.wait(60) == 0
     assert '"message": "closed"' in app.log.read_text()
     assert not list((app.home.parent / "tmp").glob("rarl-*")), "uploads are left behind"

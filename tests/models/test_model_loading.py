@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from rarl.errors import ModelError
 from rarl.models import loading
 from rarl.models.loading import load_model, parameter_count, resolve_model, weights_revision
-from rarl.models.pocket import TINY, make_model, make_processor, save_tiny, train_tokenizer
+from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
+from tests.tiny_model import save_tiny
 
 WEIGHTS = "adapter_model.safetensors"
 

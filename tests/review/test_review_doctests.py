@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from rarl.review import agreement, export, outcomes, regression, roles, studies
+from rarl.review import export, outcomes, roles, studies
 
 
-@pytest.mark.parametrize("module", [agreement, export, outcomes, regression, roles, studies])
+@pytest.mark.parametrize("module", [export, outcomes, roles, studies])
 def test_examples(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0 and found.failed == 0

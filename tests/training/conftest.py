@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 from transformers import Qwen2VLForConditionalGeneration
 
 from rarl.data import Example, load_examples
-from rarl.models.pocket import save_tiny
 from rarl.models.processor import load_processor
 from rarl.prompts import messages, target_text, user_text
 from rarl.response import MODES
+from tests.tiny_model import save_tiny
 
 LABELS = ("glioma", "meningioma", "notumor", "pituitary")
 

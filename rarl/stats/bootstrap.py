@@ -1,4 +1,4 @@
-"""How sure a measured share is, and whether two conditions differ.
+"""Confidence intervals of measured means, and tests of whether two conditions differ.
 
 Questions about one image are not independent: they share the picture, and often the mistake. So
 every interval here resamples whole images (clusters), never single questions.
@@ -89,8 +89,10 @@ def clustered_mean(
     Interval(value=0.5, low=0.0, high=1.0, n=4, clusters=2)
     """
     rows = np.asarray(values, dtype=np.float64)
-    (found,) = clustered_means(rows[:, None], clusters, seed=seed, resamples=resamples, level=level)
-    return found
+    (interval,) = clustered_means(
+        rows[:, None], clusters, seed=seed, resamples=resamples, level=level
+    )
+    return interval
 
 
 def clustered_means(
@@ -104,7 +106,7 @@ def clustered_means(
     """`clustered_mean` of several columns, all from the same resamples.
 
     Args:
-        values: rows x columns; NaN where a column says nothing of a row, which then counts for
+        values: rows x columns; NaN where a column has no value for a row, which then counts for
             that column neither in its mean nor in its n.
         clusters: the image of each row.
         seed: as for `clustered_mean`.
@@ -115,22 +117,22 @@ def clustered_means(
         One interval for each column.
 
     Raises:
-        ValueError: there is no row, a column says nothing of any, or the lengths differ.
+        ValueError: there is no row, a column has no value at all, or the lengths differ.
     """
     if not len(values):
         raise ValueError("there is no row to take the mean of")
     if len(values) != len(clusters):
         raise ValueError(f"{len(values)} values but {len(clusters)} clusters")
-    told = ~np.isnan(values)
-    if not told.any(axis=0).all():
+    known = ~np.isnan(values)
+    if not known.any(axis=0).all():
         raise ValueError("a column has no row to take the mean of")
     # Clusters come sorted by name, so that the order of the rows cannot move the interval.
     names, of_row = np.unique(np.asarray(clusters), return_inverse=True)
     count = len(names)
     sums = np.zeros((count, values.shape[1]))
     sizes = np.zeros_like(sums)
-    np.add.at(sums, of_row, np.where(told, values, 0.0))
-    np.add.at(sizes, of_row, told)
+    np.add.at(sums, of_row, np.where(known, values, 0.0))
+    np.add.at(sizes, of_row, known)
     means = sums.sum(axis=0) / sizes.sum(axis=0)
     held = (sizes > 0).sum(axis=0)
     low = high = np.full(len(means), np.nan)
@@ -148,56 +150,18 @@ def clustered_means(
             value=float(means[column]),
             low=float(low[column]) if held[column] >= 2 else None,
             high=float(high[column]) if held[column] >= 2 else None,
-            n=int(told[:, column].sum()),
+            n=int(known[:, column].sum()),
             clusters=int(held[column]),
         )
         for column in range(len(means))
     ]
 
 
-def paired_difference(
-    first: Sequence[float],
-    second: Sequence[float],
-    clusters: Sequence[str],
-    *,
-    seed: int,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-) -> Interval:
-    """Mean of first minus second over the same rows, with a paired bootstrap over clusters.
-
-    Both conditions (two arms, or the scan and a blank picture) answered the same questions, so a
-    resample takes both answers of a question together.
-
-    Args:
-        first: one number a row under the first condition.
-        second: the same rows under the second.
-        clusters: the image of each row.
-        seed: as for `clustered_mean`.
-        resamples: as for `clustered_mean`.
-        level: as for `clustered_mean`.
-
-    Raises:
-        ValueError: there is no row, or the lists differ in length.
-
-    >>> paired_difference([1, 1, 1], [0, 0, 0], ["a", "b", "c"], seed=0).low
-    1.0
-    """
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} rows cannot be paired")
-    differences = np.subtract(
-        np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    )
-    return clustered_mean(
-        differences.tolist(), clusters, seed=seed, resamples=resamples, level=level
-    )
-
-
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     """Exact McNemar test over rows.
 
     It takes the rows as independent; where images have many rows, trust the interval of
-    `paired_difference` more.
+    `clustered_mean` of the differences more.
 
     Args:
         first: whether each row is right under the first condition.

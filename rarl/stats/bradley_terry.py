@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rarl.evaluation.statistics import LEVEL
+from rarl.stats.bootstrap import LEVEL
 
 RESAMPLES = 2_000
 # Half a win each way for every pair: an arm that has never lost is not infinitely strong.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from rarl.review.agreement import cohen_kappa, krippendorff_alpha
+from rarl.stats.agreement import cohen_kappa, krippendorff_alpha
 
 # Krippendorff, Computing Krippendorff's alpha-reliability (2011), section C: four observers, twelve
 # units, values 1-5, some missing.
@@ -31,6 +31,43 @@ def test_alpha_as_published(measurement: str, alpha: float) -> None:
     assert found is not None and found.value == pytest.approx(alpha, abs=5e-4)
     assert found.low is not None and found.high is not None
     assert found.low < found.value < found.high <= 1 and found.clusters == 12
+
+
+# Sections A and B of the same: two observers without missing values, two and five categories.
+TWO_CATEGORIES = [(0, 1), (1, 1), (0, 1), (0, 0), (0, 0), (0, 1), (0, 0), (0, 0), (1, 0), (0, 0)]
+FIVE_CATEGORIES = list(zip("aabbdcccedda", "babbbccceddd", strict=True))
+
+
+@pytest.mark.parametrize(
+    ("scores", "alpha"),
+    [
+        (TWO_CATEGORIES, 0.095),
+        ([tuple("abcde".index(letter) for letter in pair) for pair in FIVE_CATEGORIES], 0.692),
+    ],
+)
+def test_alpha_of_two_observers_as_published(scores: list[tuple[int, int]], alpha: float) -> None:
+    pictures = [str(number) for number in range(len(scores))]
+    found = krippendorff_alpha(
+        scores, pictures, categories=range(5), measurement="nominal", resamples=50
+    )
+    assert found is not None and found.value == pytest.approx(alpha, abs=5e-4)
+
+
+def test_ordinal_alpha_ignores_missing_scores_and_how_the_scale_is_numbered() -> None:
+    pictures = [str(number) for number in range(12)]
+    plain = krippendorff_alpha(UNITS, pictures, categories=range(1, 6), resamples=50)
+    stretched = krippendorff_alpha(
+        [[score**3 for score in unit] for unit in UNITS],
+        pictures,
+        categories=[1, 8, 27, 64, 125],
+        resamples=50,
+    )
+    single = krippendorff_alpha(
+        [*UNITS, [5], []], [*pictures, "12", "13"], categories=range(1, 6), resamples=50
+    )
+    assert plain is not None and stretched is not None and single is not None
+    assert stretched == plain
+    assert single.value == plain.value
 
 
 @pytest.mark.parametrize("weights", ["none", "linear", "quadratic"])

@@ -7,12 +7,11 @@ from scipy.stats import binom, bootstrap, norm
 from statsmodels.stats.contingency_tables import mcnemar as theirs_of
 from statsmodels.stats.multitest import multipletests
 
-from rarl.evaluation.statistics import (
+from rarl.stats.bootstrap import (
     clustered_mean,
     clustered_means,
     holm,
     mcnemar,
-    paired_difference,
 )
 
 
@@ -66,21 +65,6 @@ def test_one_image_gives_no_interval_and_no_row_is_an_error() -> None:
         clustered_mean([], [], seed=0)
     with pytest.raises(ValueError, match="2 values but 1 clusters"):
         clustered_mean([1, 0], ["a"], seed=0)
-
-
-def test_pairing_narrows_a_difference() -> None:
-    rng = np.random.default_rng(0)
-    second = (rng.random(400) < 0.5).astype(float)
-    first = np.where(rng.random(400) < 0.1, 1.0, second)
-    clusters = [str(i) for i in range(400)]
-    found = paired_difference(first.tolist(), second.tolist(), clusters, seed=0)
-    difference = first - second
-    error = difference.std() / 20
-    assert found.value == pytest.approx(difference.mean())
-    assert found.low == pytest.approx(difference.mean() - 1.96 * error, abs=0.004)
-    assert found.low is not None and found.low > 0
-    with pytest.raises(ValueError, match="cannot be paired"):
-        paired_difference([1], [1, 0], ["a"], seed=0)
 
 
 @pytest.mark.parametrize(
@@ -160,5 +144,5 @@ def test_mcnemar_against_statsmodels(table: list[list[int]]) -> None:
 
 
 def test_statistics_load_no_torch() -> None:
-    script = "import rarl.evaluation.statistics, sys; assert 'torch' not in sys.modules"
+    script = "import rarl.stats.bootstrap, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,4 +1,4 @@
-"""How far an arm's own doubt tells its right answers from its wrong ones.
+"""Calibration: whether the stated confidence of answers matches their accuracy.
 
 The confidence of an answer is self-consistency: the share of answers sampled for the same question
 that say the same (Wang et al., ICLR 2023). Calibration error is taken over bins of equal width
@@ -73,7 +73,7 @@ def reliability(
     confidence, right = np.asarray(confidences, dtype=float), np.asarray(rights, dtype=float)
     if len(confidence) != len(right):
         raise ValueError(f"{len(confidence)} confidences but {len(right)} answers")
-    # Rounded first: k/10 times 10 may fall a hair below k.
+    # Round first: floating-point error could put k/10 in the lower bin.
     place = np.minimum(np.round(confidence * bins, 9).astype(int), bins - 1)
     return [
         Bin(
