@@ -18,6 +18,7 @@ from rarl.scans.scan import Scan
 
 HELP = "Ask a question about one or more scans and read the reasoning and the answer of each arm."
 
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     default = Decoding()
