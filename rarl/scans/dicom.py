@@ -5,9 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any
 
-import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import generate_frames
@@ -22,7 +20,10 @@ from pydicom.uid import (
 
 from rarl.errors import ScanError
 from rarl.scans.codestream import codestream_size
+from rarl.scans.directions import direction_letters, unit_vectors
+from rarl.scans.framing import framed
 from rarl.scans.header import (
+    functional,
     header_warnings,
     kept_attributes,
     modality_of,
@@ -105,7 +106,7 @@ def read_dicom(data: bytes, limits: Limits, secret: bytes, tick: Callable[[], No
         _check_decodable(dataset, frames)
         pixels = tuple(_decoded(dataset, frames, tick))
     with refused_as(_DAMAGED):
-        return _part(dataset, pixels, secret)
+        return framed(_part(dataset, pixels, secret), dataset, limits, secret)
 
 
 def _parse(data: bytes, limits: Limits) -> FileDataset:
@@ -118,10 +119,11 @@ def _parse(data: bytes, limits: Limits) -> FileDataset:
         )
     if "DirectoryRecordSequence" in dataset:
         raise ScanError(
-            "The file is only the index of a disc (DICOMDIR); choose the images beside it."
+            "The file is only the index of a disc (DICOMDIR); choose the images beside it.",
+            "the index of the disc",
         )
     if not any(keyword in dataset for keyword in _PIXELS) or "Rows" not in dataset:
-        raise ScanError(_NO_PICTURE)
+        raise ScanError(_NO_PICTURE, "a DICOM file without a picture")
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         uncompressed = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -274,7 +276,6 @@ def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Pa
         text_likely=text_likely(dataset),
         study=_hashed(dataset, "StudyInstanceUID", secret),
         series=_hashed(dataset, "SeriesInstanceUID", secret),
-        number=_instance(dataset),
         identifiers=digests,
         overlays=overlay_bitmaps(dataset, (height, width), len(pixels)),
     )
@@ -283,11 +284,6 @@ def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Pa
 def _hashed(dataset: Dataset, keyword: str, secret: bytes) -> str | None:
     value = optional(dataset, keyword)
     return keyed_hash(str(value), secret) if value is not None else None
-
-
-def _instance(dataset: Dataset) -> int:
-    given = numbers(optional(dataset, "InstanceNumber"))
-    return int(given[0]) if given and abs(given[0]) < 1 << 31 else 0
 
 
 def _with_first_frame(dataset: Dataset) -> Dataset:
@@ -299,33 +295,15 @@ def _with_first_frame(dataset: Dataset) -> Dataset:
     for sequence in ("PixelMeasuresSequence", "FrameVOILUTSequence"):
         for keyword in ("PixelSpacing", "WindowCenter", "WindowWidth"):
             value = optional(flat, keyword)
-            found = _functional(dataset, 0, sequence, keyword)
+            found = functional(dataset, 0, sequence, keyword)
             if value is None and found is not None:
                 setattr(flat, keyword, found)
     return flat
 
 
-def _functional(dataset: Dataset, index: int, sequence: str, keyword: str) -> Any:
-    """A value of a frame's functional groups, its own or the shared ones; else the image's own.
-
-    PS3.3 C.7.6.16.2; a damaged group counts as absent.
-    """
-    for holder, place in (
-        ("PerFrameFunctionalGroupsSequence", index),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        try:
-            value = optional(dataset[holder].value[place][sequence].value[0], keyword)
-        except Exception:
-            continue
-        if value is not None:
-            return value
-    return optional(dataset, keyword)
-
-
 def _frame(dataset: Dataset, index: int, grey: bool, function: VoiFunction | None) -> Frame:
     def values(sequence: str, keyword: str) -> list[float]:
-        return numbers(_functional(dataset, index, sequence, keyword))
+        return numbers(functional(dataset, index, sequence, keyword))
 
     slope, intercept = 1.0, 0.0
     windows: tuple[Window, ...] = ()
@@ -337,7 +315,7 @@ def _frame(dataset: Dataset, index: int, grey: bool, function: VoiFunction | Non
                 (values(transformation, "RescaleIntercept") or [0.0])[0],
             )
         windows = _windows(dataset, index, function)
-    right, down = _directions(values("PlaneOrientationSequence", "ImageOrientationPatient"))
+    right, down = unit_vectors(values("PlaneOrientationSequence", "ImageOrientationPatient"))
     position = values("PlanePositionSequence", "ImagePositionPatient")
     return Frame(
         slope=slope,
@@ -354,7 +332,7 @@ def _frame(dataset: Dataset, index: int, grey: bool, function: VoiFunction | Non
 
 def _function(dataset: Dataset) -> VoiFunction | None:
     """The VOI LUT Function (PS3.3 C.11.2.1.3); None where it is none of the three."""
-    name = _functional(dataset, 0, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
+    name = functional(dataset, 0, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
     known: dict[str, VoiFunction] = {
         "LINEAR": "LINEAR",
         "LINEAR_EXACT": "LINEAR_EXACT",
@@ -365,9 +343,9 @@ def _function(dataset: Dataset) -> VoiFunction | None:
 
 def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tuple[Window, ...]:
     sequence = "FrameVOILUTSequence"
-    centers = numbers(_functional(dataset, index, sequence, "WindowCenter"))
-    widths = numbers(_functional(dataset, index, sequence, "WindowWidth"))
-    named = _functional(dataset, index, sequence, "WindowCenterWidthExplanation")
+    centers = numbers(functional(dataset, index, sequence, "WindowCenter"))
+    widths = numbers(functional(dataset, index, sequence, "WindowWidth"))
+    named = functional(dataset, index, sequence, "WindowCenterWidthExplanation")
     names = [named] if isinstance(named, str) else list(named or [])
     smallest = 1.0 if function == "LINEAR" else 1e-9
     found: list[Window] = []
@@ -379,38 +357,16 @@ def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tupl
     return tuple(found)
 
 
-def _directions(cosines: list[float]) -> tuple[Vector | None, Vector | None]:
-    """Unit vectors of rows and columns (PS3.3 C.7.6.2.1.1), None unless at right angles."""
-    if len(cosines) != 6:
-        return None, None
-    right, down = np.array(cosines[:3]), np.array(cosines[3:])
-    lengths = np.linalg.norm(right), np.linalg.norm(down)
-    if min(lengths) < 0.5 or max(lengths) > 2 or abs(right @ down) > 0.01:
-        return None, None
-    (rx, ry, rz), (dx, dy, dz) = (right / lengths[0]).tolist(), (down / lengths[1]).tolist()
-    return (rx, ry, rz), (dx, dy, dz)
-
-
 def _toward(dataset: Dataset, right: Vector | None, down: Vector | None) -> tuple[str, str] | None:
     """Letters of the right and lower edge: from the cosines, or Patient Orientation."""
     if right is not None and down is not None:
-        return letter(right), letter(down)
+        return direction_letters(right, down)
     given = optional(dataset, "PatientOrientation")
     if given is None or isinstance(given, str) or len(given) != 2:
         return None
     first, second = (str(item)[:1] for item in given)
     known = first in "RLAPHF" and second in "RLAPHF" and bool(first) and bool(second)
     return (first, second) if known else None
-
-
-def letter(direction: Vector) -> str:
-    """The patient axis nearest to a direction: L or R, P or A, H or F.
-
-    >>> letter((0.1, -0.9, 0.2))
-    'A'
-    """
-    axis = max(range(3), key=lambda index: abs(direction[index]))
-    return "LPH"[axis] if direction[axis] > 0 else "RAF"[axis]
 
 
 def _spacing(dataset: Dataset, given: list[float]) -> tuple[float, float] | None:
@@ -455,8 +411,8 @@ def _unit(dataset: Dataset) -> str:
     """Of the values after the modality LUT (PS3.3 C.11.1.1.2, C.8.9.1.1.3)."""
     modality = optional(dataset, "Modality")
     sequence = "PixelValueTransformationSequence"
-    kind = _functional(dataset, 0, sequence, "RescaleType")
-    rescaled = _functional(dataset, 0, sequence, "RescaleIntercept") is not None
+    kind = functional(dataset, 0, sequence, "RescaleType")
+    rescaled = functional(dataset, 0, sequence, "RescaleIntercept") is not None
     if kind == "HU" or (modality == "CT" and rescaled and kind in (None, "US")):
         return "HU"
     unit = optional(dataset, "Units")
