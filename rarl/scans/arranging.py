@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarl.scans.part import Frame
+from rarl.scans.spacing import same_spacing
 
 _SAME_DIRECTION = 1e-2
 _SAME_PLACE_MM = 1e-2
@@ -70,7 +71,7 @@ def arrange(frames: Sequence[Frame], shapes: Sequence[tuple[int, ...]]) -> Arran
         if frame.position is None or frame.right is None or frame.down is None:
             return as_given
         turn = np.subtract(frame.right + frame.down, first.right + first.down)
-        if np.abs(turn).max() > _SAME_DIRECTION or frame.spacing != first.spacing:
+        if np.abs(turn).max() > _SAME_DIRECTION or not same_spacing(frame.spacing, first.spacing):
             return as_given
         places.append(np.array(frame.position))
     normal = np.cross(first.right, first.down)

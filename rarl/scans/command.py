@@ -99,7 +99,7 @@ def _placed(what: str, number: int, count: int) -> Iterator[None]:
 
 def _described(stack: Stack) -> dict[str, Any]:
     """What is known of a stack; sizes in pixels, spacing in mm (rows, columns) as displayed."""
-    height, width = stack.values().shape[:2]
+    height, width = stack.shape()
     letters = stack.letters()
     shown = None if stack.color else stack.own_window()
     return {
