@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarl.scans.part import Frame, Part
+from rarl.scans.spacing import same_spacing
 
 _SAME_DIRECTION = 1e-2
 _SAME_PLACE_MM = 1e-2
-_SAME_SPACING = 1e-3
 _UNEVEN = 0.1
 
 _ONE_PLANE = "only the plane they were acquired in is shown"
@@ -77,14 +77,6 @@ def parallel(first: Frame, second: Frame) -> bool:
     return bool(np.abs(turn).max() <= _SAME_DIRECTION)
 
 
-def same_spacing(first: Frame, second: Frame) -> bool:
-    """Whether the pixels of two frames are of one size, but for the last digits."""
-    if first.spacing is None or second.spacing is None:
-        return first.spacing is second.spacing
-    pairs = zip(first.spacing, second.spacing, strict=True)
-    return all(abs(one - two) <= _SAME_SPACING * max(one, two) for one, two in pairs)
-
-
 def arrange(frames: Sequence[Frame], shapes: Sequence[tuple[int, ...]]) -> Arrangement:
     """Sort frames by their position along the normal of their common plane (PS3.3 C.7.6.2).
 
@@ -105,7 +97,7 @@ def arrange(frames: Sequence[Frame], shapes: Sequence[tuple[int, ...]]) -> Arran
     for frame in frames:
         if frame.position is None or frame.right is None or frame.down is None:
             return _by_location(frames)
-        if not parallel(first, frame) or not same_spacing(first, frame):
+        if not parallel(first, frame) or not same_spacing(first.spacing, frame.spacing):
             return as_given
         places.append(np.array(frame.position))
     assert first.right is not None and first.down is not None  # asked of every frame

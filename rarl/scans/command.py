@@ -144,7 +144,7 @@ def _contents(opened: Opened) -> dict[str, Any]:
 
 def _described(stack: Stack) -> dict[str, Any]:
     """What is known of a stack; sizes in pixels, spacing in mm (rows, columns) as displayed."""
-    height, width = stack.values().shape[:2]
+    height, width = stack.shape()
     letters = stack.letters()
     shown = None if stack.color else stack.own_window()
     return {

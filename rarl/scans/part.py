@@ -40,6 +40,7 @@ class Frame:
         down: direction in which the rows advance; None where unknown.
         toward: letters of the right and the lower edge, known for projections too.
         spacing: distance between rows and between columns.
+        aspect: height and width of a pixel in any unit, where their ratio alone is known.
         time: index of the time point, where the file states it.
         location: Slice Location in mm, which orders slices that have no position.
     """
@@ -53,6 +54,7 @@ class Frame:
     down: Vector | None = None
     toward: tuple[str, str] | None = None
     spacing: tuple[float, float] | None = None
+    aspect: tuple[float, float] | None = None
     time: int | None = None
     location: float | None = None
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from rarl.scans.arranging import parallel, same_spacing
+from rarl.scans.arranging import parallel
 from rarl.scans.part import LeftOut, Part
+from rarl.scans.spacing import same_spacing
 from rarl.scans.stack import Stack, View
 
 _FORMATS = {"nifti": "NIfTI", "metaimage": "MetaImage", "nrrd": "NRRD", "mgh": "FreeSurfer"}
@@ -252,7 +253,7 @@ def _by_direction(parts: list[Part]) -> list[list[Part]]:
 def _fits(part: Part, other: Part) -> bool:
     first, second = part.frames[0], other.frames[0]
     alike = part.localizer == other.localizer
-    return alike and parallel(first, second) and same_spacing(first, second)
+    return alike and parallel(first, second) and same_spacing(first.spacing, second.spacing)
 
 
 def _pictures(parts: Sequence[Part]) -> int:

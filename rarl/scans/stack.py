@@ -13,6 +13,7 @@ from rarl.scans.arranging import Axis, arrange, in_series_order
 from rarl.scans.identity import Identifiers
 from rarl.scans.part import Frame, Part, VoiFunction
 from rarl.scans.scan import Scan
+from rarl.scans.spacing import same_spacing
 from rarl.scans.windowing import (
     Values,
     Window,
@@ -174,6 +175,18 @@ class Stack:
             return len(self._pixels) // self.times
         return self._extent(self._axis(_PLANES[self._named(plane)][0]).index)
 
+    def shape(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> tuple[int, int]:
+        """Rows and columns of a frame as displayed, without reading its pixels.
+
+        Raises:
+            ValueError: the stack has no such plane, frame or time.
+        """
+        grid = self._grid_shape(plane)
+        if self._checked(plane, frame, time) == ACQUIRED:
+            height, width = self._pixels[time * self._extent(0) + frame].shape[:2]
+            grid = height, width
+        return _stretch(grid, self._proportions(plane))
+
     def spacing(self, plane: str = ACQUIRED) -> tuple[float, float] | None:
         """Millimetres per pixel (between rows, between columns) of the displayed plane.
 
@@ -183,7 +196,7 @@ class Stack:
         spacing = self._grid_spacing(plane)
         if spacing is None:
             return None
-        rows, columns = _stretch(self._grid_shape(plane), spacing)
+        rows, columns = self.shape(plane)
         height, width = self._grid_shape(plane)
         return spacing[0] * height / rows, spacing[1] * width / columns
 
@@ -235,7 +248,7 @@ class Stack:
         Raises:
             ValueError: the stack has no such plane, frame or time.
         """
-        return _stretched(self._grid(plane, frame, time), self._grid_spacing(plane))
+        return _stretched(self._grid(plane, frame, time), self._proportions(plane))
 
     def overlay(
         self, plane: str = ACQUIRED, frame: int = 0, time: int = 0
@@ -257,7 +270,7 @@ class Stack:
         height, width = self._pixels[index].shape[:2]
         packed = np.frombuffer(self._overlays[index], np.uint8)
         bits = np.unpackbits(packed, count=height * width).reshape(height, width)
-        shown: NDArray[np.bool_] = _stretched(bits * np.uint8(255), self._grid_spacing(plane)) > 127
+        shown: NDArray[np.bool_] = _stretched(bits * np.uint8(255), self._proportions(plane)) > 127
         return shown
 
     def auto_window(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> Window:
@@ -350,11 +363,20 @@ class Stack:
         named = self._named(plane)
         given = self._frames[0].spacing
         if named == ACQUIRED or given is None:
-            same = all(frame.spacing == given for frame in self._frames)
+            same = all(same_spacing(frame.spacing, given) for frame in self._frames)
             return given if same else None
         steps = (self._step or 1.0, *given)
         _, (down, _), (right, _) = _PLANES[named]
         return steps[self._axis(down).index], steps[self._axis(right).index]
+
+    def _proportions(self, plane: str) -> tuple[float, float] | None:
+        """Height and width of a pixel, in mm or, where only their ratio is known, in any unit."""
+        spacing = self._grid_spacing(plane)
+        if spacing is not None or self._named(plane) != ACQUIRED:
+            return spacing
+        given = self._frames[0].aspect
+        same = all(same_spacing(frame.aspect, given) for frame in self._frames)
+        return given if same else None
 
     def _grid(self, plane: str, frame: int, time: int) -> Values:
         """A frame after the modality LUT, on the grid of the file."""
@@ -415,7 +437,7 @@ class Stack:
 
     def _levels(self, view: View) -> NDArray[np.uint8]:
         grid = self._grid(view.plane, view.frame, view.time)
-        spacing = self._grid_spacing(view.plane)
+        spacing = self._proportions(view.plane)
         if self.color:
             shown: NDArray[np.uint8] = _stretched(grid, spacing).copy()
             return 255 - shown if view.invert else shown
@@ -455,9 +477,11 @@ class Stack:
 
     def _own_warnings(self) -> list[str]:
         said: list[str] = []
-        spacing = self._grid_spacing(ACQUIRED)
-        if spacing is not None:
-            rows, columns = self.spacing(ACQUIRED) or spacing
+        proportions = self._proportions(ACQUIRED)
+        if proportions is not None:
+            (height, width), shown = self._grid_shape(ACQUIRED), self.shape(ACQUIRED)
+            rows = proportions[0] * height / shown[0]
+            columns = proportions[1] * width / shown[1]
             # Half a pixel is as near as a stretched side can come.
             near = _NEARLY_SQUARE + 0.5 / min(self._grid_shape(ACQUIRED))
             if max(rows, columns) > near * min(rows, columns):
