@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -12,14 +14,26 @@ _LONGEST_HEADER = 1 << 20
 _SIZES = {348: "little", 540: "little", 0x5C010000: "big", 0x1C020000: "big"}
 
 
+def unpacked_header(data: bytes) -> bytes:
+    """A header that was compressed (.hdr.gz) as it was; anything else as it is."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return zlib.decompressobj(31).decompress(data, 1024)
+    except zlib.error:
+        return data
+
+
 def may_be_header(start: bytes) -> bool:
     """Whether a file may be such a header, by its first 200 bytes or more."""
+    start = unpacked_header(start)
     known = int.from_bytes(start[:4], "little") in _SIZES
     return known or (start[128:132] != b"DICM" and start[:200].isascii())
 
 
 def is_header(data: bytes) -> bool:
     """Whether a file is the header of a volume whose values lie in another file."""
+    data = unpacked_header(data)
     if len(data) > _LONGEST_HEADER:
         return False
     if looks_like_nrrd(data):
@@ -55,7 +69,7 @@ def data_file_of(header: bytes, name: str, others: Sequence[str]) -> int | None:
     """
     stated = nrrd_data_file(header) if looks_like_nrrd(header) else metaimage_data_file(header)
     own = _base(name)
-    stem = own.rsplit(".", 1)[0]
+    stem = own.removesuffix(".gz").rsplit(".", 1)[0]
     wanted = [_base(stated)] if stated else []
     if stem:
         wanted += [f"{stem}{ending}" for ending in (".img", ".img.gz", ".raw", ".raw.gz", ".zraw")]
@@ -79,6 +93,7 @@ def _folder(path: str) -> str:
 
 def joined(header: bytes, content: bytes) -> bytes:
     """Header and values as one file of the same format (Analyze becomes NIfTI)."""
+    header = unpacked_header(header)
     if looks_like_nrrd(header):
         return joined_nrrd(header, content)
     if looks_like_metaimage(header):
@@ -88,8 +103,6 @@ def joined(header: bytes, content: bytes) -> bytes:
 
 
 def _joined_nifti(header: bytes, content: bytes, order: str) -> bytes:
-    import struct
-
     if header[4:8] == b"ni2\0":
         whole = bytearray(header[:540].ljust(540, b"\0"))
         (skipped,) = struct.unpack_from(f"{order}q", whole, 168)

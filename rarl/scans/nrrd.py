@@ -1,6 +1,7 @@
 """NRRD (.nrrd, and .nhdr joined with its data) to a `Part`.
 
-The format of Teem and 3D Slicer: https://teem.sourceforge.net/nrrd/format.html.
+The format of Teem and 3D Slicer: https://teem.sourceforge.net/nrrd/format.html. The library
+`pynrrd` is not used: it unpacks without a limit and opens whatever file a header names.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import bz2
 import re
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,8 +89,6 @@ def read_nrrd(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
 
 
 def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
-    import nrrd  # here, since few files need it
-
     if nrrd_data_file(data) is not None:
         raise ScanError(
             "This is only the header of an NRRD volume; choose it together with its data file, or "
@@ -98,16 +98,15 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
     blank = _BLANK.search(data, 0, _LONGEST_HEADER)
     if blank is None:
         raise ScanError(_DAMAGED)
-    lines = data[: blank.start()].decode("latin-1").splitlines()
-    header: dict[str, Any] = dict(nrrd.read_header(lines))
-    sizes = tuple(int(side) for side in header["sizes"])
+    header = _fields(data[: blank.start()])
+    sizes = tuple(int(side) for side in header["sizes"].split())
     if len(sizes) != int(header["dimension"]) or not 2 <= len(sizes) <= 5 or min(sizes) < 1:
         raise ScanError(_DAMAGED)
-    kinds = [str(kind).casefold() for kind in header.get("kinds", ["domain"] * len(sizes))]
+    kinds = header.get("kinds", "domain " * len(sizes)).casefold().split()
     axes, directions = _axes(header, kinds, len(sizes))
     check_shape(tuple(sizes[axis] for axis in axes), limits)
     limits.check_total(int(np.prod(sizes, dtype=np.int64)))
-    big = str(header.get("endian", "little")) == "big"
+    big = header.get("endian", "little") == "big"
     dtype: np.dtype[Any] = np.dtype((">" if big else "<") + _BYTES[header["type"]])
     tick()
     content = _content(data[blank.end() :], header, limits, dtype, sizes)
@@ -118,29 +117,42 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
     return part if not extra else _with(part, extra)
 
 
-def _with(part: Part, sentence: str) -> Part:
-    from dataclasses import replace
+def _fields(text: bytes) -> dict[str, str]:
+    """The fields of a header by their names; comments and key-value pairs are left out."""
+    fields: dict[str, str] = {}
+    for line in text.decode("latin-1").splitlines()[1:]:
+        name, colon, value = line.partition(": ")
+        if colon and not line.startswith("#"):
+            fields[name.strip().casefold()] = value.strip()
+    return fields
 
+
+def _vectors(text: str) -> list[NDArray[np.float64]]:
+    """Vectors such as "(1,0,0) none (0,1,0)"; `none` is one of no numbers."""
+    return [
+        np.array([float(number) for number in vector[1:-1].split(",")] if vector != "none" else [])
+        for vector in re.findall(r"none|\([^)]*\)", text)
+    ]
+
+
+def _with(part: Part, sentence: str) -> Part:
     return replace(part, warnings=(*part.warnings, sentence))
 
 
 def _axes(
-    header: dict[str, Any], kinds: list[str], count: int
+    header: dict[str, str], kinds: list[str], count: int
 ) -> tuple[list[int], NDArray[np.float64] | None]:
     """Which axes are of space, and the directions of all, NaN where an axis has none."""
-    given = header.get("space directions")
-    if given is not None:
-        rows = [
-            np.full(3, np.nan) if row is None or len(np.atleast_1d(row)) < 2 else np.array(row)
-            for row in given
-        ]
-        width = max(len(row) for row in rows)
-        directions = np.array([np.resize(row, width) for row in rows], np.float64)[:, :3]
-        known = [axis for axis in range(count) if np.isfinite(directions[axis]).all()]
-        if len(known) > 3:  # a space with time: the last axis is none of the body
-            known = known[:3]
+    given = _vectors(header.get("space directions", ""))
+    if len(given) == count:
+        known = [axis for axis in range(count) if len(given[axis])]
+        # In a space with time the last axis is none of the body.
+        directions = np.full((count, 3), np.nan)
+        for axis in known:
+            directions[axis, : min(len(given[axis]), 3)] = given[axis][:3]
+            directions[axis] = np.nan_to_num(directions[axis])
         if len(known) >= 2:
-            return known, directions
+            return known[:3], directions
     plain = [axis for axis in range(count) if kinds[axis] in ("domain", "space", "???", "none")]
     if not (len(plain) >= 2):
         raise ScanError(_VECTORS)
@@ -172,28 +184,28 @@ def _in_order(values: Values, axes: list[int], kinds: list[str]) -> tuple[Values
 
 
 def _affine(
-    header: dict[str, Any], directions: NDArray[np.float64] | None, axes: int
+    header: dict[str, str], directions: NDArray[np.float64] | None, axes: int
 ) -> tuple[NDArray[np.float64], bool]:
     """From indices to R, A, S in mm; and whether the file says how the volume lies."""
     affine = np.eye(4)
-    named = str(header.get("space", "")).removesuffix("-time")
+    named = header.get("space", "").removesuffix("-time")
     words = _ABBREVIATED.get(named.upper(), named).casefold().split("-")
     signs = [_TOWARDS_RAS.get(word, 0.0) for word in words] if len(words) == 3 else [0.0]
     oriented = directions is not None and axes == 3 and all(signs)
     if directions is not None:
-        units = [str(unit) for unit in header.get("space units", [])]
-        scale = np.array([_MILLIMETRES.get(unit, 1.0) for unit in units[:3]] or [1.0])
-        known = directions[np.isfinite(directions).all(axis=1)][:3] * scale[0]
-        width = known.shape[1]
+        units = re.findall(r'"([^"]*)"', header.get("space units", ""))
+        scale = _MILLIMETRES.get(units[0], 1.0) if units else 1.0
+        known = directions[np.isfinite(directions).all(axis=1)][:3] * scale
         if oriented:
             affine[:3, :3] = known.T * np.array(signs)[:, None]
-            origin = np.array(header.get("space origin", np.zeros(3)), np.float64)[:3]
-            affine[:3, 3] = np.nan_to_num(origin) * np.array(signs) * scale[0]
+            origin = [vector for vector in _vectors(header.get("space origin", "")) if len(vector)]
+            if origin:
+                affine[:3, 3] = np.nan_to_num(origin[0][:3]) * np.array(signs) * scale
         else:
             lengths = np.linalg.norm(known, axis=1)
-            affine[: len(lengths), : len(lengths)] = np.diag(lengths)[: width + 1, : width + 1]
+            affine[range(len(lengths)), range(len(lengths))] = lengths
         return affine, oriented
-    spacings = np.array(header.get("spacings", []), np.float64)
+    spacings = np.array([float(number) for number in header.get("spacings", "").split()])
     lengths = spacings[np.isfinite(spacings)][:3]
     for axis, length in enumerate(lengths):
         affine[axis, axis] = abs(length) or 1.0
@@ -202,7 +214,7 @@ def _affine(
 
 def _content(
     packed: bytes,
-    header: dict[str, Any],
+    header: dict[str, str],
     limits: Limits,
     dtype: np.dtype[Any],
     sizes: tuple[int, ...],
@@ -212,7 +224,7 @@ def _content(
     skipped = int(header.get("byte skip", header.get("byteskip", 0)))
     for _ in range(min(lines, 1000)):
         packed = packed[packed.find(b"\n") + 1 :]
-    encoding = str(header["encoding"]).casefold()
+    encoding = header["encoding"].casefold()
     count = int(np.prod(sizes, dtype=np.int64))
     if encoding in ("gzip", "gz"):
         content = limits.inflated(zlib.decompressobj(47), packed)
