@@ -8,6 +8,14 @@ class RarlError(Exception):
     """
 
 
+class ArgumentError(RarlError):
+    """An argument of the command line that cannot be used."""
+
+
+class SettingError(RarlError):
+    """An environment variable that cannot be used."""
+
+
 class ScanError(RarlError):
     """A file that cannot be opened as a scan.
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rarl.arguments import whole_number
 from rarl.errors import PacsError, RarlError, ScanError
 from rarl.scans.banner import proposed_masks
 from rarl.scans.dicomweb import SETTING, Pacs
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--series",
-        type=int,
+        type=whole_number(1),
         metavar="N",
         help="of several in a folder or zip, the one with this number (default: the largest)",
     )
