@@ -202,7 +202,7 @@ def facts(session: Session, sentence: str = "", single: bool = False) -> str:
             for key, form in _FACT_WORDS.items()
             if stack.attributes.get(key)
         ]
-        rows, columns = stack.values(stack.planes[0], 0, 0).shape[:2]
+        rows, columns = stack.shape()
         words.append(f"{columns} × {rows}")
         listed = "".join(f"<span>{escape(word)}</span>" for word in words if word)
         parts.append(f'<p class="facts">{listed}</p>')

@@ -54,7 +54,7 @@ def _read(scan: OpenScan, told: dict[str, Any]) -> tuple[View, tuple[Box, ...], 
         raise ValueError
     if not 0 <= frame < stack.frames(plane):
         raise ValueError
-    rows, columns = stack.values(plane, frame, time).shape[:2]
+    rows, columns = stack.shape(plane, frame, time)
     window = None
     if told["window"] is not None and not stack.color:
         center, width = (float(number) for number in told["window"])

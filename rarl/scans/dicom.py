@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -13,7 +13,6 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, iter_pixels
 from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -21,8 +20,11 @@ from pydicom.uid import (
 )
 
 from rarl.errors import ScanError
-from rarl.scans.codestream import codestream_size
+from rarl.scans.codestream import ends_early, read_codestream
+from rarl.scans.directions import direction_letters, unit_vectors
+from rarl.scans.framing import framed
 from rarl.scans.header import (
+    functional,
     header_warnings,
     kept_attributes,
     modality_of,
@@ -31,33 +33,42 @@ from rarl.scans.header import (
     text_likely,
 )
 from rarl.scans.identity import Identifiers, header_digests, keyed_hash
+from rarl.scans.jpeg import decoder_plugin
 from rarl.scans.limits import Limits, refused_as
+from rarl.scans.lookup_table import Table, palette_bits, read_palette
 from rarl.scans.missing_decoder import missing_decoder
 from rarl.scans.overlay import overlay_bitmaps
 from rarl.scans.part import Frame, Part, Vector, VoiFunction
 from rarl.scans.presentation import (
+    RESCALED_TABLE,
     colour_levels,
-    modality_lut,
+    modality_table,
     narrowed,
     palette_levels,
     scaling,
     voi_lut,
 )
-from rarl.scans.windowing import Values, Window
+from rarl.scans.spacing import Spacing, spacing_of
+from rarl.scans.stored_bits import NO_SUCH_BITS, UNUSED_BITS, Cell, cell_of, stored_values
+from rarl.scans.transfer_syntax import correct_transfer_syntax, inflated_dataset, native_length
+from rarl.scans.windowing import Values, Window, distinct
 
 _DAMAGED = "The DICOM file is damaged or not complete; send it again from the archive."
 _NO_PICTURE = (
     "The DICOM file holds no complete picture (it may be a report, a plan or cut short); "
     "choose an image file or send it again."
 )
+_ENDS_EARLY = (
+    "The compressed picture has no end mark: part of it may be missing; compare it with the "
+    "archive."
+)
+_BAD_SLOPE = "The rescale slope in the file cannot be used: values are shown as they are stored."
 _UNDECODABLE = (
     "The picture in the DICOM file is damaged, not complete or compressed in a way that cannot be "
     "decoded here; send it again, or export it uncompressed or as PNG."
 )
 _COLOURS = frozenset(["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"])
 _GREYS = frozenset(["MONOCHROME1", "MONOCHROME2"])
-_DEFLATED = str(DeflatedExplicitVRLittleEndian).encode()
-_EXPLICIT = str(ExplicitVRLittleEndian).encode().ljust(len(_DEFLATED), b"\0")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _UNITS = {"BQML": "Bq/ml", "CNTS": "counts", "GML": "g/ml", "PCNT": "%", "CPS": "counts/s"}
 # Explanations of windows that say no more than which tissue they are for.
@@ -65,7 +76,6 @@ _WINDOW_NAMES = frozenset(
     "ABDOMEN BONE BRAIN CHEST HARDER HEAD LIVER LUNG MEDIASTINUM NORMAL SOFT SOFTER SOFT_TISSUE "
     "SPINE STROKE WINDOW1 WINDOW2 WINDOW3".split()
 )
-_PER_CM = 3
 
 
 def looks_like_dicom(data: bytes) -> bool:
@@ -103,15 +113,42 @@ def read_dicom(data: bytes, limits: Limits, secret: bytes, tick: Callable[[], No
         dataset = _parse(data, limits)
         frames = _check_size(dataset, limits)
     with refused_as(_UNDECODABLE):
-        _check_decodable(dataset, frames)
-        pixels = tuple(_decoded(dataset, frames, tick))
+        decoding = _prepared(dataset, frames)
+        pixels = tuple(_decoded(dataset, frames, decoding, tick))
     with refused_as(_DAMAGED):
-        return _part(dataset, pixels, secret)
+        part = _part(dataset, pixels, decoding, secret)
+        return framed(part, dataset, limits, secret)
+
+
+@dataclass
+class _Decoding:
+    """How the pixels of one file are decoded, and what the reader has to know of it.
+
+    Attributes:
+        cell: where in a word the values lie.
+        big_endian: byte order of the file.
+        precision: bits of a sample in the codestream, None where there is none.
+        modality: the modality LUT.
+        palette: the red, green and blue table of a PALETTE COLOR image.
+        warnings: sentences for the reader, in the order in which they arose.
+    """
+
+    cell: Cell
+    big_endian: bool
+    precision: int | None = None
+    modality: Table | None = None
+    palette: tuple[Table, Table, Table] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, sentence: str | None) -> None:
+        """Note a sentence once."""
+        if sentence and sentence not in self.warnings:
+            self.warnings.append(sentence)
 
 
 def _parse(data: bytes, limits: Limits) -> FileDataset:
     preamble = data[128:132] == b"DICM"
-    dataset = dcmread(BytesIO(_inflated(data, limits)), force=not preamble)
+    dataset = dcmread(BytesIO(inflated_dataset(data, limits)), force=not preamble)
     if not preamble and "SOPClassUID" not in dataset:
         raise ScanError(
             "The file is no scan that can be opened here, or it is damaged; "
@@ -119,34 +156,16 @@ def _parse(data: bytes, limits: Limits) -> FileDataset:
         )
     if "DirectoryRecordSequence" in dataset:
         raise ScanError(
-            "The file is only the index of a disc (DICOMDIR); choose the images beside it."
+            "The file is only the index of a disc (DICOMDIR); choose the images beside it.",
+            "the index of the disc",
         )
     if not any(keyword in dataset for keyword in _PIXELS) or "Rows" not in dataset:
-        raise ScanError(_NO_PICTURE)
+        raise ScanError(_NO_PICTURE, "a DICOM file without a picture")
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         uncompressed = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else uncompressed
     return dataset
-
-
-def _inflated(data: bytes, limits: Limits) -> bytes:
-    """Undo a deflated data set (PS3.5 A.5) within the limits; pydicom would inflate without any.
-
-    The result says that it is not deflated, so that pydicom has nothing left to inflate.
-    """
-    if _DEFLATED not in data:
-        return data
-    # (0002,0000), always the first element, says where the data set begins (PS3.10 7.1).
-    first = 132 if data[128:132] == b"DICM" else 0
-    start = first + 12 + int.from_bytes(data[first + 8 : first + 12], "little")
-    if data[first : first + 6] != b"\x02\x00\x00\x00UL" or start > len(data):
-        raise ScanError(_DAMAGED)
-    body = limits.inflated(zlib.decompressobj(-zlib.MAX_WBITS), data[start:])
-    whole = data[:start].replace(_DEFLATED, _EXPLICIT) + body
-    if _DEFLATED in whole:
-        raise ScanError(_DAMAGED)
-    return whole
 
 
 def _check_size(dataset: Dataset, limits: Limits) -> int:
@@ -175,13 +194,33 @@ def _whole(dataset: Dataset, keyword: str, default: int | None = None) -> int:
         ) from None
 
 
-def _check_decodable(dataset: FileDataset, frames: int) -> None:
+def _prepared(dataset: FileDataset, frames: int) -> _Decoding:
+    """Check that the pixels can be decoded, and read the tables that they pass through."""
+    if not any(optional(dataset, keyword) is not None for keyword in _PIXELS):
+        raise ScanError(_NO_PICTURE)
+    big_endian = not dataset.original_encoding[1]
+    decoding = _Decoding(cell_of(dataset, big_endian), big_endian)
+    decoding.warn(correct_transfer_syntax(dataset, frames, native_length(dataset, frames)))
+    _check_decodable(dataset, frames, decoding)
+    kind = dataset.PhotometricInterpretation
+    if kind == "PALETTE COLOR":
+        decoding.palette = read_palette(dataset, decoding.cell.lowest, big_endian)
+        if palette_bits(decoding.palette) != max(table.bits for table in decoding.palette):
+            decoding.warn(RESCALED_TABLE)
+    elif kind in _GREYS:
+        decoding.modality, sentence = modality_table(dataset, decoding.cell, big_endian)
+        decoding.warn(sentence)
+    if decoding.cell.misplaced:
+        decoding.warn(NO_SUCH_BITS)
+    return decoding
+
+
+def _check_decodable(dataset: FileDataset, frames: int, decoding: _Decoding) -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
     columns, rows = int(dataset.Columns), int(dataset.Rows)
     samples, bits = int(dataset.SamplesPerPixel), int(dataset.BitsAllocated)
     if not syntax.is_compressed:
-        halved = dataset.PhotometricInterpretation == "YBR_FULL_422"  # two pixels share a colour
-        needed = (columns * rows * frames * (2 if halved else samples) * bits + 7) // 8
+        needed = native_length(dataset, frames)
         held = len(next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset))
         if held < needed:
             raise ScanError(
@@ -195,7 +234,7 @@ def _check_decodable(dataset: FileDataset, frames: int) -> None:
             "only (PS3.5 Annex G); export it uncompressed."
         )
     try:
-        available = get_decoder(syntax).is_available
+        available = bool(decoder_plugin(syntax)) or get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
     if not available:
@@ -205,12 +244,17 @@ def _check_decodable(dataset: FileDataset, frames: int) -> None:
     extended = (offsets, lengths) if offsets is not None and lengths is not None else None
     streams = generate_frames(dataset.PixelData, number_of_frames=frames, extended_offsets=extended)
     count = 0
-    for stream in streams:
+    for frame in streams:
         count += 1
-        found = codestream_size(stream)
-        if found is not None and found != (columns, rows, samples):
+        stream = read_codestream(frame)
+        if stream is None:
+            continue
+        if (stream.width, stream.height, stream.components) != (columns, rows, samples):
             # The decoder would believe the codestream, and allocate for it.
             raise ScanError(_DAMAGED)
+        decoding.precision = stream.precision
+        if ends_early(frame):
+            decoding.warn(_ENDS_EARLY)
     if count < frames:
         raise ScanError(
             f"The DICOM file is cut short: it holds {count} of {frames} frames; "
@@ -218,27 +262,40 @@ def _check_decodable(dataset: FileDataset, frames: int) -> None:
         )
 
 
-def _decoded(dataset: FileDataset, frames: int, tick: Callable[[], None]) -> Iterator[Values]:
+def _decoded(
+    dataset: FileDataset, frames: int, decoding: _Decoding, tick: Callable[[], None]
+) -> Iterator[Values]:
     """Frame by frame what is stored: grey (rows, columns), or colour as uint8 x 3."""
     samples = int(dataset.SamplesPerPixel)
     kind = dataset.PhotometricInterpretation
     shape = (int(dataset.Rows), int(dataset.Columns), *((samples,) if samples > 1 else ()))
+    syntax = dataset.file_meta.TransferSyntaxUID
     # pylibjpeg-rle panics on damaged data, and a Rust panic is no `Exception`.
-    plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
+    plugin = "pydicom" if syntax == RLELossless else decoder_plugin(syntax)
     count = 0
     tick()
-    for stored in iter_pixels(dataset, decoding_plugin=plugin):
+    # Unused bits and the sign are corrected here, by High Bit as well.
+    corrections: dict[str, Any] = {
+        "correct_unused_bits": False,
+        "apply_jls_sign_correction": False,
+    }
+    for words in iter_pixels(dataset, decoding_plugin=plugin, **corrections):
         count += 1
         if count > frames:
             return
-        if stored.shape != shape or (samples > 1) != (kind in _COLOURS):
+        if words.shape != shape or (samples > 1) != (kind in _COLOURS):
             raise ScanError(_DAMAGED)
-        if kind == "PALETTE COLOR":
-            yield palette_levels(stored, dataset)
+        stored = words
+        if words.dtype.kind in "iu" and decoding.cell.allocated > 1:
+            stored, lost = stored_values(words, decoding.cell, decoding.precision)
+            decoding.warn(UNUSED_BITS if lost else None)
+        if decoding.palette is not None:
+            yield palette_levels(stored, decoding.palette)
         elif kind in _COLOURS:
             yield colour_levels(stored, dataset)
-        elif optional(dataset, "ModalityLUTSequence") is not None:
-            yield modality_lut(stored, dataset)
+        elif decoding.modality is not None:
+            values, index = distinct(stored)
+            yield narrowed(decoding.modality(values))[index]
         else:
             yield narrowed(stored)
         tick()
@@ -246,11 +303,23 @@ def _decoded(dataset: FileDataset, frames: int, tick: Callable[[], None]) -> Ite
         raise ScanError(_UNDECODABLE)
 
 
-def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Part:
+def _part(
+    dataset: FileDataset, pixels: tuple[Values, ...], decoding: _Decoding, secret: bytes
+) -> Part:
     grey = dataset.PhotometricInterpretation in _GREYS
     function = _function(dataset)
-    frames = tuple(_frame(dataset, index, grey, function) for index in range(len(pixels)))
-    lut = voi_lut(dataset) if grey else None
+    frames = tuple(
+        _frame(dataset, index, decoding if grey else None, function) for index in range(len(pixels))
+    )
+    spacing = _spacing(dataset, 0)
+    decoding.warn(spacing.warning)
+    lut = None
+    if grey:
+        lowest = _lowest(decoding, frames[0])
+        lut, sentence = voi_lut(dataset, lowest, decoding.big_endian)
+        decoding.warn(sentence)
+    scaled = not grey or decoding.modality is not None or _rescale(dataset, 0) is not None
+    decoding.warn(None if scaled else _BAD_SLOPE)
     given = any(
         optional(dataset, keyword) is not None
         for keyword in ("VOILUTSequence", "WindowCenter", "WindowWidth")
@@ -263,8 +332,8 @@ def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Pa
         format="dicom",
         modality=modality_of(dataset),
         attributes=kept_attributes(_with_first_frame(dataset), Identifiers(digests), secret),
-        warnings=tuple(header_warnings(dataset)),
-        unit=_unit(dataset),
+        warnings=(*header_warnings(dataset), *decoding.warnings),
+        unit=_unit(dataset) if scaled else "",
         function=function or "LINEAR",
         lut=lut,
         inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
@@ -272,7 +341,6 @@ def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Pa
         text_likely=text_likely(dataset),
         study=_hashed(dataset, "StudyInstanceUID", secret),
         series=_hashed(dataset, "SeriesInstanceUID", secret),
-        number=_instance(dataset),
         identifiers=digests,
         overlays=overlay_bitmaps(dataset, (height, width), len(pixels)),
     )
@@ -281,11 +349,6 @@ def _part(dataset: FileDataset, pixels: tuple[Values, ...], secret: bytes) -> Pa
 def _hashed(dataset: Dataset, keyword: str, secret: bytes) -> str | None:
     value = optional(dataset, keyword)
     return keyed_hash(str(value), secret) if value is not None else None
-
-
-def _instance(dataset: Dataset) -> int:
-    given = numbers(optional(dataset, "InstanceNumber"))
-    return int(given[0]) if given and abs(given[0]) < 1 << 31 else 0
 
 
 def _with_first_frame(dataset: Dataset) -> Dataset:
@@ -297,62 +360,76 @@ def _with_first_frame(dataset: Dataset) -> Dataset:
     for sequence in ("PixelMeasuresSequence", "FrameVOILUTSequence"):
         for keyword in ("PixelSpacing", "WindowCenter", "WindowWidth"):
             value = optional(flat, keyword)
-            found = _functional(dataset, 0, sequence, keyword)
+            found = functional(dataset, 0, sequence, keyword)
             if value is None and found is not None:
                 setattr(flat, keyword, found)
     return flat
 
 
-def _functional(dataset: Dataset, index: int, sequence: str, keyword: str) -> Any:
-    """A value of a frame's functional groups, its own or the shared ones; else the image's own.
-
-    PS3.3 C.7.6.16.2; a damaged group counts as absent.
-    """
-    for holder, place in (
-        ("PerFrameFunctionalGroupsSequence", index),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        try:
-            value = optional(dataset[holder].value[place][sequence].value[0], keyword)
-        except Exception:
-            continue
-        if value is not None:
-            return value
-    return optional(dataset, keyword)
+def _numbers(dataset: Dataset, index: int, sequence: str, keyword: str) -> list[float]:
+    return numbers(functional(dataset, index, sequence, keyword))
 
 
-def _frame(dataset: Dataset, index: int, grey: bool, function: VoiFunction | None) -> Frame:
-    def values(sequence: str, keyword: str) -> list[float]:
-        return numbers(_functional(dataset, index, sequence, keyword))
-
+def _frame(
+    dataset: Dataset, index: int, grey: _Decoding | None, function: VoiFunction | None
+) -> Frame:
     slope, intercept = 1.0, 0.0
     windows: tuple[Window, ...] = ()
-    if grey:
-        if optional(dataset, "ModalityLUTSequence") is None:
-            transformation = "PixelValueTransformationSequence"
-            slope, intercept = scaling(
-                (values(transformation, "RescaleSlope") or [1.0])[0],
-                (values(transformation, "RescaleIntercept") or [0.0])[0],
-            )
+    padding = None
+    if grey is not None:
+        padding = grey.cell.padding
+        if grey.modality is None:
+            slope, intercept = _rescale(dataset, index) or (slope, intercept)
+        elif padding is not None:
+            first, last = (float(value) for value in grey.modality(np.array(padding)))
+            padding = min(first, last), max(first, last)
         windows = _windows(dataset, index, function)
-    right, down = _directions(values("PlaneOrientationSequence", "ImageOrientationPatient"))
-    position = values("PlanePositionSequence", "ImagePositionPatient")
+    right, down = unit_vectors(
+        _numbers(dataset, index, "PlaneOrientationSequence", "ImageOrientationPatient")
+    )
+    position = _numbers(dataset, index, "PlanePositionSequence", "ImagePositionPatient")
+    spacing = _spacing(dataset, index)
     return Frame(
         slope=slope,
         intercept=intercept,
         windows=windows,
-        padding=_padding(dataset),
+        padding=padding,
         position=(position[0], position[1], position[2]) if len(position) == 3 else None,
         right=right,
         down=down,
         toward=_toward(dataset, right, down),
-        spacing=_spacing(dataset, values("PixelMeasuresSequence", "PixelSpacing")),
+        spacing=spacing.lengths,
+        aspect=spacing.aspect,
+    )
+
+
+def _rescale(dataset: Dataset, index: int) -> tuple[float, float] | None:
+    """Rescale Slope and Intercept of a frame; None where they are given and cannot be used."""
+    sequence = "PixelValueTransformationSequence"
+    slope = (_numbers(dataset, index, sequence, "RescaleSlope") or [1.0])[0]
+    intercept = (_numbers(dataset, index, sequence, "RescaleIntercept") or [0.0])[0]
+    return (slope, intercept) if scaling(slope, intercept) == (slope, intercept) else None
+
+
+def _lowest(decoding: _Decoding, frame: Frame) -> float:
+    """The lowest value that may occur after the modality LUT."""
+    if decoding.modality is not None:
+        return 0.0
+    ends = (decoding.cell.lowest, decoding.cell.highest)
+    return min(frame.slope * end + frame.intercept for end in ends)
+
+
+def _spacing(dataset: Dataset, index: int) -> Spacing:
+    return spacing_of(
+        dataset,
+        _numbers(dataset, index, "PixelMeasuresSequence", "PixelSpacing"),
+        _numbers(dataset, index, "FramePixelDataPropertiesSequence", "ImagerPixelSpacing"),
     )
 
 
 def _function(dataset: Dataset) -> VoiFunction | None:
     """The VOI LUT Function (PS3.3 C.11.2.1.3); None where it is none of the three."""
-    name = _functional(dataset, 0, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
+    name = functional(dataset, 0, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
     known: dict[str, VoiFunction] = {
         "LINEAR": "LINEAR",
         "LINEAR_EXACT": "LINEAR_EXACT",
@@ -363,9 +440,9 @@ def _function(dataset: Dataset) -> VoiFunction | None:
 
 def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tuple[Window, ...]:
     sequence = "FrameVOILUTSequence"
-    centers = numbers(_functional(dataset, index, sequence, "WindowCenter"))
-    widths = numbers(_functional(dataset, index, sequence, "WindowWidth"))
-    named = _functional(dataset, index, sequence, "WindowCenterWidthExplanation")
+    centers = numbers(functional(dataset, index, sequence, "WindowCenter"))
+    widths = numbers(functional(dataset, index, sequence, "WindowWidth"))
+    named = functional(dataset, index, sequence, "WindowCenterWidthExplanation")
     names = [named] if isinstance(named, str) else list(named or [])
     smallest = 1.0 if function == "LINEAR" else 1e-9
     found: list[Window] = []
@@ -377,22 +454,10 @@ def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tupl
     return tuple(found)
 
 
-def _directions(cosines: list[float]) -> tuple[Vector | None, Vector | None]:
-    """Unit vectors of rows and columns (PS3.3 C.7.6.2.1.1), None unless at right angles."""
-    if len(cosines) != 6:
-        return None, None
-    right, down = np.array(cosines[:3]), np.array(cosines[3:])
-    lengths = np.linalg.norm(right), np.linalg.norm(down)
-    if min(lengths) < 0.5 or max(lengths) > 2 or abs(right @ down) > 0.01:
-        return None, None
-    (rx, ry, rz), (dx, dy, dz) = (right / lengths[0]).tolist(), (down / lengths[1]).tolist()
-    return (rx, ry, rz), (dx, dy, dz)
-
-
 def _toward(dataset: Dataset, right: Vector | None, down: Vector | None) -> tuple[str, str] | None:
     """Letters of the right and lower edge: from the cosines, or Patient Orientation."""
     if right is not None and down is not None:
-        return letter(right), letter(down)
+        return direction_letters(right, down)
     given = optional(dataset, "PatientOrientation")
     if given is None or isinstance(given, str) or len(given) != 2:
         return None
@@ -401,61 +466,21 @@ def _toward(dataset: Dataset, right: Vector | None, down: Vector | None) -> tupl
     return (first, second) if known else None
 
 
-def letter(direction: Vector) -> str:
-    """The patient axis nearest to a direction: L or R, P or A, H or F.
-
-    >>> letter((0.1, -0.9, 0.2))
-    'A'
-    """
-    axis = max(range(3), key=lambda index: abs(direction[index]))
-    return "LPH"[axis] if direction[axis] > 0 else "RAF"[axis]
-
-
-def _spacing(dataset: Dataset, given: list[float]) -> tuple[float, float] | None:
-    """Millimetres between rows and columns: calibrated, else at the detector, else ultrasound's."""
-    detector = numbers(optional(dataset, "ImagerPixelSpacing"))
-    magnification = numbers(optional(dataset, "EstimatedRadiographicMagnificationFactor"))
-    if not _usable(given) and _usable(detector):
-        factor = magnification[0] if magnification and magnification[0] >= 1 else 1.0
-        given = [length / factor for length in detector]
-    if not _usable(given):
-        given = _region_spacing(dataset)
-    return (given[0], given[1]) if _usable(given) else None
-
-
-def _usable(lengths: list[float]) -> bool:
-    return len(lengths) == 2 and all(1e-6 < length < 1e4 for length in lengths)
-
-
-def _region_spacing(dataset: Dataset) -> list[float]:
-    """From the ultrasound regions (PS3.3 C.8.5.5), where all that are measured in cm agree."""
-    found: set[tuple[float, float]] = set()
-    try:
-        for region in dataset.SequenceOfUltrasoundRegions:
-            if region.PhysicalUnitsXDirection == region.PhysicalUnitsYDirection == _PER_CM:
-                rows, columns = region.PhysicalDeltaY, region.PhysicalDeltaX
-                found.add((abs(float(rows)) * 10, abs(float(columns)) * 10))
-    except Exception:
-        return []
-    return list(found.pop()) if len(found) == 1 else []
-
-
-def _padding(dataset: Dataset) -> tuple[float, float] | None:
-    first = optional(dataset, "PixelPaddingValue")
-    if not isinstance(first, int):
-        return None
-    limit = optional(dataset, "PixelPaddingRangeLimit")
-    last = limit if isinstance(limit, int) else first
-    return float(min(first, last)), float(max(first, last))
-
-
 def _unit(dataset: Dataset) -> str:
     """Of the values after the modality LUT (PS3.3 C.11.1.1.2, C.8.9.1.1.3)."""
     modality = optional(dataset, "Modality")
     sequence = "PixelValueTransformationSequence"
-    kind = _functional(dataset, 0, sequence, "RescaleType")
-    rescaled = _functional(dataset, 0, sequence, "RescaleIntercept") is not None
+    kind = functional(dataset, 0, sequence, "RescaleType") or _modality_type(dataset)
+    rescaled = functional(dataset, 0, sequence, "RescaleIntercept") is not None
     if kind == "HU" or (modality == "CT" and rescaled and kind in (None, "US")):
         return "HU"
     unit = optional(dataset, "Units")
     return _UNITS.get(unit, "") if modality == "PT" and isinstance(unit, str) else ""
+
+
+def _modality_type(dataset: Dataset) -> Any:
+    """The unit that a modality LUT gives (PS3.3 C.11.1.1.2)."""
+    try:
+        return dataset.ModalityLUTSequence[0].ModalityLUTType
+    except Exception:
+        return None

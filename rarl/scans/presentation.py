@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
 
-from rarl.scans.header import optional
+from rarl.scans.lookup_table import Table, palette_bits, read_table
 from rarl.scans.part import Lut
+from rarl.scans.stored_bits import Cell
 from rarl.scans.windowing import Values, distinct, to_eight_bit
 
+RESCALED_TABLE = (
+    "The file's display table does not use the range that it declares: brightness was set from the "
+    "table's own range."
+)
+UNUSABLE_TABLE = "A lookup table in the file is empty or damaged: it was ignored."
+SHORT_TABLE = (
+    "A lookup table in the file holds fewer entries than it declares: its last entry stands for "
+    "the rest."
+)
 _INT32 = np.iinfo(np.int32)
 # Stored values and intercepts up to the first, times the second, stay within float32.
 _LARGEST = 1e29
@@ -43,39 +52,55 @@ def scaling(slope: float, intercept: float) -> tuple[float, float]:
     return (slope, intercept) if usable else (1.0, 0.0)
 
 
-def modality_lut(stored: Values, dataset: Dataset) -> Values:
-    """Values through the Modality LUT Sequence (PS3.3 C.11.1)."""
-    values, index = distinct(stored)
-    physical: Values = narrowed(apply_modality_lut(values, dataset))[index]
-    return physical
+def modality_table(dataset: Dataset, cell: Cell, big_endian: bool) -> tuple[Table | None, str]:
+    """The first usable table of the Modality LUT Sequence (PS3.3 C.11.1).
+
+    Returns:
+        (table or None, a sentence for the reader or "")
+    """
+    return _first_table(dataset, "ModalityLUTSequence", cell.lowest, big_endian)
 
 
-def voi_lut(dataset: Dataset) -> Lut | None:
-    """The first usable VOI LUT (PS3.3 C.11.2.1.1), entries brought to 8 bits."""
+def voi_lut(dataset: Dataset, lowest: float, big_endian: bool) -> tuple[Lut | None, str]:
+    """The first usable VOI LUT (PS3.3 C.11.2.1.1), entries brought to 8 bits.
+
+    Args:
+        dataset: the image.
+        lowest: lowest value that may occur after the modality LUT.
+        big_endian: byte order of the file.
+
+    Returns:
+        (table or None, a sentence for the reader or "")
+    """
+    table, warning = _first_table(dataset, "VOILUTSequence", lowest, big_endian)
+    if table is None:
+        return None, warning
+    levels = to_eight_bit(table.entries, 0, float(table.full_scale))
+    if not table.uses_declared_range:
+        warning = RESCALED_TABLE
+    return Lut(table.first, levels.tobytes()), warning
+
+
+def _first_table(
+    dataset: Dataset, sequence: str, lowest: float, big_endian: bool
+) -> tuple[Table | None, str]:
     try:
-        if optional(dataset, "VOILUTSequence") is None:
-            return None
-        item = dataset.VOILUTSequence[0]
-        entries, first, depth = (int(part) for part in item.LUTDescriptor)
-        # pydicom indexes in the type of the LUT's entries, which wraps for 8-bit entries: widened.
-        item.LUTDescriptor = [entries, first, 16]
-        inside = np.arange(first, first + (entries or 1 << 16), dtype=np.int64)
-        levels = to_eight_bit(apply_voi(inside, dataset), 0, float(2**depth - 1))
-        return Lut(first, levels.tobytes())
-    except Exception:  # whatever is wrong with the LUT, the picture itself is still there
-        return None
+        items = list(dataset.get(sequence) or [])
+    except Exception:
+        return None, UNUSABLE_TABLE
+    for item in items:
+        table = read_table(item, lowest, big_endian)
+        if table is not None:
+            return table, SHORT_TABLE if table.short else ""
+    return None, UNUSABLE_TABLE if items else ""
 
 
-def palette_levels(stored: Values, dataset: Dataset) -> NDArray[np.uint8]:
+def palette_levels(stored: Values, tables: tuple[Table, Table, Table]) -> NDArray[np.uint8]:
     """PALETTE COLOR to RGB (PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6), rows x columns x 3."""
-    entries, first, depth = (int(item) for item in dataset.RedPaletteColorLookupTableDescriptor)
     values, index = distinct(stored)
-    # Values outside the table take its ends; pydicom would wrap those that overflow its type.
-    clipped = np.clip(values, first, first + (entries or 1 << 16) - 1)
-    colours = apply_color_lut(clipped, dataset)[:, :3]
-    if (depth > 8 and colours.dtype.itemsize > 1) or colours.max(initial=0) > 255:
-        colours = colours >> 8
-    rgb: NDArray[np.uint8] = colours.astype(np.uint8)[index]
+    spare = max(palette_bits(tables) - 8, 0)
+    colours = np.stack([table(values) >> spare for table in tables], axis=-1)
+    rgb: NDArray[np.uint8] = colours.clip(0, 255).astype(np.uint8)[index]
     return rgb
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rarl.scans.arranging import Axis, arrange
+from rarl.scans.arranging import Axis, arrange, in_series_order
 from rarl.scans.identity import Identifiers
 from rarl.scans.part import Frame, Part, VoiFunction
 from rarl.scans.scan import Scan
+from rarl.scans.spacing import same_spacing
 from rarl.scans.windowing import (
     Values,
     Window,
@@ -92,12 +92,12 @@ class Stack:
         said: further sentences for the reader.
 
     Attributes:
-        format: "dicom", "nifti", "png", "jpeg", "tiff", "webp" or "bmp".
+        format: see `Part.format`.
         modality: DICOM Modality (CT, MR, CR, DX, US, ...), else None.
         attributes: what survives of the header, DICOM keyword to text (an allow-list).
         warnings: sentences the reader should see.
         planes: ("acquired",), followed for an even DICOM volume by "axial", "coronal" and
-            "sagittal"; a NIfTI volume has these three alone.
+            "sagittal"; a research volume (NIfTI and its like) has these three alone.
         times: time points of every plane.
         color: whether frames are RGB, which knows no window.
         unit: of `values`: "HU", "Bq/ml", ... or "" for raw values.
@@ -112,7 +112,7 @@ class Stack:
     """
 
     def __init__(self, parts: Sequence[Part], said: Sequence[str] = ()) -> None:
-        ordered = sorted(parts, key=lambda part: part.number)
+        ordered = in_series_order(parts)
         head = ordered[0]
         pixels = [array for part in ordered for array in part.pixels]
         frames = [frame for part in ordered for frame in part.frames]
@@ -141,7 +141,7 @@ class Stack:
         )
         self.planes: tuple[str, ...] = (ACQUIRED,)
         if self._axes is not None:
-            self.planes = tuple(_PLANES) if head.format == "nifti" else (ACQUIRED, *_PLANES)
+            self.planes = (ACQUIRED, *_PLANES) if head.format == "dicom" else tuple(_PLANES)
         self.windows: tuple[Window, ...] = self._frames[0].windows
         self._overall = self._overall_window()
         self._window_serves = False
@@ -175,6 +175,18 @@ class Stack:
             return len(self._pixels) // self.times
         return self._extent(self._axis(_PLANES[self._named(plane)][0]).index)
 
+    def shape(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> tuple[int, int]:
+        """Rows and columns of a frame as displayed, without reading its pixels.
+
+        Raises:
+            ValueError: the stack has no such plane, frame or time.
+        """
+        grid = self._grid_shape(plane)
+        if self._checked(plane, frame, time) == ACQUIRED:
+            height, width = self._pixels[time * self._extent(0) + frame].shape[:2]
+            grid = height, width
+        return _stretch(grid, self._proportions(plane))
+
     def spacing(self, plane: str = ACQUIRED) -> tuple[float, float] | None:
         """Millimetres per pixel (between rows, between columns) of the displayed plane.
 
@@ -184,7 +196,7 @@ class Stack:
         spacing = self._grid_spacing(plane)
         if spacing is None:
             return None
-        rows, columns = _stretch(self._grid_shape(plane), spacing)
+        rows, columns = self.shape(plane)
         height, width = self._grid_shape(plane)
         return spacing[0] * height / rows, spacing[1] * width / columns
 
@@ -236,7 +248,7 @@ class Stack:
         Raises:
             ValueError: the stack has no such plane, frame or time.
         """
-        return _stretched(self._grid(plane, frame, time), self._grid_spacing(plane))
+        return _stretched(self._grid(plane, frame, time), self._proportions(plane))
 
     def overlay(
         self, plane: str = ACQUIRED, frame: int = 0, time: int = 0
@@ -258,7 +270,7 @@ class Stack:
         height, width = self._pixels[index].shape[:2]
         packed = np.frombuffer(self._overlays[index], np.uint8)
         bits = np.unpackbits(packed, count=height * width).reshape(height, width)
-        shown: NDArray[np.bool_] = _stretched(bits * np.uint8(255), self._grid_spacing(plane)) > 127
+        shown: NDArray[np.bool_] = _stretched(bits * np.uint8(255), self._proportions(plane)) > 127
         return shown
 
     def auto_window(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> Window:
@@ -351,11 +363,20 @@ class Stack:
         named = self._named(plane)
         given = self._frames[0].spacing
         if named == ACQUIRED or given is None:
-            same = all(frame.spacing == given for frame in self._frames)
+            same = all(same_spacing(frame.spacing, given) for frame in self._frames)
             return given if same else None
         steps = (self._step or 1.0, *given)
         _, (down, _), (right, _) = _PLANES[named]
         return steps[self._axis(down).index], steps[self._axis(right).index]
+
+    def _proportions(self, plane: str) -> tuple[float, float] | None:
+        """Height and width of a pixel, in mm or, where only their ratio is known, in any unit."""
+        spacing = self._grid_spacing(plane)
+        if spacing is not None or self._named(plane) != ACQUIRED:
+            return spacing
+        given = self._frames[0].aspect
+        same = all(same_spacing(frame.aspect, given) for frame in self._frames)
+        return given if same else None
 
     def _grid(self, plane: str, frame: int, time: int) -> Values:
         """A frame after the modality LUT, on the grid of the file."""
@@ -416,7 +437,7 @@ class Stack:
 
     def _levels(self, view: View) -> NDArray[np.uint8]:
         grid = self._grid(view.plane, view.frame, view.time)
-        spacing = self._grid_spacing(view.plane)
+        spacing = self._proportions(view.plane)
         if self.color:
             shown: NDArray[np.uint8] = _stretched(grid, spacing).copy()
             return 255 - shown if view.invert else shown
@@ -456,9 +477,11 @@ class Stack:
 
     def _own_warnings(self) -> list[str]:
         said: list[str] = []
-        spacing = self._grid_spacing(ACQUIRED)
-        if spacing is not None:
-            rows, columns = self.spacing(ACQUIRED) or spacing
+        proportions = self._proportions(ACQUIRED)
+        if proportions is not None:
+            (height, width), shown = self._grid_shape(ACQUIRED), self.shape(ACQUIRED)
+            rows = proportions[0] * height / shown[0]
+            columns = proportions[1] * width / shown[1]
             # Half a pixel is as near as a stretched side can come.
             near = _NEARLY_SQUARE + 0.5 / min(self._grid_shape(ACQUIRED))
             if max(rows, columns) > near * min(rows, columns):
@@ -477,29 +500,6 @@ _LINEAR_OF: dict[VoiFunction, VoiFunction] = {
     "LINEAR_EXACT": "LINEAR_EXACT",
     "SIGMOID": "LINEAR_EXACT",
 }
-
-
-def assemble(parts: Sequence[Part], said: Sequence[str] = ()) -> Stack:
-    """The stack of what was opened together: one series, the largest where there are several.
-
-    Frames of one series that differ in kind (colour beside grey) are separated as well.
-
-    Raises:
-        ValueError: there are no parts.
-    """
-    groups: dict[tuple[object, ...], list[Part]] = {}
-    for number, part in enumerate(parts):
-        kind = (part.study, part.series or number, part.pixels[0].ndim, part.inverted)
-        groups.setdefault(kind, []).append(part)
-    sizes = Counter({key: sum(len(part.pixels) for part in group) for key, group in groups.items()})
-    (largest, _) = sizes.most_common(1)[0]
-    if len(groups) > 1:
-        said = [
-            *said,
-            f"There are {len(groups)} series: the one with the most pictures is shown; open the "
-            "others by themselves.",
-        ]
-    return Stack(groups[largest], said)
 
 
 def _physical(stored: Values, frame: Frame) -> Values:
