@@ -3,7 +3,7 @@
 Departures from GRPO as published, all in the recipe: the loss of Dr. GRPO (no division by a
 completion's length), one update per rollout, LoRA dropout off.
 RARL adds the reward for the reasoning and diversity prompting (arXiv 2506.06600). Prompt and image
-run once per group (`rarl.training.grouped`), which changes the cost and not the result.
+run once per group (`rarl.training.packing`), which changes the cost and not the result.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from holding import picture
 from peft.tuners.lora import Linear as LoraLinear
+from PIL import Image
 
-from rarl.inference.mixed import MixedAdapters
+from rarl.generation.multi_lora import MultiLora
 from rarl.models.loading import LoadedModel, load_model
 from rarl.prompts import messages
 
@@ -46,7 +46,7 @@ def log_probabilities(loaded: LoadedModel, rows: tuple[str | None, ...]) -> torc
     prompt = processor.apply_chat_template(
         messages("Is there a fracture? <think>The lungs are clear.</think>"), tokenize=False
     )
-    pictures = [picture().convert("RGB")] * len(rows)
+    pictures = [Image.linear_gradient("L").resize((60, 50)).convert("RGB")] * len(rows)
     inputs = processor(text=[prompt] * len(rows), images=pictures, return_tensors="pt")
     with torch.inference_mode():
         logits: torch.Tensor = loaded.base(**inputs).logits
@@ -78,7 +78,7 @@ def test_rows_are_what_each_arm_is_alone(
     uneven.model.to(dtype)
     try:
         alone = one_by_one(uneven)
-        mixed = MixedAdapters(uneven.model, list(uneven.adapters))
+        mixed = MultiLora(uneven.model, list(uneven.adapters))
         for rows in MIXTURES:
             with mixed.rows(rows):
                 together = log_probabilities(uneven, rows)
@@ -96,7 +96,7 @@ def test_a_token_alone_gets_what_it_gets_among_many(uneven: LoadedModel) -> None
     """A step masks the ranks of all adapters, a prompt takes each row's own."""
     layers = uneven.base.model.language_model.layers
     x = torch.randn(len(ROWS), 2, uneven.base.config.get_text_config().hidden_size)
-    with MixedAdapters(uneven.model, list(uneven.adapters)).rows(ROWS), torch.inference_mode():
+    with MultiLora(uneven.model, list(uneven.adapters)).rows(ROWS), torch.inference_mode():
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             for layer in layers:
                 product = layer.self_attn.get_submodule(name)
@@ -109,7 +109,7 @@ def test_a_token_alone_gets_what_it_gets_among_many(uneven: LoadedModel) -> None
 def test_the_model_is_left_as_it_was(uneven: LoadedModel) -> None:
     before = [type(module) for module in uneven.model.modules()]
     assert LoraLinear in before
-    mixed = MixedAdapters(uneven.model, list(uneven.adapters))
+    mixed = MultiLora(uneven.model, list(uneven.adapters))
     with pytest.raises(MemoryError), mixed.rows(["sft"]):
         assert LoraLinear not in [type(module) for module in uneven.base.modules()]
         raise MemoryError
