@@ -114,3 +114,52 @@ def test_the_model_is_left_as_it_was(uneven: LoadedModel) -> None:
         assert LoraLinear not in [type(module) for module in uneven.base.modules()]
         raise MemoryError
     assert [type(module) for module in uneven.model.modules()] == before
+
+
+def test_a_merged_adapter_computes_what_it_computes_apart(uneven: LoadedModel) -> None:
+    mixed = MultiLora(uneven.model, list(uneven.adapters))
+    apart = {}
+    for arm in ("sft", "wide", "narrow"):
+        with mixed.rows((arm, arm)):
+            apart[arm] = log_probabilities(uneven, (arm, arm))
+    for arm, expected in apart.items():
+        mixed.merge(arm)
+        with mixed.rows((arm, arm)):
+            merged = log_probabilities(uneven, (arm, arm))
+        assert (merged - expected).abs().max() < 1e-4, arm
+    mixed.unmerge()
+    with mixed.rows(("sft", "wide")):
+        again = log_probabilities(uneven, ("sft", "wide"))
+    assert (again[0] - again[1]).abs().max() > 1e-2, "every row has its own adapter again"
+
+
+def test_a_refresh_takes_the_weights_as_they_are_now(uneven: LoadedModel) -> None:
+    mixed = MultiLora(uneven.model, ["sft"])
+    weights = {n: p for n, p in uneven.model.named_parameters() if "lora_B.sft" in n}
+    before = {name: weight.clone() for name, weight in weights.items()}
+    with mixed.rows(("sft",)):
+        old = log_probabilities(uneven, ("sft",))
+    try:
+        for weight in weights.values():
+            weight.data.mul_(-1.5)
+        mixed.refresh()
+        with mixed.rows(("sft",)):
+            new = log_probabilities(uneven, ("sft",))
+        uneven.model.set_adapter("sft")
+        expected = log_probabilities(uneven, ("sft",))
+    finally:
+        for name, weight in weights.items():
+            weight.data.copy_(before[name])
+    assert (new - expected).abs().max() < 1e-4
+    assert (new - old).abs().max() > 1e-2
+
+
+def test_bfloat16_weights_do_not_hold_a_young_adapter() -> None:
+    """Why rollouts in bfloat16 keep base and adapter apart: most of the change rounds away."""
+    drawn = torch.Generator().manual_seed(0)
+    weight = (torch.randn(512, 512, generator=drawn) * 0.02).bfloat16()
+    change = torch.randn(512, 512, generator=drawn) * 1e-5  # a step or two at a rate of 1e-5
+    merged = (weight.float() + change).bfloat16()
+    assert (merged == weight).float().mean() > 0.8
+    left = merged.float() - weight.float()
+    assert (left * change).sum() / change.square().sum() < 0.4
