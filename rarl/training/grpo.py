@@ -43,6 +43,8 @@ from rarl.generation.rollout import Rollout, roll_out
 from rarl.training.adapter import ADAPTER
 from rarl.training.packing import Prompts, gather_prompts, pack
 
+# Tokens of a pass without gradients, padding counted.
+_TOKENS_WITHOUT_GRADIENTS = 65536
 _NOTHING = {"full_attention": None}
 
 
@@ -67,8 +69,9 @@ class GroupedGRPOTrainer(GRPOTrainer):
         # rollouts then are TRL's own, and the tower runs with the rest.
         self.shares = self.accelerator.distributed_type not in sharded
         self.features = PatchFeatures(self.base) if self.shares else None
-        # A copy of the weights that holds the adapter saves a fifth of a captured step. In
-        # bfloat16 it would hold little of a young adapter, see `MultiLora.merge`.
+        # A copy of the weights that holds the adapter saves the adapter's own products. In
+        # bfloat16 it would hold little of a young adapter, see `MultiLora.merge`; on a CPU it
+        # gains no more than the copy costs.
         base = self.base
         self.merges = base.device.type == "cuda" and base.dtype == torch.float32
         self._decoder: Decoder | None = None
@@ -197,6 +200,8 @@ class GroupedGRPOTrainer(GRPOTrainer):
             where masked; and None, since Qwen2-VL has no auxiliary loss.
         """
         rows, step = len(input_ids), batch_size or len(input_ids)
+        if not torch.is_grad_enabled() and input_ids.numel() <= _TOKENS_WITHOUT_GRADIENTS:
+            step = rows  # nothing is kept for a backward pass: fewer, larger passes
         counts = [0] * rows if num_images is None else num_images
         # Where each row's images and patches begin.
         first = [sum(counts[:row]) for row in range(rows + 1)]

@@ -24,15 +24,16 @@ from rarl.rewards import accuracy_reward, format_reward, reasoning_reward
 from rarl.rewards.judged import judge_reward_of
 from rarl.training.adapter import lora_config
 from rarl.training.grpo import GroupedGRPOTrainer
+from rarl.training.phases import Timed
 from rarl.training.recipe import GrpoRecipe
 from rarl.training.trainers import Silent, accumulation, shared_arguments
 
 
-class _Stock(Silent, GRPOTrainer):
+class _Stock(Silent, Timed):
     pass
 
 
-class _Grouped(Silent, GroupedGRPOTrainer):
+class _Grouped(Silent, Timed, GroupedGRPOTrainer):
     pass
 
 
