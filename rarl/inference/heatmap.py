@@ -24,7 +24,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from rarl.inference.decoding import Prompt
+from rarl.generation.decoder import Prompt
 from rarl.models.loading import LoadedModel
 
 
@@ -32,6 +32,7 @@ def heat_maps(
     loaded: LoadedModel,
     arm: str | None,
     prompt: Prompt,
+    grids: Tensor,
     said: Sequence[int],
     features: Sequence[Tensor],
 ) -> tuple[NDArray[np.float32], ...]:
@@ -44,6 +45,7 @@ def heat_maps(
         loaded: the model; nobody else may change its adapters meanwhile.
         arm: name of an adapter, or None for the base.
         prompt: of one row.
+        grids: (pictures, 3), patches in time, down and across.
         said: tokens of the answer, reasoning included, at least one.
         features: one (tokens x width) per picture, as the vision tower made them.
     """
@@ -52,7 +54,7 @@ def heat_maps(
     answer = torch.tensor([said], device=loaded.device)
     ids = torch.cat([prompt.ids, answer], dim=1)
     kinds = torch.cat([prompt.kinds, torch.zeros_like(answer).int()], dim=1)
-    grids = prompt.grids.clone()
+    grids = grids.clone()
     with torch.enable_grad(), _only(loaded, arm):
         logits = loaded.base(
             input_ids=ids,

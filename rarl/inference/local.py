@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -20,21 +18,23 @@ from peft import PeftModel
 from PIL import Image
 
 from rarl.errors import ModelError, QuestionError
-from rarl.inference.batching import (
-    Batcher,
-    News,
+from rarl.generation.decoder import Batch, Decoder, Prompt
+from rarl.generation.fair_lock import FairLock
+from rarl.generation.image_features import Encoded, ImageFeatures
+from rarl.generation.multi_lora import MultiLora
+from rarl.generation.sampling import RowDraw, Sampler
+from rarl.generation.scheduler import Event as SchedulerEvent
+from rarl.generation.scheduler import (
     NoRoomError,
     Place,
     Request,
+    Scheduler,
     Tokens,
     is_out_of_memory,
 )
-from rarl.inference.decoding import Prompt, Writing, check_attention
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
 from rarl.inference.heatmap import heat_maps
-from rarl.inference.line import Line
-from rarl.inference.mixed import MixedAdapters
-from rarl.inference.rows import Progress, Row, Sampler
+from rarl.inference.rows import Progress, Row
 from rarl.models.loading import LoadedModel
 from rarl.models.processor import image_tokens, pixels_seen, with_fewer_tokens
 from rarl.prompts import messages, user_text
@@ -54,27 +54,14 @@ _NO_ROOM = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
-    """An image as the language model sees it.
-
-    Attributes:
-        features: image tokens x width of the language model.
-        grid: patches in time, height and width (three numbers).
-    """
-
-    features: torch.Tensor
-    grid: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A way to answer a question, each more sparing than the one before.
+class _Fallback:
+    """A way to answer a question; each takes less memory than the one before.
 
     Attributes:
         question: as it is asked.
         note: what a reader must know of it.
-        alone: whether nobody else is answered meanwhile.
-        one_by_one: whether the arms answer one after another.
+        alone: whether no other question is answered meanwhile.
+        one_by_one: whether the variants answer one after another.
     """
 
     question: Question
@@ -84,11 +71,11 @@ class _Way:
 
 
 class LocalEngine:
-    """Answers for all arms and all who ask in one batch: an image is encoded once, an arm is a row.
+    """Answers all variants and all callers in one batch, of one row for each variant.
 
-    Adapters sit on language layers only, so the arms share the image's features. Questions join
-    and leave the batch between steps, see `Batcher`; those of `answer_batch` give way to those of
-    `stream`.
+    An image is encoded once: adapters sit on language layers only, so the variants share its
+    features. Questions join and leave the batch between steps, see `Scheduler`; those of
+    `answer_batch` give way to those of `stream`.
 
     Where memory does not suffice, a question is asked again: alone, then with fewer image tokens
     (`stream` only, since what is measured must not change), then arm by arm. `Answer.note` says so.
@@ -97,26 +84,30 @@ class LocalEngine:
         loaded: the model; it must be used by nobody else.
         batch_rows: rows (question x arm) that are answered at once; further questions wait.
         cached_images: how many encoded images are kept for further questions.
+        captured: whether steps are captured as a CUDA graph; None captures them on CUDA.
 
     Raises:
         ModelError: an adapter is no plain LoRA, or the model attends to a sliding window.
     """
 
-    def __init__(self, loaded: LoadedModel, batch_rows: int = 32, cached_images: int = 16) -> None:
-        check_attention(loaded.base)
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        batch_rows: int = 32,
+        cached_images: int = 16,
+        captured: bool | None = None,
+    ) -> None:
         self._loaded = loaded
-        self._cached_images = cached_images
-        self._line = Line()
-        self._batcher = Batcher(
-            self._begin, self._adapters_of, self._line, loaded.end_ids, batch_rows
+        adapters = None
+        if isinstance(loaded.model, PeftModel):
+            adapters = MultiLora(loaded.model, list(loaded.adapters))
+        self._decoder = Decoder(loaded.base, adapters, captured)
+        self._lock = FairLock()
+        self._scheduler: Scheduler[Row] = Scheduler(
+            self._read, self._decoder.start, self._lock, loaded.end_ids, batch_rows
         )
-        self._mixed = (
-            MixedAdapters(loaded.model, list(loaded.adapters))
-            if isinstance(loaded.model, PeftModel)
-            else None
-        )
-        # Pixels' hash to features, most recently used last; only touched during a turn.
-        self._cache: OrderedDict[str, _Encoded] = OrderedDict()
+        # Only touched while the lock is held.
+        self._features = ImageFeatures(cached_images)
         revisions = {BASE: loaded.revision, **loaded.adapters}
         self._arms = tuple(
             Arm(name, arm_label(name), revision, loaded.chats, english_only=loaded.english_only)
@@ -136,7 +127,7 @@ class LocalEngine:
     @property
     def waiting(self) -> int:
         """How many questions are being answered or wait for room."""
-        return self._batcher.pending
+        return self._scheduler.pending
 
     def stream(self, question: Question, stop: Event | None = None) -> Iterator[tuple[Answer, ...]]:
         """Yield all arms' answers so far; see `Engine.stream`.
@@ -176,12 +167,13 @@ class LocalEngine:
         arm = None if answer.arm == BASE else answer.arm
         for one in (question, self._with_fewer_tokens(question)):
             try:
-                with self._line.turn():
+                with self._lock.turn():
                     with torch.inference_mode():
                         images = self._encode([named.image for named in one.images])
                         prompt = self._prompt([Row(one, answer.arm)], images)
                     features = [image.features for image in images]
-                    return heat_maps(self._loaded, arm, prompt, said, features)
+                    grids = torch.stack([image.grid for image in images])
+                    return heat_maps(self._loaded, arm, prompt, grids, said, features)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -200,7 +192,7 @@ class LocalEngine:
         for question in questions:
             self._check(question)
         closed = Event()
-        news: SimpleQueue[tuple[int, News]] = SimpleQueue()
+        news: SimpleQueue[tuple[int, SchedulerEvent]] = SimpleQueue()
         answered: list[list[Progress]] = []
         requests: list[list[tuple[Row, Progress]]] = []
         lacking: list[tuple[Row, Progress]] = []
@@ -211,7 +203,7 @@ class LocalEngine:
             progress = [self._progress(row, started) for row in rows]
             answered += [progress[place :: len(asked)] for place in range(len(asked))]
             put = partial(_numbered, news, len(requests))
-            self._batcher.submit(Request(tuple(rows), put, closed.is_set, bulk=True))
+            self._scheduler.submit(Request(tuple(rows), put, closed.is_set, bulk=True))
             requests.append(list(zip(rows, progress, strict=True)))
         waiting = len(requests)
         try:
@@ -241,15 +233,19 @@ class LocalEngine:
         self, question: Question, stop: Event, started: float
     ) -> Iterator[tuple[Answer, ...]]:
         progress = [self._progress(Row(question, arm), started) for arm in question.arms]
-        for way in self._ways(question):
-            rows = [Row(way.question, arm) for arm in question.arms]
+        for fallback in self._fallbacks(question):
+            rows = [Row(fallback.question, arm) for arm in question.arms]
             for one in progress:
-                one.begin(way.note)
-            parts = [slice(n, n + 1) for n in range(len(rows))] if way.one_by_one else [slice(None)]
+                one.begin(fallback.note)
+            parts = (
+                [slice(n, n + 1) for n in range(len(rows))]
+                if fallback.one_by_one
+                else [slice(None)]
+            )
             lacked = False
             for part in parts:
                 try:
-                    for place in self._follow(rows[part], progress[part], stop, way.alone):
+                    for place in self._follow(rows[part], progress[part], stop, fallback.alone):
                         yield tuple(replace(one.answer(), place=place) for one in progress)
                 except NoRoomError:
                     lacked = True
@@ -257,14 +253,14 @@ class LocalEngine:
                         one.fail(_NO_ROOM, perf_counter())
             if not lacked:
                 return
-            if way.one_by_one and not all(one.answer().failure for one in progress):
+            if fallback.one_by_one and not all(one.answer().failure for one in progress):
                 yield tuple(one.answer() for one in progress)
                 return
         raise ModelError(_NO_ROOM)
 
-    def _ways(self, question: Question) -> Iterator[_Way]:
-        yield _Way(question, alone=False)
-        yield _Way(question, "Memory ran out, so this was asked again on its own.")
+    def _fallbacks(self, question: Question) -> Iterator[_Fallback]:
+        yield _Fallback(question, alone=False)
+        yield _Fallback(question, "Memory ran out, so this was asked again on its own.")
         note = "Memory ran out"
         fewer = self._with_fewer_tokens(question)
         if fewer is not question:
@@ -273,9 +269,11 @@ class LocalEngine:
                 for one in (fewer, question)
             )
             note += f", so the model read {few} image tokens instead of {many}"
-            yield _Way(fewer, f"{note}.")
+            yield _Fallback(fewer, f"{note}.")
         if len(question.arms) > 1:
-            yield _Way(fewer, f"{note}; the variants answered one after another.", one_by_one=True)
+            yield _Fallback(
+                fewer, f"{note}; the variants answered one after another.", one_by_one=True
+            )
 
     def _with_fewer_tokens(self, question: Question) -> Question:
         """The question with smaller pictures; itself where none can be made smaller."""
@@ -302,13 +300,13 @@ class LocalEngine:
             NoRoomError: the rows have to begin anew.
         """
         closed = Event()
-        news: SimpleQueue[News] = SimpleQueue()
+        news: SimpleQueue[SchedulerEvent] = SimpleQueue()
 
         def over() -> bool:
             # A process that wants to end need not wait for the rest of the answer.
             return stop.is_set() or closed.is_set() or not main_thread().is_alive()
 
-        self._batcher.submit(Request(tuple(rows), news.put, over, bulk, alone))
+        self._scheduler.submit(Request(tuple(rows), news.put, over, bulk, alone))
         place = 0
         try:
             while not all(one.done for one in progress):
@@ -363,34 +361,28 @@ class LocalEngine:
         loaded = self._loaded
         return Progress(row, loaded.processor.tokenizer, loaded.end_ids, started)
 
-    def _begin(self, request: Request) -> Writing:
-        """Read a request's prompts, one for each arm."""
+    def _read(self, request: Request[Row]) -> Batch:
+        """Read a request's prompts, one for each variant."""
         loaded = self._loaded
         if request.alone:
             # It is here because memory ran out.
-            self._cache.clear()
+            self._features.clear()
+            self._decoder.spare_memory()
             if loaded.device.type == "cuda":
                 torch.cuda.empty_cache()
-        arms = [list(rows) for _, rows in groupby(request.rows, lambda row: row.arm)]
-        first = [rows[0] for rows in arms]
+        groups = [list(rows) for _, rows in groupby(request.rows, lambda row: row.arm)]
+        first = [rows[0] for rows in groups]
         images = self._encode([named.image for named in first[0].question.images])
-        prompt = self._prompt(first, images)
-        limit = max(row.question.decoding.max_new_tokens for row in request.rows)
-        with self._adapters_of(first):
-            return Writing(
-                loaded.base,
-                loaded.forbidden_ids,
-                prompt,
-                [[Sampler(row.question.decoding) for row in rows] for rows in arms],
-                room=prompt.ids.shape[1] + limit,
-            )
+        forbidden = torch.tensor(loaded.forbidden_ids, device=loaded.device)
+        return self._decoder.read(
+            self._prompt(first, images),
+            counts=[len(rows) for rows in groups],
+            arms=[None if row.arm == BASE else row.arm for row in first],
+            draw=RowDraw([Sampler(row.question.decoding) for row in request.rows], forbidden),
+            limit=max(row.max_new_tokens for row in request.rows),
+        )
 
-    def _adapters_of(self, rows: Sequence[Row]) -> AbstractContextManager[None]:
-        if self._mixed is None:
-            return nullcontext()
-        return self._mixed.rows([None if row.arm == BASE else row.arm for row in rows])
-
-    def _prompt(self, rows: Sequence[Row], images: Sequence[_Encoded]) -> Prompt:
+    def _prompt(self, rows: Sequence[Row], images: Sequence[Encoded]) -> Prompt:
         """What the processor would make of rows, from their pictures as they are encoded."""
         processor = self._loaded.processor
         token = processor.image_token
@@ -408,13 +400,16 @@ class LocalEngine:
         inputs = processor.tokenizer(
             prompts, padding=True, padding_side="right", return_tensors="pt"
         ).to(self._loaded.device)
-        return Prompt(
-            ids=inputs["input_ids"],
-            mask=inputs["attention_mask"],
-            kinds=(inputs["input_ids"] == processor.image_token_id).int(),
-            grids=torch.stack([image.grid for image in images] * len(rows)),
-            features=torch.cat([image.features for image in images] * len(rows)),
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        kinds = (ids == processor.image_token_id).int()
+        positions, _ = self._loaded.base.model.get_rope_index(
+            ids,
+            kinds,
+            image_grid_thw=torch.stack([image.grid for image in images] * len(rows)),
+            attention_mask=mask,
         )
+        features = torch.cat([image.features for image in images] * len(rows))
+        return Prompt(ids, mask, kinds, positions, features)
 
     def _written(self, row: Row) -> str:
         """A row's prompt, with one placeholder for each picture."""
@@ -434,35 +429,33 @@ class LocalEngine:
         ]
         return messages(user_text(question.text, question.mode), _names(question), earlier)
 
-    def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
-        """Encode each distinct picture once, the missing ones together; the caller has the turn."""
+    def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
+        """Encode each distinct image once, the missing ones together; the caller has the lock."""
         # Within one call every image is alive, so that its identity is a safe shortcut.
-        hashes: dict[int, str] = {}
-        pictures: dict[str, Image.Image] = {}
+        pictures: dict[int, Image.Image] = {}
+        keys: dict[int, str] = {}
         for image in images:
-            if id(image) not in hashes:
+            if id(image) not in keys:
                 picture = image.convert("RGB")
-                key = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
-                hashes[id(image)] = key
-                pictures[key] = picture
-        found = {key: self._cache[key] for key in pictures if key in self._cache}
-        missing = {key: picture for key, picture in pictures.items() if key not in found}
-        if missing:
-            pixels = self._loaded.processor.image_processor(
-                images=list(missing.values()), return_tensors="pt"
-            ).to(self._loaded.device)
+                pictures[id(image)] = picture
+                content = f"{picture.size}".encode() + picture.tobytes()
+                keys[id(image)] = hashlib.sha256(content).hexdigest()
+
+        def encode_missing(indices: Sequence[int]) -> list[Encoded]:
+            missing = [pictures[id(images[index])] for index in indices]
+            pixels = self._loaded.processor.image_processor(images=missing, return_tensors="pt").to(
+                self._loaded.device
+            )
             features = self._loaded.base.get_image_features(
                 pixels["pixel_values"], image_grid_thw=pixels["image_grid_thw"]
             ).pooler_output
-            for key, feature, grid in zip(missing, features, pixels["image_grid_thw"], strict=True):
-                # A copy, so that keeping one image does not keep the others of its batch.
-                found[key] = _Encoded(feature.clone(), grid.clone())
-        for key, encoded in found.items():
-            self._cache[key] = encoded
-            self._cache.move_to_end(key)
-        while len(self._cache) > self._cached_images:
-            self._cache.popitem(last=False)
-        return [found[hashes[id(image)]] for image in images]
+            # Copies, so that keeping one image does not keep the others of its batch.
+            return [
+                Encoded(feature.clone(), grid.clone())
+                for feature, grid in zip(features, pixels["image_grid_thw"], strict=True)
+            ]
+
+        return self._features.get([keys[id(image)] for image in images], encode_missing)
 
 
 def _names(question: Question) -> list[str]:
@@ -482,13 +475,15 @@ def _content(question: Question) -> tuple[object, ...]:
     return pictures, question.text, question.arms, question.mode, question.earlier
 
 
-def _numbered(news: SimpleQueue[tuple[int, News]], number: int, item: News) -> None:
+def _numbered(
+    news: SimpleQueue[tuple[int, SchedulerEvent]], number: int, item: SchedulerEvent
+) -> None:
     news.put((number, item))
 
 
-def _arrived(news: SimpleQueue[News]) -> list[News]:
+def _arrived(news: SimpleQueue[SchedulerEvent]) -> list[SchedulerEvent]:
     """What has come, after waiting a moment for it."""
-    items: list[News] = []
+    items: list[SchedulerEvent] = []
     try:
         items.append(news.get(timeout=_GLANCE))
         while True:

@@ -83,7 +83,8 @@ def _local(model: str | None, adapters: Mapping[str, Path | str] | None = None) 
     from rarl.models.loading import load_model
 
     loaded = load_model(model, adapters, leave_out=True)
-    engine = LocalEngine(loaded)
+    # A process forked for a single question has no time to capture a graph.
+    engine = LocalEngine(loaded, captured=False if lent else None)
     return Offer(ZeroGpuEngine(engine) if lent else engine, loaded.unfit)
 
 

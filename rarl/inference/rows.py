@@ -1,15 +1,13 @@
-"""What one row of a batch needs: how its tokens are drawn, when it ends, what it has written."""
+"""What one row of a batch answers, and the text it has written so far."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from rarl.inference.engine import Answer, Decoding, Question
+from rarl.inference.engine import Answer, Question
 from rarl.response import parse_response
 
 
@@ -19,6 +17,11 @@ class Row:
 
     question: Question
     arm: str
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Tokens that the row may write."""
+        return self.question.decoding.max_new_tokens
 
 
 class Progress:
@@ -103,38 +106,3 @@ class Progress:
             failure=self._failure,
             note=self._note,
         )
-
-
-class Sampler:
-    """Draws a row's tokens with the row's own generator; the largest score then is the draw.
-
-    Adding Gumbel noise to log-probabilities and taking the maximum samples from them. One
-    generator per row, seeded by the question, means that an answer depends neither on what else
-    is in the batch nor on the process's random state, and that arms asked with one seed share
-    their luck: where two arms agree on the probabilities, they say the same.
-
-    Args:
-        decoding: temperature, nucleus and seed.
-    """
-
-    def __init__(self, decoding: Decoding) -> None:
-        self._decoding = decoding
-        # Always on the CPU, so that a seed means the same on every machine.
-        self._generator = torch.Generator().manual_seed(decoding.seed)
-
-    @property
-    def random(self) -> bool:
-        """False where the likeliest token is taken."""
-        return self._decoding.temperature > 0
-
-    def draw(self, scores: Tensor) -> int:
-        """A token, given the scores (vocabulary,) of all."""
-        logits = scores / self._decoding.temperature
-        if self._decoding.top_p < 1:
-            ordered, order = logits.sort(descending=True)
-            mass = ordered.softmax(-1)
-            # The token that crosses the mass still belongs to the nucleus.
-            outside = mass.cumsum(-1) - mass >= self._decoding.top_p
-            logits[order[outside]] = -torch.inf
-        noise = torch.empty(logits.shape[-1]).exponential_(generator=self._generator)
-        return int((logits - noise.log_().to(logits.device)).argmax())

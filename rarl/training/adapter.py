@@ -14,6 +14,9 @@ from torch import Tensor
 from rarl.errors import ModelError
 from rarl.training.recipe import Lora
 
+ADAPTER = "default"
+"""The name that PEFT gives the adapter in training."""
+
 # A public replication of GRPO on Qwen2-VL-2B kept its score while its adapter had hardly moved.
 HARDLY_MOVED = 1e-5
 

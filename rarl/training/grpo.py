@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with prompts and images shared by each group, see `rarl.training.grouped`.
+"""TRL's GRPO trainer with prompts and images shared by each group, see `rarl.training.packing`.
 
 Three methods of `trl.GRPOTrainer` (1.16) are overridden, each where it is narrowest: how
 completions are sampled, how tokens are scored (reference and update alike), and how a generation
@@ -25,7 +25,6 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
-from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import (
@@ -36,16 +35,16 @@ from trl.trainer.utils import (
 )
 
 from rarl.errors import ModelError
-from rarl.training.grouped import (
-    ImageFeatures,
-    Prompts,
-    Rollout,
-    gather_prompts,
-    pack,
-    roll_out,
-    use_grouped_attention,
-)
+from rarl.generation.attention import use_group_attention
+from rarl.generation.decoder import Decoder
+from rarl.generation.image_features import PatchFeatures
+from rarl.generation.multi_lora import MultiLora
+from rarl.generation.rollout import Rollout, roll_out
+from rarl.training.adapter import ADAPTER
+from rarl.training.packing import Prompts, gather_prompts, pack
 
+# Tokens of a pass without gradients, padding counted.
+_TOKENS_WITHOUT_GRADIENTS = 65536
 _NOTHING = {"full_attention": None}
 
 
@@ -64,12 +63,18 @@ class GroupedGRPOTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        use_grouped_attention(self.base)
+        use_group_attention(self.base)
         sharded = {DistributedType.FSDP, DistributedType.DEEPSPEED}
         # A layer whose weights are spread over processes only runs inside the whole model's pass:
         # rollouts then are TRL's own, and the tower runs with the rest.
         self.shares = self.accelerator.distributed_type not in sharded
-        self.features = ImageFeatures(self.base) if self.shares else None
+        self.features = PatchFeatures(self.base) if self.shares else None
+        # A copy of the weights that holds the adapter saves the adapter's own products. In
+        # bfloat16 it would hold little of a young adapter, see `MultiLora.merge`; on a CPU it
+        # gains no more than the copy costs.
+        base = self.base
+        self.merges = base.device.type == "cuda" and base.dtype == torch.float32
+        self._decoder: Decoder | None = None
 
     @property
     def base(self) -> Qwen2VLForConditionalGeneration:
@@ -85,24 +90,33 @@ class GroupedGRPOTrainer(GRPOTrainer):
             prompts: what is answered, by how many rows each.
             most: tokens of a completion, instead of the configuration's.
         """
-        checkpointing: Any = self.args.gradient_checkpointing_kwargs
-        warp: Any = self._warpers()  # typed for calls by name
-        with unwrap_model_for_generation(
-            self.model_wrapped,
-            self.accelerator,
-            generation_kwargs=self.generation_kwargs,
-            gradient_checkpointing_kwargs=checkpointing,
-        ) as model:
-            return roll_out(
-                model.get_base_model(),
-                prompts,
-                self.max_completion_length if most is None else most,
-                self.eos_token_ids,
-                warp,
-                self.temperature,
-            )
+        processors: Any = self._processors()  # typed for calls by name
+        decoder = self.decoder
+        assert decoder.adapters is not None
+        if self.merges:
+            decoder.adapters.merge(ADAPTER)
+        else:
+            decoder.adapters.refresh()
+        return roll_out(
+            decoder,
+            prompts.padded(),
+            prompts.sizes,
+            ADAPTER,
+            self.max_completion_length if most is None else most,
+            self.eos_token_ids,
+            processors,
+            self.temperature,
+        )
 
-    def _warpers(self) -> LogitsProcessorList:
+    @property
+    def decoder(self) -> Decoder:
+        """Decodes with the adapter in training; made at its first use, on the model's device."""
+        if self._decoder is None:
+            model = self.accelerator.unwrap_model(self.model)
+            self._decoder = Decoder(self.base, MultiLora(model, [ADAPTER], packed=False))
+        return self._decoder
+
+    def _processors(self) -> LogitsProcessorList:
         """The library's processors for what TRL's configuration asks, in the library's order."""
         config = self.generation_config
         device = self.accelerator.device
@@ -131,14 +145,14 @@ class GroupedGRPOTrainer(GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         """Override: every prompt runs once, then its completions one token a time."""
         if self.use_vllm or not self.shares:
-            told, chances = super()._generate_single_turn(  # type: ignore[no-untyped-call]
+            completions, log_probabilities = super()._generate_single_turn(  # type: ignore[no-untyped-call]
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
-            # A server cannot be trusted to rule them out, and they would stand for no image.
+            # vLLM may not rule them out, and they would stand for no image.
             vision = {self.base.config.image_token_id, self.base.config.video_token_id}
-            if any(vision & set(ids) for ids in told):
-                raise ModelError("The server sampled an image token; update it, or do without it.")
-            return told, chances
+            if any(vision & set(ids) for ids in completions):
+                raise ModelError("vLLM sampled an image token; update it, or train without it.")
+            return completions, log_probabilities
         device = self.accelerator.device
 
         def padded(rows: list[list[int]], filler: int) -> Tensor:
@@ -186,6 +200,8 @@ class GroupedGRPOTrainer(GRPOTrainer):
             where masked; and None, since Qwen2-VL has no auxiliary loss.
         """
         rows, step = len(input_ids), batch_size or len(input_ids)
+        if not torch.is_grad_enabled() and input_ids.numel() <= _TOKENS_WITHOUT_GRADIENTS:
+            step = rows  # nothing is kept for a backward pass: fewer, larger passes
         counts = [0] * rows if num_images is None else num_images
         # Where each row's images and patches begin.
         first = [sum(counts[:row]) for row in range(rows + 1)]

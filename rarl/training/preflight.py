@@ -22,8 +22,8 @@ from trl.trainer.utils import pad
 
 from rarl.errors import ModelError
 from rarl.models.processor import ImageProcessor
-from rarl.training.grouped import gather_prompts
 from rarl.training.grpo import GroupedGRPOTrainer
+from rarl.training.packing import gather_prompts
 
 _BATCH = 32
 # Log-probabilities of one token may differ by this much between two ways to compute them.

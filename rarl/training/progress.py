@@ -20,6 +20,10 @@ REWARD_NAMES = {
     "reasoning_reward": "reasoning",
     "judge_reward": "judge",
 }
+PHASES = ("rollout", "reward", "reference", "update")
+PREFIX = "seconds/"
+"""Before a phase's name in what the trainer logs; see `rarl.training.phases`."""
+
 _RENAMED = {
     "loss": "loss",
     "learning_rate": "learning_rate",
@@ -63,6 +67,9 @@ def metrics_row(step: int, logs: dict[str, Any]) -> dict[str, Any]:
         }
         if found:
             row[name] = found
+    seconds = {phase: logs[f"{PREFIX}{phase}"] for phase in PHASES if f"{PREFIX}{phase}" in logs}
+    if seconds:
+        row["seconds"] = seconds
     return row
 
 
@@ -122,6 +129,8 @@ class Progress(TrainerCallback):
             names = ("loss", "kl", "entropy", "clipped")
             shown = {name: self.last.get(name) for name in names} | self.last.get("rewards", {})
             numbers = {name: f"{value:.3f}" for name, value in shown.items() if value is not None}
+            seconds = self.last.get("seconds", {})
+            numbers |= {phase: f"{value:.1f}s" for phase, value in seconds.items()}
             self._bar.set_postfix(numbers)
 
     def on_train_end(

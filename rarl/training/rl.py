@@ -3,7 +3,7 @@
 Departures from GRPO as published, all in the recipe: the loss of Dr. GRPO (no division by a
 completion's length), one update per rollout, LoRA dropout off.
 RARL adds the reward for the reasoning and diversity prompting (arXiv 2506.06600). Prompt and image
-run once per group (`rarl.training.grouped`), which changes the cost and not the result.
+run once per group (`rarl.training.packing`), which changes the cost and not the result.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from rarl.rewards import accuracy_reward, format_reward, reasoning_reward
 from rarl.rewards.judged import judge_reward_of
 from rarl.training.adapter import lora_config
 from rarl.training.grpo import GroupedGRPOTrainer
+from rarl.training.phases import Timed
 from rarl.training.recipe import GrpoRecipe
 from rarl.training.trainers import Silent, accumulation, shared_arguments
 
 
-class _Stock(Silent, GRPOTrainer):
+class _Stock(Silent, Timed):
     pass
 
 
-class _Grouped(Silent, GroupedGRPOTrainer):
+class _Grouped(Silent, Timed, GroupedGRPOTrainer):
     pass
 
 

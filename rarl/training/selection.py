@@ -11,84 +11,84 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from peft.utils import load_peft_weights, set_peft_model_state_dict
-from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rarl.data import Example
+from rarl.generation.decoder import Decoder
+from rarl.generation.image_features import PatchFeatures
+from rarl.generation.multi_lora import MultiLora
+from rarl.generation.rollout import roll_out
 from rarl.models.loading import LoadedModel
 from rarl.prompts import messages, user_text
 from rarl.response import Mode, parse_response
 from rarl.rewards.text import exact_match
-from rarl.training.grouped import (
-    ImageFeatures,
-    gather_prompts,
-    roll_out,
-    use_grouped_attention,
-)
+from rarl.training.adapter import ADAPTER
+from rarl.training.packing import gather_prompts
 from rarl.training.progress import say
 
 _BATCH = 32
 
 
 def greedy_answers(
-    loaded: LoadedModel, examples: Sequence[Example], most: int, mode: Mode
+    loaded: LoadedModel,
+    decoder: Decoder,
+    arm: str | None,
+    examples: Sequence[Example],
+    most: int,
+    mode: Mode,
 ) -> list[str]:
-    """What is said, the likeliest token each time.
+    """Answers, the likeliest token each time.
 
     Args:
-        loaded: the base; an adapter that sits on it is used.
+        loaded: the base.
+        decoder: of the base, with the adapter's weights as they are now.
+        arm: the adapter; None for the base alone.
         examples: with images.
         most: tokens an answer may have.
         mode: how they are asked.
     """
     processor, base = loaded.processor, loaded.base
-    use_grouped_attention(base)
-    features = ImageFeatures(base)
-    forbidden = torch.tensor(loaded.forbidden_ids, device=base.device)
-
-    def surest(told: Tensor, logits: Tensor) -> Tensor:
-        allowed = logits.index_fill(1, forbidden, -torch.inf)
-        best = allowed.argmax(-1, keepdim=True)
-        return torch.full_like(logits, -torch.inf).scatter(1, best, 0.0)
-
-    said: list[str] = []
-    training = base.training
-    base.eval()
-    # Drawing from one possibility still draws.
-    with torch.random.fork_rng():
-        for start in range(0, len(examples), _BATCH):
-            part = examples[start : start + _BATCH]
-            texts = [
-                processor.apply_chat_template(
-                    messages(user_text(example.question, mode)),  # type: ignore[arg-type]
-                    tokenize=False,
-                    add_generation_prompt=True,
-                )
-                for example in part
-            ]
-            pictures = [[example.image.load()] for example in part if example.image]
-            batch = processor(images=pictures, text=texts, padding=True, return_tensors="pt").to(
-                base.device
+    features = PatchFeatures(base)
+    answers: list[str] = []
+    for start in range(0, len(examples), _BATCH):
+        part = examples[start : start + _BATCH]
+        texts = [
+            processor.apply_chat_template(
+                messages(user_text(example.question, mode)),  # type: ignore[arg-type]
+                tokenize=False,
+                add_generation_prompt=True,
             )
-            prompts = gather_prompts(
-                base,
-                batch["input_ids"],
-                batch["attention_mask"],
-                batch["mm_token_type_ids"],
-                batch["pixel_values"],
-                batch["image_grid_thw"],
-                [1] * len(part),
-                features,
-            )
-            told = roll_out(base, prompts, most, loaded.end_ids, surest).ids
-            for ids in told:
-                text = processor.tokenizer.decode(ids, skip_special_tokens=True)
-                said.append(str(text))
-    base.train(training)
-    return said
+            for example in part
+        ]
+        pictures = [[example.image.load()] for example in part if example.image]
+        batch = processor(images=pictures, text=texts, padding=True, return_tensors="pt").to(
+            base.device
+        )
+        prompts = gather_prompts(
+            base,
+            batch["input_ids"],
+            batch["attention_mask"],
+            batch["mm_token_type_ids"],
+            batch["pixel_values"],
+            batch["image_grid_thw"],
+            [1] * len(part),
+            features,
+        )
+        completions = roll_out(
+            decoder,
+            prompts.padded(),
+            prompts.sizes,
+            arm,
+            most,
+            loaded.end_ids,
+            None,
+            forbidden=loaded.forbidden_ids,
+        )
+        for ids in completions.ids:
+            answers.append(str(processor.tokenizer.decode(ids, skip_special_tokens=True)))
+    return answers
 
 
 class Selection(TrainerCallback):
@@ -99,7 +99,7 @@ class Selection(TrainerCallback):
         examples: held-out questions.
         most: tokens an answer may have.
         mode: how they are asked.
-        folder: of the run; `selection.jsonl`, `selection/` and, with all that was said at each
+        folder: of the run; `selection.jsonl`, `selection/` and, with all answers at each
             measured step, `held_out/` are written there.
     """
 
@@ -117,8 +117,11 @@ class Selection(TrainerCallback):
         self._mode = mode
         self._path = folder / "selection.jsonl"
         self._kept = folder / "selection"
-        self._said = folder / "held_out"
+        self._held_out = folder / "held_out"
         self._start: list[str] = []
+        # Made at the first answers, when the model is on its device.
+        self._decoder: Decoder | None = None
+        self._adapters: MultiLora
         self.table: list[dict[str, float]] = []
 
     def on_train_begin(
@@ -126,16 +129,15 @@ class Selection(TrainerCallback):
     ) -> None:
         """Measure the start, or forget what came after the step that a run resumes from."""
         if self._path.exists():
-            told = [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
-            self.table = [row for row in told if row["step"] <= state.global_step]
+            rows = [json.loads(line) for line in self._path.read_text("utf-8").splitlines()]
+            self.table = [row for row in rows if row["step"] <= state.global_step]
         if not state.is_world_process_zero:
             return
         self._path.write_text("".join(json.dumps(row) + "\n" for row in self.table), "utf-8")
-        with kwargs["model"].disable_adapter():
-            said = self._asked()
-        self._start = [parse_response(text, self._mode).answer for text in said]
+        texts = self._answers(kwargs["model"], adapted=False)
+        self._start = [parse_response(text, self._mode).answer for text in texts]
         if not self.table:
-            self._note(state.global_step, said)
+            self._note(state.global_step, texts)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -146,25 +148,35 @@ class Selection(TrainerCallback):
         if due and state.is_world_process_zero:
             self._measure(step, kwargs["model"])
 
-    def _asked(self) -> list[str]:
-        return greedy_answers(self._loaded, self._examples, self._most, self._mode)
+    def _answers(self, model: PeftModel, adapted: bool = True) -> list[str]:
+        if self._decoder is None:
+            adapters = MultiLora(model, [ADAPTER], packed=False)
+            self._decoder = Decoder(self._loaded.base, adapters)
+            self._adapters = adapters
+        self._adapters.refresh()
+        arm = ADAPTER if adapted else None
+        answers = greedy_answers(
+            self._loaded, self._decoder, arm, self._examples, self._most, self._mode
+        )
+        self._decoder.spare_memory()
+        return answers
 
     def _measure(self, step: int, model: PeftModel) -> None:
-        said = self._asked()
+        texts = self._answers(model)
         model.save_pretrained(str(self._kept / f"step-{step}"), save_embedding_layers=False)
-        self._note(step, said)
+        self._note(step, texts)
 
-    def _note(self, step: int, said: Sequence[str]) -> None:
+    def _note(self, step: int, texts: Sequence[str]) -> None:
         count = len(self._examples)
-        answers = [parse_response(text, self._mode).answer for text in said]
+        answers = [parse_response(text, self._mode).answer for text in texts]
         hits = [
-            exact_match(told, example.answer)
-            for told, example in zip(answers, self._examples, strict=True)
+            exact_match(answer, example.answer)
+            for answer, example in zip(answers, self._examples, strict=True)
         ]
         right = sum(hits) / count
-        self._said.mkdir(exist_ok=True)
-        with (self._said / f"step-{step}.jsonl").open("w", encoding="utf-8") as file:
-            for example, text, hit in zip(self._examples, said, hits, strict=True):
+        self._held_out.mkdir(exist_ok=True)
+        with (self._held_out / f"step-{step}.jsonl").open("w", encoding="utf-8") as file:
+            for example, text, hit in zip(self._examples, texts, hits, strict=True):
                 line = {
                     "id": example.id,
                     "question": example.question,

@@ -10,9 +10,9 @@ from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from rarl.generation.image_features import PatchFeatures, as_encoder_outputs
 from rarl.models.loading import LoadedModel
 from rarl.training.adapter import lora_config
-from rarl.training.grouped import ImageFeatures, encoded
 from rarl.training.recipe import SftRecipe
 from rarl.training.trainers import Silent, accumulation, shared_arguments
 
@@ -31,14 +31,14 @@ class _Trainer(Silent, SFTTrainer):
             DistributedType.DEEPSPEED,
         }
         base = self.accelerator.unwrap_model(self.model).get_base_model()
-        self._features = ImageFeatures(base) if whole else None
+        self._features = PatchFeatures(base) if whole else None
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         ready: dict[str, Any] = super()._prepare_inputs(inputs)
         if self._features is not None and ready.get("pixel_values") is not None:
             pixels, grids = ready.pop("pixel_values"), ready["image_grid_thw"]
             patches = pixels.split(grids.prod(-1).tolist())
-            ready["mm_encoder_outputs"] = encoded(self._features(patches, grids))
+            ready["mm_encoder_outputs"] = as_encoder_outputs(self._features(patches, grids))
         return ready
 
 

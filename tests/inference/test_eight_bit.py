@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from rarl.errors import ModelError
+from rarl.generation.multi_lora import MultiLora
 from rarl.inference.engine import Question
 from rarl.inference.local import LocalEngine
-from rarl.inference.mixed import MixedAdapters
 from rarl.models.eight_bit import EightBitLinear
 from rarl.models.loading import LoadedModel, load_model
 
@@ -81,7 +81,7 @@ def test_rows_are_what_each_arm_is_alone(eight: LoadedModel) -> None:
                     module = layer.self_attn.get_submodule(name)
                     module = module.get_base_layer() if arm is None else module
                     alone[place, number, name] = module(x[place : place + 1])
-        with MixedAdapters(eight.model, list(eight.adapters)).rows(rows):
+        with MultiLora(eight.model, list(eight.adapters)).rows(rows):
             for number, layer in enumerate(layers):
                 for name in names:
                     together = layer.self_attn.get_submodule(name)(x)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from rarl.generation.sampling import Sampler
 from rarl.inference.engine import Decoding, NamedImage, Question
-from rarl.inference.rows import Progress, Row, Sampler
+from rarl.inference.rows import Progress, Row
 from rarl.models.loading import LoadedModel
 
 QUESTION = Question((NamedImage(Image.new("L", (8, 8))),), "Why?", ("sft",), decoding=Decoding(500))

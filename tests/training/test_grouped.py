@@ -13,8 +13,8 @@ from trl.trainer.utils import use_adapter
 
 from rarl.models.loading import load_model
 from rarl.training.adapter import lora_config
-from rarl.training.grouped import gather_prompts
 from rarl.training.grpo import GroupedGRPOTrainer
+from rarl.training.packing import gather_prompts
 from rarl.training.recipe import Lora
 from rarl.training.trainers import completions_scored_alone
 

@@ -11,18 +11,18 @@ from threading import Event, Lock
 _GLANCE = 0.05
 
 
-class Line:
-    """Callers stand in line for one thing; Python's own lock may let a newcomer jump ahead."""
+class FairLock:
+    """Callers get one resource in order of arrival; Python's own lock may prefer a newcomer."""
 
     def __init__(self) -> None:
         self._mutex = Lock()
-        # The first in line holds the turn; an event is set when its owner becomes the first.
-        self._standing: deque[Event] = deque()
+        # The first in the queue holds the turn; its event is set when it becomes the first.
+        self._waiting: deque[Event] = deque()
 
     @property
     def length(self) -> int:
         """How many hold or await a turn."""
-        return len(self._standing)
+        return len(self._waiting)
 
     @contextmanager
     def turn(self, given_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
@@ -36,8 +36,8 @@ class Line:
         """
         mine = Event()
         with self._mutex:
-            self._standing.append(mine)
-            self._standing[0].set()
+            self._waiting.append(mine)
+            self._waiting[0].set()
         try:
             while not mine.wait(_GLANCE):
                 if given_up():
@@ -45,6 +45,6 @@ class Line:
             yield mine.is_set()
         finally:
             with self._mutex:
-                self._standing.remove(mine)
-                if self._standing:
-                    self._standing[0].set()
+                self._waiting.remove(mine)
+                if self._waiting:
+                    self._waiting[0].set()

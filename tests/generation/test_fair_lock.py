@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event, Thread
+from time import sleep
 
 import pytest
-from holding import PATIENCE, until
 
-from rarl.inference.line import Line
+from rarl.generation.fair_lock import FairLock
+
+PATIENCE = 60  # seconds until a test that hangs has failed
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(PATIENCE * 100):
+        if true():
+            return
+        sleep(0.01)
+    raise AssertionError("waited in vain")
 
 
 def test_turns_come_in_order_of_arrival() -> None:
-    line = Line()
+    line = FairLock()
     order: list[int] = []
     inside: list[int] = []
 
@@ -37,7 +48,7 @@ def test_turns_come_in_order_of_arrival() -> None:
 
 
 def test_whoever_gives_up_leaves_the_others_in_order() -> None:
-    line = Line()
+    line = FairLock()
     tired = Event()
     seen: list[tuple[str, bool]] = []
 
@@ -61,7 +72,7 @@ def test_whoever_gives_up_leaves_the_others_in_order() -> None:
 
 
 def test_an_error_hands_the_turn_on() -> None:
-    line = Line()
+    line = FairLock()
     with pytest.raises(KeyError), line.turn():
         raise KeyError
     with line.turn(lambda: True) as came:

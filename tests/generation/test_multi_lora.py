@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from holding import picture
 from peft.tuners.lora import Linear as LoraLinear
+from PIL import Image
 
-from rarl.inference.mixed import MixedAdapters
+from rarl.generation.multi_lora import MultiLora
 from rarl.models.loading import LoadedModel, load_model
 from rarl.prompts import messages
 
@@ -46,7 +46,7 @@ def log_probabilities(loaded: LoadedModel, rows: tuple[str | None, ...]) -> torc
     prompt = processor.apply_chat_template(
         messages("Is there a fracture? <think>The lungs are clear.</think>"), tokenize=False
     )
-    pictures = [picture().convert("RGB")] * len(rows)
+    pictures = [Image.linear_gradient("L").resize((60, 50)).convert("RGB")] * len(rows)
     inputs = processor(text=[prompt] * len(rows), images=pictures, return_tensors="pt")
     with torch.inference_mode():
         logits: torch.Tensor = loaded.base(**inputs).logits
@@ -78,7 +78,7 @@ def test_rows_are_what_each_arm_is_alone(
     uneven.model.to(dtype)
     try:
         alone = one_by_one(uneven)
-        mixed = MixedAdapters(uneven.model, list(uneven.adapters))
+        mixed = MultiLora(uneven.model, list(uneven.adapters))
         for rows in MIXTURES:
             with mixed.rows(rows):
                 together = log_probabilities(uneven, rows)
@@ -96,7 +96,7 @@ def test_a_token_alone_gets_what_it_gets_among_many(uneven: LoadedModel) -> None
     """A step masks the ranks of all adapters, a prompt takes each row's own."""
     layers = uneven.base.model.language_model.layers
     x = torch.randn(len(ROWS), 2, uneven.base.config.get_text_config().hidden_size)
-    with MixedAdapters(uneven.model, list(uneven.adapters)).rows(ROWS), torch.inference_mode():
+    with MultiLora(uneven.model, list(uneven.adapters)).rows(ROWS), torch.inference_mode():
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             for layer in layers:
                 product = layer.self_attn.get_submodule(name)
@@ -109,8 +109,57 @@ def test_a_token_alone_gets_what_it_gets_among_many(uneven: LoadedModel) -> None
 def test_the_model_is_left_as_it_was(uneven: LoadedModel) -> None:
     before = [type(module) for module in uneven.model.modules()]
     assert LoraLinear in before
-    mixed = MixedAdapters(uneven.model, list(uneven.adapters))
+    mixed = MultiLora(uneven.model, list(uneven.adapters))
     with pytest.raises(MemoryError), mixed.rows(["sft"]):
         assert LoraLinear not in [type(module) for module in uneven.base.modules()]
         raise MemoryError
     assert [type(module) for module in uneven.model.modules()] == before
+
+
+def test_a_merged_adapter_computes_what_it_computes_apart(uneven: LoadedModel) -> None:
+    mixed = MultiLora(uneven.model, list(uneven.adapters))
+    apart = {}
+    for arm in ("sft", "wide", "narrow"):
+        with mixed.rows((arm, arm)):
+            apart[arm] = log_probabilities(uneven, (arm, arm))
+    for arm, expected in apart.items():
+        mixed.merge(arm)
+        with mixed.rows((arm, arm)):
+            merged = log_probabilities(uneven, (arm, arm))
+        assert (merged - expected).abs().max() < 1e-4, arm
+    mixed.unmerge()
+    with mixed.rows(("sft", "wide")):
+        again = log_probabilities(uneven, ("sft", "wide"))
+    assert (again[0] - again[1]).abs().max() > 1e-2, "every row has its own adapter again"
+
+
+def test_a_refresh_takes_the_weights_as_they_are_now(uneven: LoadedModel) -> None:
+    mixed = MultiLora(uneven.model, ["sft"])
+    weights = {n: p for n, p in uneven.model.named_parameters() if "lora_B.sft" in n}
+    before = {name: weight.clone() for name, weight in weights.items()}
+    with mixed.rows(("sft",)):
+        old = log_probabilities(uneven, ("sft",))
+    try:
+        for weight in weights.values():
+            weight.data.mul_(-1.5)
+        mixed.refresh()
+        with mixed.rows(("sft",)):
+            new = log_probabilities(uneven, ("sft",))
+        uneven.model.set_adapter("sft")
+        expected = log_probabilities(uneven, ("sft",))
+    finally:
+        for name, weight in weights.items():
+            weight.data.copy_(before[name])
+    assert (new - expected).abs().max() < 1e-4
+    assert (new - old).abs().max() > 1e-2
+
+
+def test_bfloat16_weights_do_not_hold_a_young_adapter() -> None:
+    """Why rollouts in bfloat16 keep base and adapter apart: most of the change rounds away."""
+    drawn = torch.Generator().manual_seed(0)
+    weight = (torch.randn(512, 512, generator=drawn) * 0.02).bfloat16()
+    change = torch.randn(512, 512, generator=drawn) * 1e-5  # a step or two at a rate of 1e-5
+    merged = (weight.float() + change).bfloat16()
+    assert (merged == weight).float().mean() > 0.8
+    left = merged.float() - weight.float()
+    assert (left * change).sum() / change.square().sum() < 0.4

@@ -1,0 +1,94 @@
+"""Where the time of a GRPO step goes: rollout, reward, reference and update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import torch
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from rarl.training.progress import PHASES, PREFIX
+
+
+class PhaseClock:
+    """Adds up the seconds of each phase; a phase ends when the device has done its work."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._steps = 0
+
+    @contextmanager
+    def measure(self, phase: str) -> Iterator[None]:
+        """Add the seconds of what runs inside to a phase, and take them from `update`."""
+        started = _now()
+        try:
+            yield
+        finally:
+            seconds = _now() - started
+            self._seconds[phase] += seconds
+            if phase != "update":
+                # These run inside the trainer's step, whose rest is the update.
+                self._seconds["update"] -= seconds
+
+    def count_step(self) -> None:
+        """Count a whole optimizer step."""
+        self._steps += 1
+
+    def take(self) -> dict[str, float]:
+        """Mean seconds a step of each phase since the last call; empty without a whole step."""
+        if not self._steps:
+            return {}
+        means = {phase: max(0.0, s) / self._steps for phase, s in self._seconds.items()}
+        self.reset()
+        return means
+
+
+class Timed(GRPOTrainer):
+    """A GRPO trainer that logs the seconds of each phase."""
+
+    _step: int
+    current_gradient_accumulation_steps: int
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.phases = PhaseClock()
+
+    def _generate(self, prompts: Any) -> Any:
+        with self.phases.measure("rollout"):
+            return super()._generate(prompts)
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+        with self.phases.measure("reward"):
+            return super()._calculate_rewards(*args, **kwargs)
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.is_grad_enabled():
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        with self.phases.measure("reference"):
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Override: measure it as a whole."""
+        with self.phases.measure("update"):
+            loss = super().training_step(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if self._step % self.current_gradient_accumulation_steps == 0:
+            self.phases.count_step()
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Override: add the phases' mean seconds a step."""
+        seconds = {f"{PREFIX}{phase}": value for phase, value in self.phases.take().items()}
+        super().log({**logs, **seconds}, start_time)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter()
