@@ -6,6 +6,7 @@ Handlers return `{widget: update}`; a widget that is left out stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -25,6 +26,7 @@ from demo.asking import (
 )
 from demo.asking import arm_choices as choices_for
 from demo.blind_panel import blind_panel
+from demo.burned_in import picture_doubts
 from demo.components import panel
 from demo.flag_panel import flag_panel
 from demo.guide import tour
@@ -222,6 +224,13 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             held.doubted = text
             yield {note: render.doubt(found, "the question")}
             return
+        with suppress(QuestionError):  # a page that is out of step is told so by `ask`
+            take_report(held, report)
+            found, key = picture_doubts(held)
+            if found:
+                held.doubted = key
+                yield {note: render.doubt(found, "the picture")}
+                return
         first, stage, before = True, held.stage, held.asked
         stream = ask(parts.loader, held, text, form, choice, report, follow=follows, blind=hidden)
         for progress in stream:
