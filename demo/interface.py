@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from demo import render
@@ -95,14 +96,7 @@ def launch(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) -
     def guarded(inner: ASGIApp) -> ASGIApp:
         return Guard(inner, sign_in, parts.uploads, parts.cache, prefix)
 
-    kwargs: dict[str, Any] = {
-        "routes": [
-            parts.frames.route(),
-            parts.downloads.route(),
-            health_route(parts.loader),
-            *Gate(sign_in).routes(),
-        ]
-    }
+    kwargs: dict[str, Any] = {"routes": own_routes(parts)}
     if mcp:
         from demo.serving.mcp import McpServer  # which needs the package mcp
 
@@ -133,6 +127,16 @@ def launch(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) -
     parts.loader.start()
     parts.desk.begin()
     serve_until_told(app, parts.loader, parts.desk)
+
+
+def own_routes(parts: Parts) -> list[BaseRoute]:
+    """What the app answers besides Gradio; `demo.serving.routes` lists all that may be asked."""
+    return [
+        parts.frames.route(),
+        parts.downloads.route(),
+        health_route(parts.loader),
+        *Gate(parts.desk.sign_in).routes(),
+    ]
 
 
 def announce(app: gr.Blocks, parts: Parts) -> None:

@@ -54,9 +54,9 @@ def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
 
 @contextmanager
 def running(
-    home: Path, model: str | None, root: Path = ROOT, **settings: str
+    home: Path, model: str | None, root: Path = ROOT, *arguments: str, **settings: str
 ) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
-    """The same from a folder, with more settings; yields the process too."""
+    """The same from a folder, with arguments and more settings; yields the process too."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -78,7 +78,11 @@ def running(
     address = f"http://127.0.0.1:{port}"
     with log.open("a") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=root, env=environment, stdout=output, stderr=output
+            [sys.executable, "app.py", *arguments],
+            cwd=root,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
         try:
             deadline = time.monotonic() + 600

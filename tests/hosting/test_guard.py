@@ -166,8 +166,9 @@ def test_other_sites_neither_read_nor_write(
 @pytest.mark.parametrize(
     "spelling",
     [
-        "//config", "/config//", "/%2e/config", "/x/%2e%2e/config", "/conf%69g%2f..%2fconfig", "/Config",
-        "/CONFIG", "/config%00", "/config;x", "/config%5c", "/%63onfig/%2e", "/config%253f",
+        "//config", "/config//", "/%2e/config", "/x/%2e%2e/config", "/conf%69g%2f..%2fconfig",
+        "/Config", "/CONFIG", "/config%00", "/config;x", "/config%5c", "/%63onfig/%2e",
+        "/config%253f",
         "/rarl//config", "/rarl/rarl/config", "/RARL/config", "/config.",
         "/config%20", "/config%0a",
     ],
