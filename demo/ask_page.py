@@ -33,8 +33,9 @@ from demo.guide import tour
 from demo.identity import doubts
 from demo.pacs import pacs_row
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
+from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
-from demo.uploads import MAX_UPLOAD_BYTES, take_uploads
+from demo.uploads import MAX_UPLOAD_BYTES, open_uploads
 from demo.viewer import REPORT, open_scan, page_spec, take_report, viewer_panel
 from rarl.errors import QuestionError, RarlError
 from rarl.response import Mode
@@ -164,11 +165,12 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             held.show(open_scan(stack, parts.frames, source), beside)
             beside = True
 
-    def opened(event: gr.EventData, held: Session, choice: str) -> Update:
+    def opened(event: gr.EventData, held: Session, choice: str, request: gr.Request) -> Update:
         paths = [str(path) for path in getattr(event, "paths", ())]
         beside = bool(getattr(event, "add", False)) and bool(held.scans)
         try:
-            take(held, take_uploads(paths, parts.cache), "Your scan", beside)
+            contents = parts.uploads.read(paths, caller_of(request))
+            take(held, open_uploads(contents), "Your scan", beside)
         except RarlError as error:
             return {viewer: spec(held), facts: told(held, str(error))}
         except Exception as error:

@@ -49,7 +49,7 @@ from rarl.review.case import (
 )
 from rarl.review.export import write_csv
 from rarl.review.records import AuditEntry, Tombstone
-from rarl.review.roles import Right, Role, require
+from rarl.review.roles import Right, Role, canonical_name, require
 from rarl.review.taxonomy import COMMENT_LIMIT, Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
@@ -797,7 +797,7 @@ def filtered(statement: _Rows, chosen: FlagFilter) -> _Rows:
         (FlagRow.category, chosen.category),
         (FlagRow.severity, chosen.severity),
         (CaseRow.modality, chosen.modality),
-        (FlagRow.reader, chosen.reader),
+        (FlagRow.reader, canonical_name(chosen.reader)),
     ):
         if value:
             statement = statement.where(column == value)
@@ -820,7 +820,7 @@ def current_flags() -> _Rows:
 
 
 def _name(person: str | None) -> str | None:
-    name = storable(person or "").strip()
+    name = canonical_name(storable(person or "")) or ""
     if len(name) > NAME_LIMIT:
         raise ReviewError(f"The reader's name is longer than {NAME_LIMIT} characters; shorten it.")
     return name or None
