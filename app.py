@@ -31,7 +31,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.mcp and find_spec("mcp") is None:
-        parser.error('--mcp needs another package: pip install "gradio[mcp]"')
+        parser.error("--mcp needs another package: pip install mcp==2.3.0")
     start_logging()
     loader = EngineLoader(lambda: with_modes(load_offer(arguments.model, arguments.endpoint)))
     try:
@@ -42,7 +42,7 @@ def main() -> None:
     if on_zero_gpu():
         # It takes over what stands on the GPU when the page starts, as this thread sees it.
         parts.loader.load_here()
-    launch(build(parts), parts, mcp_server=arguments.mcp)
+    launch(build(parts), parts, mcp=arguments.mcp)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Handlers return `{widget: update}`; a widget that is left out stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import count
 from time import sleep
 from typing import Any
@@ -26,14 +27,16 @@ from demo.asking import (
 )
 from demo.asking import arm_choices as choices_for
 from demo.blind_panel import blind_panel
+from demo.burned_in import picture_doubts
 from demo.components import panel
 from demo.flag_panel import flag_panel
 from demo.guide import tour
 from demo.identity import doubts
 from demo.pacs import pacs_row
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
+from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
-from demo.uploads import MAX_UPLOAD_BYTES, take_uploads
+from demo.uploads import MAX_UPLOAD_BYTES, open_uploads
 from demo.viewer import REPORT, open_scan, page_spec, take_report, viewer_panel
 from rarl.errors import QuestionError, RarlError
 from rarl.response import Mode
@@ -180,14 +183,15 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             held.show(open_scan(stack, parts.frames, source), beside)
             beside = True
 
-    def opened(event: gr.EventData, held: Session, choice: str) -> Update:
+    def opened(event: gr.EventData, held: Session, choice: str, request: gr.Request) -> Update:
         paths = [str(path) for path in getattr(event, "paths", ())]
         beside = bool(getattr(event, "add", False)) and bool(held.scans)
         problem = UPLOAD_PROBLEMS.get(str(getattr(event, "problem", "")))
         if problem is not None:
             return refused(held, problem)
         try:
-            take(held, take_uploads(paths, parts.cache), "Your scan", beside)
+            contents = parts.uploads.read(paths, caller_of(request))
+            take(held, open_uploads(contents), "Your scan", beside)
         except RarlError as error:
             return refused(held, str(error))
         except Exception as error:
@@ -247,6 +251,13 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             held.doubted = text
             yield {note: render.doubt(found, "the question")}
             return
+        with suppress(QuestionError):  # a page that is out of step is told so by `ask`
+            take_report(held, report)
+            found, key = picture_doubts(held)
+            if found:
+                held.doubted = key
+                yield {note: render.doubt(found, "the picture")}
+                return
         if held.stop is not None:
             if text.strip() == held.running and held.queued is None:
                 return  # the same press twice

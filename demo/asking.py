@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from threading import Event
 from time import monotonic
 
+from demo.burned_in import picture_doubts
 from demo.loading import EngineLoader
 from demo.session import Asked, Session
 from demo.viewer import take_report
@@ -287,6 +288,9 @@ def _check_covers(session: Session) -> None:
                 f"Text may be burned into the picture{which}: cover what names the patient, or "
                 "say that it names nobody, and ask again."
             )
+    sentences, _ = picture_doubts(session)
+    if sentences:
+        raise QuestionError(sentences[0])
 
 
 def _stream(

@@ -26,6 +26,9 @@ from rarl.review.store import ReviewStore
 
 log = logging.getLogger(__name__)
 
+Who = gr.Request | Person
+"""Who does something: as a handler gets it from Gradio, or as the guard has decided it."""
+
 # Cases whose flag could not be stored wait in memory, pictures included: never on a disk or in a
 # browser. More than so many at a time are let go of, oldest first.
 _WAITING = 50
@@ -159,11 +162,11 @@ class Desk:
         if self._copy is not None:
             self._copy.wait(seconds)
 
-    def person(self, request: gr.Request) -> Person:
+    def person(self, who: Who) -> Person:
         """Who sent a request."""
-        return self.sign_in.person(request)
+        return who if isinstance(who, Person) else self.sign_in.person(who)
 
-    def for_request(self, request: gr.Request) -> ReviewStore:
+    def for_request(self, request: Who) -> ReviewStore:
         """The store with the rights of whoever sent a request.
 
         Raises:
@@ -184,7 +187,7 @@ class Desk:
             session.case_id = self.for_request(request).add_case(case_of(session.asked))
         return session.case_id
 
-    def flag(self, words: Words, asked: Asked, request: gr.Request) -> Flag:
+    def flag(self, words: Words, asked: Asked, request: Who) -> Flag:
         """Store a flag, and its case with the first flag.
 
         Where the store cannot be used, the case waits here, and `send` may be tried again.
@@ -207,7 +210,7 @@ class Desk:
             self._waiting.popitem(last=False)
         return self.send(words, request)
 
-    def send(self, words: Words, request: gr.Request) -> Flag:
+    def send(self, words: Words, request: Who) -> Flag:
         """Store a flag that was typed before; the same key stores nothing twice.
 
         Raises:

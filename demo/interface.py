@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import gradio as gr
-from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from demo import render
 from demo.api import add_api
@@ -18,10 +21,14 @@ from demo.ratings import votes_panel
 from demo.results import results_page
 from demo.review import review_page
 from demo.review.api import add_review_api
+from demo.services.ask import AskService
 from demo.serving.ending import serve_until_told
+from demo.serving.gate import Gate
 from demo.serving.guard import Guard
 from demo.serving.health import health_route
+from demo.serving.server import forget_downloader, listening
 from demo.session import Session
+from demo.signing_in import KEY_PARAMETER
 from demo.theme import STYLE_SHEETS, head, reading_room
 from demo.uploads import MAX_UPLOAD_BYTES
 
@@ -49,7 +56,7 @@ def build(parts: Parts) -> Any:
                 votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review)
-        add_api(parts)
+        add_api(parts, AskService(parts))
         add_review_api(parts)
         foot = panel(render.footer(parts.loader), elem_id="footer")
         panel(key_sheet(), elem_id="sheet")
@@ -73,35 +80,71 @@ def build(parts: Parts) -> Any:
     return app
 
 
-def launch(app: gr.Blocks, parts: Parts, **options: Any) -> None:
+def launch(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) -> None:
     """Serve the page until the process ends; Gradio's own environment variables say where.
 
     Args:
         app: what `build` returned.
         parts: what it was built from.
+        mcp: whether MCP clients are served too.
         options: handed on to `gr.Blocks.launch`.
     """
     app.queue(default_concurrency_limit=16, max_size=64)
-    guard = Middleware(Guard, cache=parts.cache, uploaded=lambda path: path in app.upload_file_set)
-    app.launch(
-        app_kwargs={
-            "routes": [parts.frames.route(), parts.downloads.route(), health_route(parts.loader)],
-            "middleware": [guard],
-        },
-        theme=reading_room(),
-        css_paths=STYLE_SHEETS,
-        head=head(),
-        footer_links=[],
-        run_history=False,  # it would keep questions in the browser
-        enable_monitoring=False,
-        ssr_mode=False,
-        show_error=False,
-        max_file_size=MAX_UPLOAD_BYTES,
-        prevent_thread_lock=True,
-        **parts.desk.sign_in.launch_options(),
-        **options,
-    )
+    sign_in = parts.desk.sign_in
+    prefix = urlsplit(options.get("root_path") or os.environ.get("GRADIO_ROOT_PATH") or "").path
+
+    def guarded(inner: ASGIApp) -> ASGIApp:
+        return Guard(inner, sign_in, parts.uploads, parts.cache, prefix)
+
+    kwargs: dict[str, Any] = {"routes": own_routes(parts)}
+    if mcp:
+        from demo.serving.mcp import McpServer  # which needs the package mcp
+
+        server = McpServer(parts, AskService(parts))
+        kwargs["routes"].append(server.route())
+        kwargs["lifespan"] = server.lifespan
+    forget_downloader()
+    with listening(guarded):
+        app.launch(
+            app_kwargs=kwargs,
+            theme=reading_room(),
+            css_paths=STYLE_SHEETS,
+            head=head(),
+            footer_links=[],
+            run_history=False,  # it would keep questions in the browser
+            enable_monitoring=False,
+            ssr_mode=False,
+            show_error=False,
+            max_file_size=MAX_UPLOAD_BYTES,
+            prevent_thread_lock=True,
+            mcp_server=False,  # Gradio's own calls back from this machine in its callers' names
+            quiet=True,
+            **sign_in.launch_options(),
+            **options,
+        )
+    announce(app, parts)
     # The page is up before torch begins to load.
     parts.loader.start()
     parts.desk.begin()
     serve_until_told(app, parts.loader, parts.desk)
+
+
+def own_routes(parts: Parts) -> list[BaseRoute]:
+    """What the app answers besides Gradio; `demo.serving.routes` lists all that may be asked."""
+    return [
+        parts.frames.route(),
+        parts.downloads.route(),
+        health_route(parts.loader),
+        *Gate(parts.desk.sign_in).routes(),
+    ]
+
+
+def announce(app: gr.Blocks, parts: Parts) -> None:
+    """Print where the page is; without a sign-in, with the key that makes its admin."""
+    address = str(app.local_url)
+    if parts.desk.sign_in.way != "local":
+        print(f"* Running on local URL:  {address}", flush=True)
+        return
+    key = f"?{KEY_PARAMETER}={parts.desk.sign_in.key.secret}"
+    print(f"* Running on local URL:  {address}{key}", flush=True)
+    print("* With this key it opens for the admin, without it for visitors.", flush=True)

@@ -12,7 +12,7 @@ from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
 from demo.flagging import Desk, read_share
 from demo.loading import EngineLoader
 from demo.signing_in import read_sign_in
-from demo.uploads import private_cache
+from demo.uploads import Uploads, private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
 from rarl.review.hub_copy import read_place
@@ -37,7 +37,8 @@ class Parts:
         loader: the engine, or on its way.
         desk: the review store.
         examples: scans on offer, by key.
-        cache: the private folder that Gradio may serve.
+        cache: the private folder that uploads are written into.
+        uploads: whose uploaded files are whose.
         downloads: exports on their way to the browser.
         pacs: where studies may be fetched from, or None.
         frames: lets each page read the frames of its own scans.
@@ -47,6 +48,7 @@ class Parts:
     desk: Desk
     examples: Examples
     cache: Path
+    uploads: Uploads
     downloads: Downloads
     pacs: Pacs | None = None
     frames: FrameServer = field(default_factory=FrameServer)
@@ -68,6 +70,7 @@ def make_parts(loader: EngineLoader | None = None) -> Parts:
         Desk(sign_in=read_sign_in(), share=read_share(), place=read_place()),
         open_examples((*BUILT_IN, *vqa_rad_rows())),
         cache,
+        Uploads(cache),
         Downloads(cache),
         Pacs.from_environment(),
     )

@@ -237,7 +237,7 @@ def doubt(sentences: Sequence[str], where: str) -> str:
 
     Args:
         sentences: what was found.
-        where: "the question" or "the comment".
+        where: "the question", "the comment" or "the picture".
     """
     listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return (

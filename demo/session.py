@@ -115,7 +115,11 @@ class OpenScan:
         modality: for the suggested questions, also where the file does not say it.
         reference: a test row's reference answer, shown only when asked for.
         proposed: covers for burned-in text that were found in the pixels.
-        decided: whether burned-in text, where likely, has been covered or ruled out.
+        decided: whether burned-in text, where it was found or is likely, has been covered or ruled
+            out.
+        asked_about: whether a person is asked about burned-in text, or has said beforehand that
+            there is none; else each picture is searched when it is asked about.
+        searched: views, with their covers, to whether there is writing on them.
         view: what is on the stage.
         masks: covers on that plane.
         region: what the question is about, in pixels of that plane, or None for all of it.
@@ -129,6 +133,8 @@ class OpenScan:
     reference: str | None = None
     proposed: tuple[Box, ...] = ()
     decided: bool = True
+    asked_about: bool = True
+    searched: dict[tuple[View, tuple[Box, ...]], bool] = field(default_factory=dict, repr=False)
     view: View = field(default_factory=View)
     masks: tuple[Box, ...] = ()
     region: Box | None = None

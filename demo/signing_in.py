@@ -2,8 +2,9 @@
 
 There are no accounts here. RARL_SIGN_IN says who vouches for a name:
 
-    (unset)             whoever sits at this machine is the admin, everybody else a visitor
-    htpasswd:FILE       Gradio's own login, against a file that `htpasswd -B` writes
+    (unset)             whoever opens the address with the key that the start prints is the admin,
+                        everybody else a visitor
+    htpasswd:FILE       a sign-in page, against a file that `htpasswd -B` writes
     huggingface         Hugging Face OAuth, in a Space with `hf_oauth: true`
     header:NAME         a header that a proxy sets, believed from RARL_TRUSTED_PROXIES alone
 
@@ -13,30 +14,42 @@ is unset. Without a list, a name that was vouched for is a visitor.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 import os
+import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 import bcrypt
 import gradio as gr
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.requests import Request, cookie_parser
 
+from demo.serving.caller import Caller, Network, caller_of, person_address, within
 from rarl.errors import ReviewError
-from rarl.review.roles import People, Role, account_name, read_people
+from rarl.review.roles import People, Role, account_name, canonical_name, read_people
 from rarl.review.store import store_folder
 
 Way = Literal["local", "htpasswd", "huggingface", "header"]
-Network = IPv4Network | IPv6Network
+
+VISITOR_COOKIE = "rarl-visitor"
+SIGN_IN_COOKIE = "rarl-sign-in"
+KEY_PARAMETER = "token"
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-# Somebody to compare with where there is no such name: a refusal must take as long.
-_NOBODY = bcrypt.hashpw(b"", bcrypt.gensalt(10))
+_KEY_SECONDS = 30 * 24 * 3600
+_SIGNED_IN_SECONDS = 12 * 3600
+_MOST_SIGNED_IN = 10_000
+# Bcrypt reads no more of a password.
+_PASSWORD_BYTES = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +57,74 @@ class Person:
     """Who is behind a request.
 
     Attributes:
-        name: as vouched for, or None.
+        name: canonical, as vouched for, or None.
         role: what the site's list gives that name; None where the person may do nothing.
     """
 
     name: str | None
     role: Role | None
+
+
+class AdminKey:
+    """The admin of a site without sign-in: whoever has the secret that the start prints.
+
+    The secret is new with every start. A browser that had it keeps a signed cookie, so that the
+    page goes on working when the app starts again; what signs it lies in the store's folder, for
+    its owner alone.
+
+    Args:
+        folder: where the signing key is kept; in memory alone where it cannot be written.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.secret = secrets.token_urlsafe(24)
+        self._signing = _signing_key(folder)
+
+    def is_secret(self, offered: str) -> bool:
+        """Whether this is the secret of this start."""
+        return hmac.compare_digest(offered.encode(), self.secret.encode())
+
+    def cookie(self) -> str:
+        """What a browser keeps that had the secret."""
+        until = str(int(time.time()) + _KEY_SECONDS)
+        return f"{until}.{self._mac(until)}"
+
+    def is_cookie(self, offered: str) -> bool:
+        """Whether a browser had the secret, of this start or of an earlier one."""
+        until, _, mac = offered.partition(".")
+        if not hmac.compare_digest(mac.encode(), self._mac(until).encode()):
+            return False
+        return until.isdecimal() and int(until) > time.time()
+
+    def _mac(self, until: str) -> str:
+        return hmac.new(self._signing, f"admin {until}".encode(), hashlib.sha256).hexdigest()
+
+
+class SignedIn:
+    """Who has signed in with a password, by the random word in a cookie."""
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    def begin(self, name: str) -> str:
+        """Sign somebody in; returns the cookie's value."""
+        word = secrets.token_urlsafe(32)
+        self._names[word] = (name, time.monotonic() + _SIGNED_IN_SECONDS)
+        while len(self._names) > _MOST_SIGNED_IN:
+            self._names.popitem(last=False)
+        return word
+
+    def name(self, word: str) -> str | None:
+        """Whose word it is, while it holds."""
+        name, until = self._names.get(word, (None, 0.0))
+        return name if time.monotonic() < until else None
+
+    def end(self, word: str) -> None:
+        """Sign a person out everywhere."""
+        name = self.name(word)
+        for known, (other, _) in list(self._names.items()):
+            if other == name:
+                self._names.pop(known, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,54 +134,96 @@ class SignIn:
     Attributes:
         way: who vouches.
         people: the site's list.
-        passwords: name to bcrypt hash, for `htpasswd`.
+        passwords: canonical name to bcrypt hash, for `htpasswd`.
         header: name of the header, for `header`.
-        proxies: where that header is believed from.
+        proxies: what addresses of people, and that header, are believed from.
+        key: makes an admin where `way` is "local".
+        signed_in: who has signed in with a password.
     """
 
     way: Way = "local"
     people: People = field(default_factory=People)
     passwords: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     header: str = ""
-    proxies: tuple[Network, ...] = _LOOPBACK
+    proxies: tuple[Network, ...] = ()
+    key: AdminKey = field(default_factory=AdminKey, repr=False)
+    signed_in: SignedIn = field(default_factory=SignedIn, repr=False)
+    _nobody: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        # Checked where there is no such name: a refusal must take as long as for one that exists.
+        costs = [int(hashed[4:6]) for hashed in self.passwords.values()]
+        hashed = bcrypt.hashpw(b"", bcrypt.gensalt(max(costs))) if costs else b""
+        object.__setattr__(self, "_nobody", hashed)
 
     def person(self, request: gr.Request) -> Person:
-        """Who sent a request to a handler: Gradio has asked `name` or checked a password."""
-        name = request.username or None
+        """Who sent a request to a handler: the guard decided it on the outer connection."""
+        if request.request is not None:
+            caller = caller_of(request)
+            return Person(caller.name, caller.role)
+        name = canonical_name(request.username)
+        return Person(name, self.role(name))
+
+    def role(self, name: str | None) -> Role | None:
+        """What a vouched name may do; None for nothing."""
         if self.way == "local" and name is not None:
-            return Person(name, "admin")
-        return Person(name, self.people.role(name))
+            return "admin"
+        if self.way == "htpasswd" and name is None:
+            return None  # everybody signs in
+        return self.people.role(name)
 
-    def name(self, request: Request) -> str | None:
-        """The name that is vouched for; "" for nobody's, None where the site wants a name.
+    def caller(self, scope: Mapping[str, Any], headers: Headers) -> Caller:
+        """Who sends a request, from its connection, its cookies and its headers."""
+        client = scope.get("client")
+        peer = client[0] if client else ""
+        cookies = cookie_parser(headers.get("cookie", ""))
+        name = canonical_name(self._vouched(scope, headers, cookies, peer))
+        return Caller(
+            name=name,
+            role=self.role(name),
+            address=person_address(peer, headers, self.proxies),
+            peer=peer,
+            browser=cookies.get(VISITOR_COOKIE, "")[:100],
+        )
 
-        For Gradio's `auth_dependency`, which lets in everybody but None.
-        """
-        found = ""
+    def _vouched(
+        self, scope: Mapping[str, Any], headers: Headers, cookies: Mapping[str, str], peer: str
+    ) -> str | None:
         if self.way == "local":
-            found = account_name() if _is_local(request) else ""
+            scheme, _, secret = headers.get("authorization", "").partition(" ")
+            bearer = scheme.lower() == "bearer" and self.key.is_secret(secret.strip())
+            if bearer or self.key.is_cookie(cookies.get(self.key_cookie(scope), "")):
+                return account_name()
+        elif self.way == "htpasswd":
+            return self.signed_in.name(cookies.get(SIGN_IN_COOKIE, ""))
         elif self.way == "header":
-            if _within(request, self.proxies):
-                found = request.headers.get(self.header, "").strip()
+            return headers.get(self.header) if within(peer, self.proxies) else None
         elif self.way == "huggingface":
-            # The page must open before anybody can sign in on it.
-            return _oauth_name(request.session)
-        return found if found or self.people.unnamed is not None else None
+            return _oauth_name(_space_session(cookies.get("session", "")))
+        return None
+
+    @staticmethod
+    def key_cookie(scope: Mapping[str, Any]) -> str:
+        """Name of the admin's cookie; browsers send a host's cookies to all of its ports."""
+        server = scope.get("server") or ("", 0)
+        return f"rarl-admin-{server[1]}"
 
     def may_enter(self, name: str, password: str) -> bool:
-        """Whether this is the name's password, for Gradio's own login."""
-        known = self.passwords.get(name)
-        right = bcrypt.checkpw(password.encode()[:72], known or _NOBODY)
+        """Whether this is the name's password. Takes as long for names that do not exist."""
+        known = self.passwords.get(canonical_name(name) or "")
+        right = bcrypt.checkpw(password.encode()[:_PASSWORD_BYTES], known or self._nobody)
         return right and known is not None
 
     def launch_options(self) -> dict[str, Any]:
-        """What `gr.Blocks.launch` must be told."""
-        if self.way == "htpasswd":
-            return {"auth": self.may_enter, "auth_message": "Sign in to RARL."}
-        if self.way == "header":
-            # Else uvicorn puts the visitor's address in place of the proxy's, which is checked.
-            os.environ["FORWARDED_ALLOW_IPS"] = ""
-        return {"auth_dependency": self.name}
+        """What `gr.Blocks.launch` must be told: names come from the guard, and from nowhere else.
+
+        Gradio lets in everybody but None; whom the site lets in, the guard has decided before.
+        """
+
+        def name(request: Request) -> str:
+            return caller_of(request).name or ""
+
+        return {"auth_dependency": name}
 
 
 def read_sign_in(environment: Mapping[str, str] = os.environ) -> SignIn:
@@ -118,23 +235,25 @@ def read_sign_in(environment: Mapping[str, str] = os.environ) -> SignIn:
     named = environment.get("RARL_PEOPLE")
     listed = Path(named).expanduser() if named else store_folder(environment) / "people.yaml"
     people = read_people(listed) if named or listed.is_file() else People()
-    said = environment.get("RARL_SIGN_IN", "").strip()
-    way, _, rest = said.partition(":")
-    if not said:
-        return SignIn(people=people)
+    proxies = _networks(environment.get("RARL_TRUSTED_PROXIES", ""))
+    setting = environment.get("RARL_SIGN_IN", "").strip()
+    way, _, rest = setting.partition(":")
+    if not setting:
+        key = AdminKey(store_folder(environment))
+        return SignIn(people=people, proxies=proxies, key=key)
     if way == "htpasswd" and rest:
-        return SignIn("htpasswd", people, passwords=_passwords(Path(rest).expanduser()))
-    if said == "huggingface":
+        passwords = _passwords(Path(rest).expanduser())
+        return SignIn("htpasswd", people, passwords=passwords, proxies=proxies)
+    if setting == "huggingface":
         if not environment.get("OAUTH_CLIENT_ID") or not environment.get("SPACE_ID"):
             # Elsewhere Gradio would sign everybody in under the name of the machine's own token.
             raise ReviewError(
                 "RARL_SIGN_IN=huggingface works in a Space alone: add `hf_oauth: true` to its "
                 "README.md, or sign people in another way."
             )
-        return SignIn("huggingface", people)
+        return SignIn("huggingface", people, proxies=proxies)
     if way == "header" and rest.strip():
-        proxies = _networks(environment.get("RARL_TRUSTED_PROXIES", ""))
-        return SignIn("header", people, header=rest.strip(), proxies=proxies)
+        return SignIn("header", people, header=rest.strip(), proxies=proxies or _LOOPBACK)
     raise ReviewError(
         "RARL_SIGN_IN must be htpasswd:FILE, huggingface or header:NAME; correct or unset it and "
         "start again."
@@ -149,52 +268,71 @@ def _passwords(path: Path) -> dict[str, bytes]:
             f"The file of passwords ({path.name}) cannot be read; correct RARL_SIGN_IN and start "
             "again."
         ) from None
-    found = {}
+    passwords: dict[str, bytes] = {}
     for line in lines:
         name, _, hashed = line.strip().partition(":")
-        if not name or name.startswith("#"):
+        person = canonical_name(name)
+        if person is None or name.startswith("#"):
             continue
         if not hashed.startswith(("$2a$", "$2b$", "$2y$")) or len(hashed) != 60:
             raise ReviewError(
                 f"{path.name} holds a password that is not hashed with bcrypt; write it with "
                 "`htpasswd -B` and start again."
             )
-        found[name] = hashed.encode()
-    if not found:
+        if person in passwords:
+            raise ReviewError(f"{path.name} names one person twice; keep one of the lines.")
+        passwords[person] = hashed.encode()
+    if not passwords:
         raise ReviewError(f"{path.name} names nobody; add people with `htpasswd -B`.")
-    return found
+    return passwords
 
 
-def _networks(said: str) -> tuple[Network, ...]:
+def _networks(setting: str) -> tuple[Network, ...]:
     try:
-        found = tuple(ip_network(word.strip()) for word in said.split(",") if word.strip())
+        return tuple(ip_network(word.strip()) for word in setting.split(",") if word.strip())
     except ValueError:
         raise ReviewError(
             "RARL_TRUSTED_PROXIES must list addresses or networks, such as 10.0.0.0/8, with commas "
             "between; correct it and start again."
         ) from None
-    return found or _LOOPBACK
 
 
-def _within(request: Request, networks: tuple[Network, ...]) -> bool:
+def _signing_key(folder: Path | None) -> bytes:
+    fresh = secrets.token_bytes(32)
+    if folder is None:
+        return fresh
+    file = folder / "admin.key"
     try:
-        address = ip_address(request.client.host if request.client else "")
-    except ValueError:
-        return False
-    return any(address in network for network in networks)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+            opened.write(fresh)
+        return fresh
+    except FileExistsError:
+        pass
+    except OSError:
+        return fresh  # a folder that cannot be written: cookies end with this process
+    try:
+        file.chmod(0o600)
+        kept = file.read_bytes()
+    except OSError:
+        return fresh
+    return kept if len(kept) == len(fresh) else fresh
 
 
-def _is_local(request: Request) -> bool:
-    """Whether a browser on this machine asked, and neither a proxy nor a tunnel.
+def _space_session(cookie: str) -> Mapping[str, Any]:
+    """The session that Gradio's OAuth keeps in a signed cookie, or an empty one."""
+    if not cookie:
+        return {}
+    # It comes with gradio[oauth], which a Space has.
+    import itsdangerous
 
-    The name in the address is looked at too: a page of another host must not reach in by a name
-    that it makes resolve to this machine.
-    """
-    return (
-        _within(request, _LOOPBACK)
-        and request.url.hostname in _LOCAL_NAMES
-        and not any(header in request.headers for header in _FORWARDED)
-    )
+    secret = hashlib.sha256(f"{os.environ.get('OAUTH_CLIENT_SECRET') or ''}-v4".encode())
+    signer = itsdangerous.TimestampSigner(secret.hexdigest())
+    try:
+        content = json.loads(base64.b64decode(signer.unsign(cookie, max_age=14 * 24 * 3600)))
+    except (itsdangerous.BadSignature, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _oauth_name(session: Mapping[str, Any]) -> str:

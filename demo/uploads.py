@@ -1,23 +1,30 @@
 """Uploaded bytes touch the disk for as short a time as Gradio allows, where nobody else can look.
 
-Gradio writes an upload into its cache before any handler runs, and serves its cache to whoever
-knows an address. So the page sends files under neutral names, the cache is a private folder, and
-a file is deleted as soon as it was read. A folder that a crashed run left behind is swept when the
-next run starts.
+Gradio writes an upload into its cache before any handler runs. So the page sends files under
+neutral names, the cache is a private folder, and a file is deleted as soon as it was read. A folder
+that a crashed run left behind is swept when the next run starts.
+
+`Uploads` is the one place where an argument becomes a file: by the name that its uploader was
+given, and for that uploader alone. No argument is ever read as a path or an address.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from time import monotonic
 
 from filelock import FileLock, Timeout
 
+from demo.serving.caller import Caller
 from demo.session import ROLES
 from rarl.errors import ScanError
 from rarl.scans import Limits, Stack, open_stack
@@ -28,6 +35,9 @@ _PREFIX = "rarl-"
 _LOCK = ".in-use"
 # More files than a question can have scans are the files of one series.
 _FEW = len(ROLES)
+# What nobody has used by then was interrupted.
+_KEPT_SECONDS = 3600.0
+_NOT_ARRIVED = "The upload did not arrive; please try again."
 
 
 def private_cache() -> Path:
@@ -73,31 +83,119 @@ def parent_user() -> int:
     return os.getuid() if os.name == "posix" else 0
 
 
-def take_uploads(paths: Sequence[str], cache: Path) -> list[Stack]:
-    """Read uploaded files, delete them, and open them.
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    file: Path
+    marks: frozenset[str]
+    until: float
+
+
+class Uploads:
+    """Uploaded files by unguessable name, each for whoever sent it.
+
+    Args:
+        cache: the private folder that Gradio writes uploads into.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache.resolve()
+        self._lock = Lock()
+        self._uploads: dict[str, _Upload] = {}
+
+    def admit(self, path: str, caller: Caller) -> str:
+        """Take over a file that Gradio has written; returns the name that its sender may use.
+
+        The file moves into a folder of its own: Gradio gives equal bytes one path, and two people
+        may send the same picture.
+
+        Raises:
+            ScanError: the file is not there.
+        """
+        file = Path(path).resolve()
+        if not file.is_relative_to(self._cache):
+            raise ScanError(_NOT_ARRIVED)
+        self.sweep()
+        folder = Path(tempfile.mkdtemp(prefix="upload-", dir=self._cache))
+        try:
+            moved = file.rename(folder / file.name)
+        except OSError:
+            folder.rmdir()
+            raise ScanError(_NOT_ARRIVED) from None
+        _forget_folder(file.parent)
+        name = f"upload-{secrets.token_urlsafe(24)}"
+        with self._lock:
+            self._uploads[name] = _Upload(moved, caller.marks, monotonic() + _KEPT_SECONDS)
+        return name
+
+    def find(self, name: str, caller: Caller) -> Path | None:
+        """The file that this caller uploaded under this name; None for any other argument."""
+        upload = self._uploads.get(name)
+        if upload is None or not upload.marks & caller.marks:
+            return None
+        return upload.file
+
+    def name_of(self, file: str, caller: Caller) -> str | None:
+        """The name of an uploaded file that the guard has put in a name's place."""
+        with self._lock:
+            names = [name for name, upload in self._uploads.items() if str(upload.file) == file]
+        return next((name for name in names if self.find(name, caller)), None)
+
+    def read(self, names: Sequence[str], caller: Caller) -> list[bytes]:
+        """Read uploads and delete them.
+
+        Raises:
+            ScanError: one is not this caller's, or gone.
+        """
+        files = [self.file(name, caller) for name in names]
+        if not files:
+            raise ScanError(_NOT_ARRIVED)
+        try:
+            return [file.read_bytes() for file in files]
+        except OSError as error:
+            raise ScanError(_NOT_ARRIVED) from error
+        finally:
+            for file in files:
+                self.forget(file)
+
+    def file(self, name: str, caller: Caller) -> Path:
+        """An upload's file, by its name or by what the guard has put in its place.
+
+        Raises:
+            ScanError: it is not this caller's, or gone.
+        """
+        file = self.find(name, caller)
+        if file is None:
+            file = self.find(self.name_of(name, caller) or "", caller)
+        if file is None:
+            raise ScanError(_NOT_ARRIVED)
+        return file
+
+    def forget(self, file: Path) -> None:
+        """Delete an upload."""
+        with self._lock:
+            for name in [name for name, one in self._uploads.items() if one.file == file]:
+                del self._uploads[name]
+        file.unlink(missing_ok=True)
+        _forget_folder(file.parent)
+
+    def sweep(self) -> None:
+        """Delete what nobody has used within the hour."""
+        now = monotonic()
+        with self._lock:
+            late = [upload.file for upload in self._uploads.values() if upload.until < now]
+        for file in late:
+            self.forget(file)
+
+
+def open_uploads(contents: Sequence[bytes]) -> list[Stack]:
+    """Open the bytes of uploaded files.
 
     Several files are one series where they belong together, and otherwise (a few) a scan each;
     those that cannot be opened are left out, and a warning of the first scan says so.
 
-    Args:
-        paths: where Gradio put them, as the page reports it.
-        cache: the folder that they must lie in.
-
     Raises:
         ScanError: none of them can be opened; the sentence says why.
     """
-    files = [Path(path).resolve() for path in paths]
-    home = cache.resolve()
-    if not files or not all(file.is_relative_to(home) for file in files):
-        raise ScanError("The upload did not arrive; please try again.")
-    contents = []
-    try:
-        contents = [file.read_bytes() for file in files]
-    except OSError as error:
-        raise ScanError("The upload did not arrive; please try again.") from error
-    finally:
-        for file in files:
-            _forget(file)
     if 1 < len(contents) <= _FEW:
         single: dict[int, Stack] = {}
         for number, content in enumerate(contents):
@@ -118,8 +216,7 @@ def _one_series(stacks: Sequence[Stack]) -> bool:
     return len(series) == 1 and stacks[0].series is not None
 
 
-def _forget(file: Path) -> None:
-    file.unlink(missing_ok=True)
-    # Gradio gives each upload a folder of its own; leave no trace of that either.
-    if file.parent.is_dir() and not any(file.parent.iterdir()):
-        file.parent.rmdir()
+def _forget_folder(folder: Path) -> None:
+    """Gradio gives each upload a folder of its own; leave no trace of that either."""
+    with suppress(OSError):
+        folder.rmdir()

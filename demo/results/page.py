@@ -11,6 +11,7 @@ import gradio as gr
 
 from demo import render
 from demo.asking import MODE_LABELS
+from demo.burned_in import without_written
 from demo.components import panel
 from demo.flagging import Desk
 from demo.parts import FOCUS, NOW, QUIET, Update, labelled
@@ -115,7 +116,8 @@ def flag_answer(
         raise ReviewError("Choose what is wrong with the answer.")
     if not severity:
         raise ReviewError("Choose how much it would matter.")
-    case = store.add_case(case_of(shown, key))
+    # Nobody was asked about this picture, so that only its hash is kept where it has writing.
+    case = store.add_case(without_written(case_of(shown, key)))
     return store.add_flag(case, arm, category, severity, comment.strip(), key=key)
 
 

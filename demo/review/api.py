@@ -4,7 +4,6 @@ Their descriptions, which clients show, are the docstrings below. No `annotation
 Gradio reads the types themselves.
 """
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,7 +13,7 @@ from demo.api import guarded
 from demo.parts import Parts
 from demo.review.common import Chosen
 from demo.review.data_page import taken_in, written
-from rarl.errors import ReviewError
+from demo.serving.caller import caller_of
 from rarl.review import flag_as_json
 
 
@@ -154,10 +153,9 @@ def add_review_api(parts: Parts) -> None:
         def work() -> dict[str, Any]:
             store = parts.desk.for_request(request)
             store.need("import")
-            path = Path(str(export["path"])).resolve()  # type: ignore[index]
-            if not path.is_relative_to(parts.cache.resolve()):
-                raise ReviewError("The upload did not arrive; please try again.")
-            return dict(taken_in(store, parts.downloads, path))
+            name = str(export["path"])  # type: ignore[index]
+            upload = parts.uploads.file(name, caller_of(request))
+            return dict(taken_in(store, parts.downloads, upload))
 
         return guarded(work)
 

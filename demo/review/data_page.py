@@ -18,6 +18,7 @@ from demo.render import sentence
 from demo.review.archives import pack, unpack
 from demo.review.common import Chosen, Data, guarded, when
 from demo.review.queue_page import QueueWidgets
+from demo.serving.caller import caller_of
 from rarl.errors import ReviewError
 from rarl.review import FlagFilter, ReviewStore
 from rarl.review.records import AuditEntry, Tombstone
@@ -95,7 +96,8 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
             store = parts.desk.for_request(request)
             if not data[file]:
                 raise ReviewError("Choose the file that Export saved.")
-            counts = taken_in(store, downloads, Path(data[file]))
+            upload = parts.uploads.file(str(data[file]), caller_of(request))
+            counts = taken_in(store, downloads, upload)
             new = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
             return {file: None, trouble: sentence(f"New: {new or 'nothing'}.", "done")}
 

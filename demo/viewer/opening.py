@@ -25,18 +25,20 @@ def open_scan(
         source: where it comes from, in words.
         modality: for files that do not say it themselves.
         reference: a test row's reference answer.
-        checked: nobody's name is in the picture, whatever its kind; else, where text is likely,
-            the reader is asked, and covers are proposed.
+        checked: nobody's name is in the picture; else the reader is asked where text is likely or
+            is found, and covers are proposed.
     """
     view = opening_view(stack)
-    suspect = stack.text_likely and not checked
+    proposed = () if checked else proposed_masks(stack, view)
+    suspect = not checked and (stack.text_likely or bool(proposed))
     return OpenScan(
         stack,
         frames.admit(stack),
         source,
         modality=stack.modality or modality,
         reference=reference,
-        proposed=proposed_masks(stack, view) if suspect else (),
+        proposed=proposed,
         decided=not suspect,
+        asked_about=checked or suspect,
         view=view,
     )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import mmap
+import os
+import stat
+import tempfile
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -14,16 +21,23 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from rarl.errors import ReviewError, StoreError
-from rarl.review._failures import BUSY, GONE, as_review_error
+from rarl.review._failures import BUSY, FULL, GONE, READ_ONLY, as_review_error
+from rarl.review._tables import AuditRow
+
+log = logging.getLogger(__name__)
 
 # Alembic keeps the change that is running in a module of its own: one at a time in a process.
 # Processes wait for each other in the database.
 _MIGRATING = Lock()
+# Audit entries that wait for a disk with room.
+_MOST_UNWRITTEN = 10_000
+# What a flag may need, with its picture: bytes.
+_ROOM = 4_000_000
 # Any number that no other program on the same server uses: "RARL" in ASCII.
 _ADVISORY_LOCK = 0x5241524C
 _NOT_AN_ADDRESS = (
@@ -39,6 +53,10 @@ class Database:
     so that what was acknowledged survives even a power cut. There each operation opens its own
     connection: that costs a fraction of a millisecond, survives a fork, and notices when the file
     is gone instead of writing into a deleted one.
+
+    WAL mode needs memory that processes share through a file. Where the folder does not offer it,
+    as on a mounted storage bucket, a rollback journal is used instead (https://sqlite.org/wal.html,
+    section 8). A store that is read-only, or on a full disk, can still be read.
     """
 
     def __init__(self, url: str | URL, busy_seconds: float = 15.0) -> None:
@@ -81,19 +99,23 @@ class Database:
             raise ReviewError(_NOT_AN_ADDRESS) from None
         plain_path = self.is_sqlite and not str(address.database).startswith("file:")
         self._file = Path(str(address.database)) if plain_path else None
-        self._writer = self._engine.execution_options(rarl_write=True)
+        self._writer: Engine = self._engine.execution_options(rarl_write=True)
+        self._frozen = _frozen_engine(self._file, busy_seconds) if self._file is not None else None
+        # What could not be written into the audit yet, oldest first.
+        self._unwritten: deque[AuditRow] = deque(maxlen=_MOST_UNWRITTEN)
         # SQLite lets waiting writers guess when it is their turn, and some guess wrong for long:
         # the threads of a process queue here.
         self._turn = Lock() if self.is_sqlite else None
         self._busy_seconds = busy_seconds
         with as_review_error():
-            if self.is_sqlite:
-                with self._engine.connect() as connection:
-                    # Lasting, so once is enough; it cannot be set inside a transaction.
-                    raw = connection.connection.driver_connection
-                    if raw is not None:
-                        raw.execute("PRAGMA journal_mode=WAL")
+            if self._file is not None and _is_read_only(self._file):
+                self._engine = self._writer = self._frozen or self._engine
+            elif self._file is not None:
+                _keep_private(self._file)
+                _choose_journal(self._engine, self._file)
             self._upgrade()
+            if self._file is not None:
+                _keep_private(self._file)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -113,6 +135,8 @@ class Database:
         if snapshot and not self.is_sqlite:
             engine = engine.execution_options(isolation_level="REPEATABLE READ")
         with self._session(engine) as session:
+            if self._frozen is not None and self._cannot_be_opened(session):
+                session.bind = self._frozen
             yield session
 
     @contextmanager
@@ -126,11 +150,57 @@ class Database:
             raise StoreError(BUSY)
         try:
             with self._session(self._writer) as session:
+                session.info["writes"] = True
                 yield session
+                late = list(self._unwritten)
+                session.add_all(_copied(late))
                 session.commit()
+                for _ in late:
+                    self._unwritten.popleft()
         finally:
             if self._turn is not None:
                 self._turn.release()
+
+    def note(self, rows: list[AuditRow]) -> None:
+        """Write into the audit what was read; where that fails, log it and write it later.
+
+        A full or read-only disk must not keep people from reading.
+        """
+        if not rows:
+            return
+        try:
+            with self.writing() as session:
+                session.add_all(rows)
+        except StoreError:
+            self._unwritten.extend(_copied(rows))
+            for row in rows:
+                facts = {
+                    "person": row.person, "action": row.action, "what": row.what,
+                    "case": row.case_id,
+                }  # fmt: skip
+                log.warning("audit entry not written yet", extra={"facts": facts})
+
+    def check(self) -> None:
+        """See whether a flag could be written now.
+
+        Raises:
+            StoreError: it could not; the sentence says why.
+        """
+        with self.reading() as session:
+            session.execute(text("SELECT 1"))
+        if self._file is None:
+            if not self.is_sqlite:
+                with self.reading() as session:
+                    if session.scalar(text("SHOW transaction_read_only")) == "on":
+                        raise StoreError(READ_ONLY)
+            return
+        if _is_read_only(self._file):
+            raise StoreError(READ_ONLY)
+        try:
+            with tempfile.TemporaryFile(dir=self._file.parent) as probe:
+                os.posix_fallocate(probe.fileno(), 0, _ROOM)
+        except OSError:
+            raise StoreError(FULL) from None
 
     def forget_deleted(self) -> None:
         """Overwrite what deleted rows leave behind in SQLite's log (its file has no traces).
@@ -148,8 +218,27 @@ class Database:
         if self._file is not None and not self._file.is_file():
             # SQLite would make an empty one in its place.
             raise StoreError(GONE)
-        with as_review_error(), Session(engine, expire_on_commit=False) as session:
-            yield session
+        try:
+            with as_review_error(), Session(engine, expire_on_commit=False) as session:
+                yield session
+        except StoreError as error:
+            # SQLite cannot open its log beside a database in a folder that is read-only.
+            if str(error) == GONE and self._file is not None and self._file.is_file():
+                raise StoreError(READ_ONLY) from None
+            raise
+
+    def _cannot_be_opened(self, session: Session) -> bool:
+        """Whether SQLite cannot make the log and its index that readers share.
+
+        Then nobody has either open, and the file alone is all there is.
+        """
+        try:
+            session.execute(text("SELECT 1 FROM sqlite_master LIMIT 1")).all()
+        except OperationalError:
+            session.rollback()
+            assert self._file is not None
+            return not _size(self._file.with_name(f"{self._file.name}-wal"))
+        return False
 
     def _upgrade(self) -> None:
         with _MIGRATING:
@@ -176,6 +265,89 @@ class Database:
                     ) from None
 
 
+def _copied(rows: list[AuditRow]) -> list[AuditRow]:
+    """The same entries for another session."""
+    return [
+        AuditRow(
+            created=row.created,
+            person=row.person,
+            action=row.action,
+            what=row.what,
+            case_id=row.case_id,
+        )
+        for row in rows
+    ]
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_read_only(file: Path) -> bool:
+    """Whether neither the file nor anything beside it can be written; of a missing file, no."""
+    if not file.is_file():
+        return False
+    try:
+        mounted = os.statvfs(file).f_flag & getattr(os, "ST_RDONLY", 1)
+    except (OSError, AttributeError):
+        mounted = 0
+    return bool(mounted) or not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+def _keep_private(file: Path) -> None:
+    """Let the owner alone read the database: SQLite gives its log and journal the same mode."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):  # it is there, or SQLite says why it cannot be made
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    for name in ("", "-wal", "-shm", "-journal"):
+        part = file.with_name(file.name + name)
+        with suppress(FileNotFoundError):
+            if stat.S_IMODE(part.stat().st_mode) & 0o077:
+                with suppress(PermissionError):
+                    part.chmod(0o600)
+                if stat.S_IMODE(part.stat().st_mode) & 0o077:
+                    log.warning("the review store can be read by other users of this machine")
+
+
+def _choose_journal(engine: Engine, file: Path) -> None:
+    """WAL where processes can share memory through a file beside the database, else a journal."""
+    shared = _maps_memory(file.parent)
+    with engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        if raw is None:
+            return
+        if not shared:
+            # So that a database in WAL mode can be opened without shared memory.
+            raw.execute("PRAGMA locking_mode=EXCLUSIVE")
+        # Lasting, so once is enough; it cannot be set inside a transaction.
+        raw.execute(f"PRAGMA journal_mode={'WAL' if shared else 'DELETE'}")
+    if not shared:
+        log.info("the review store keeps a rollback journal: its folder shares no memory maps")
+
+
+def _maps_memory(folder: Path) -> bool:
+    """Whether a file in a folder can be mapped into memory that processes share."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.truncate(mmap.PAGESIZE)
+            with mmap.mmap(probe.fileno(), mmap.PAGESIZE) as mapped:
+                mapped[0] = 1
+    except OSError:
+        return False
+    return True
+
+
+def _frozen_engine(file: Path, busy_seconds: float) -> Engine:
+    """For a database that nobody can write: read without a lock, a log or a journal."""
+    query = {"mode": "ro", "immutable": "1", "uri": "true"}
+    name = quote(str(file.absolute()))
+    return _sqlite_engine(URL.create("sqlite", database=f"file:{name}", query=query), busy_seconds)
+
+
 def _postgresql_engine(address: URL, busy_seconds: float) -> Engine:
     wait = max(1, int(busy_seconds * 1000))
     return create_engine(
@@ -198,7 +370,8 @@ def _sqlite_engine(address: URL, busy_seconds: float) -> Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA synchronous=FULL")
+        # EXTRA also syncs the folder after a rollback journal is deleted; in WAL mode it is FULL.
+        cursor.execute("PRAGMA synchronous=EXTRA")
         # A case that is deleted for good leaves no pixels in free pages.
         cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()

@@ -18,21 +18,22 @@ GONE = (
 )
 
 BUSY = f"The review store is busy; {_KEPT}: wait a moment and try again."
-_FULL = f"The disk of the review store is full; {_KEPT}: free some space and try again."
+FULL = f"The disk of the review store is full; {_KEPT}: free some space and try again."
+READ_ONLY = (
+    f"The review store is read-only; {_KEPT}: make it writable or set RARL_HOME to a folder that "
+    "is, and try again."
+)
 
 # By primary result code (https://sqlite.org/rescode.html), not by message.
 _SENTENCES: dict[int, str] = {
     sqlite3.SQLITE_BUSY: BUSY,
     sqlite3.SQLITE_LOCKED: BUSY,
-    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_FULL: FULL,
     sqlite3.SQLITE_IOERR: (
         f"The disk of the review store cannot be written or read; {_KEPT}: "
         "check its free space and its connection and try again."
     ),
-    sqlite3.SQLITE_READONLY: (
-        f"The review store is read-only; {_KEPT}: make it writable or set RARL_HOME to a folder "
-        "that is, and try again."
-    ),
+    sqlite3.SQLITE_READONLY: READ_ONLY,
     sqlite3.SQLITE_CANTOPEN: GONE,
     sqlite3.SQLITE_NOTADB: (
         f"The review store is damaged; {_KEPT}: restore it from a copy and start again."
@@ -60,7 +61,7 @@ _SQLSTATES: dict[str, str] = {
     "40P01": BUSY,  # deadlock_detected
     "53300": BUSY,  # too_many_connections
     "57014": BUSY,  # query_canceled, by a time limit
-    "53100": _FULL,  # disk_full
+    "53100": FULL,  # disk_full
     "25006": (
         f"The review database takes no changes now (it is read-only); {_KEPT}: wait until it does, "
         "or set RARL_DATABASE_URL to one that does, and try again."

@@ -7,10 +7,11 @@ schema itself is made by `rarl.review.migrations`; a test holds the two together
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -19,8 +20,12 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    func,
+    type_coerce,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from rarl.review.roles import canonical_name
 
 CASE_DOC = "The case it belongs to."
 READER_DOC = "Who; empty where nobody was named."
@@ -44,6 +49,37 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give the zone back."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+class PersonName(TypeDecorator[str]):
+    """The canonical name of a person, whatever spelling is written, sought or was stored before.
+
+    Rows are never changed, so that those of earlier versions keep their spelling: it is folded when
+    they are read, and their letter case is left aside when they are sought.
+    """
+
+    impl = String(200)
+    cache_ok = True
+
+    class Comparator(TypeDecorator.Comparator[str]):
+        """Compares without regard to case."""
+
+        def __eq__(self, other: Any) -> ColumnElement[bool]:  # type: ignore[override]
+            if not isinstance(other, str):
+                return cast(ColumnElement[bool], super().__eq__(other))
+            name = canonical_name(other)
+            stored: ColumnElement[bool] = func.lower(type_coerce(self.expr, String)) == name
+            return stored
+
+    comparator_factory = Comparator
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Write the canonical name."""
+        return canonical_name(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Read the canonical name."""
+        return canonical_name(value)
 
 
 class Base(DeclarativeBase):
@@ -163,7 +199,7 @@ class FlagRow(Base):
     corrected_answer: Mapped[str] = mapped_column(Text, doc="What would have been right.")
     corrected_explanation: Mapped[str] = mapped_column(Text, doc="And why.")
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
-    reader: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+    reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
     replaces: Mapped[str | None] = mapped_column(
         String(32), unique=True, index=True, doc=REPLACES_DOC
     )
@@ -185,7 +221,7 @@ class VoteRow(Base):
         Text, doc="What the reader answered before the columns were shown."
     )
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
-    reader: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+    reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
     replaces: Mapped[str | None] = mapped_column(
         String(32), unique=True, index=True, doc=REPLACES_DOC
     )
@@ -214,7 +250,7 @@ class VerdictRow(Base):
     comment: Mapped[str] = mapped_column(Text, doc="Free text.")
     seconds: Mapped[float | None] = mapped_column(doc="Time on task.")
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
-    reader: Mapped[str] = mapped_column(String(200), index=True, doc="Who.")
+    reader: Mapped[str] = mapped_column(PersonName, index=True, doc="Who.")
     replaces: Mapped[str | None] = mapped_column(
         String(32), unique=True, index=True, doc=REPLACES_DOC
     )
@@ -234,9 +270,9 @@ class AssignmentRow(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
     arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
     study_id: Mapped[str | None] = mapped_column(String(32), index=True, doc=STUDY_DOC)
-    reader: Mapped[str] = mapped_column(String(200), index=True, doc="Who shall judge.")
+    reader: Mapped[str] = mapped_column(PersonName, index=True, doc="Who shall judge.")
     given: Mapped[bool] = mapped_column(doc="False where it is taken back.")
-    assigned_by: Mapped[str | None] = mapped_column(String(200), doc="Who assigned.")
+    assigned_by: Mapped[str | None] = mapped_column(PersonName, doc="Who assigned.")
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
     replaces: Mapped[str | None] = mapped_column(
         String(32), unique=True, index=True, doc=REPLACES_DOC
@@ -260,7 +296,7 @@ class StudyRow(Base):
     readers: Mapped[list[str]] = mapped_column(JSON, doc="Who takes part.")
     population: Mapped[int] = mapped_column(doc="How many there were to draw from.")
     deadline: Mapped[datetime | None] = mapped_column(UtcDateTime, doc="UTC.")
-    drawn_by: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+    drawn_by: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
 
 
 class TaskRow(Base):
@@ -271,7 +307,7 @@ class TaskRow(Base):
     study_id: Mapped[str] = mapped_column(
         ForeignKey("studies.id"), primary_key=True, doc="The study."
     )
-    reader: Mapped[str] = mapped_column(String(200), primary_key=True, doc="Who.")
+    reader: Mapped[str] = mapped_column(PersonName, primary_key=True, doc="Who.")
     position: Mapped[int] = mapped_column(
         primary_key=True, autoincrement=False, doc="From 0, as this reader sees them."
     )
@@ -290,7 +326,7 @@ class ResponseRow(Base):
     key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), doc="The study.")
-    reader: Mapped[str] = mapped_column(String(200), doc="Who.")
+    reader: Mapped[str] = mapped_column(PersonName, doc="Who.")
     answer: Mapped[str] = mapped_column(Text, doc="The reader's own answer.")
     confidence: Mapped[int | None] = mapped_column(doc="0 to 100.")
     comment: Mapped[str] = mapped_column(Text, doc="Free text.")
@@ -309,7 +345,7 @@ class AuditRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
-    person: Mapped[str] = mapped_column(String(200), index=True)
+    person: Mapped[str] = mapped_column(PersonName, index=True)
     action: Mapped[str] = mapped_column(String(20))
     what: Mapped[str] = mapped_column(String(20))
     case_id: Mapped[str | None] = mapped_column(String(32), index=True)
@@ -322,7 +358,7 @@ class TombstoneRow(Base):
 
     case_id: Mapped[str] = mapped_column(String(32), primary_key=True, doc="The deleted case.")
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc="When it was deleted, UTC.")
-    person: Mapped[str | None] = mapped_column(String(200), doc=READER_DOC)
+    person: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
     reason: Mapped[str] = mapped_column(Text, doc="Such as the kind of request; no names.")
 
 

@@ -250,7 +250,7 @@ def _records(
         if exported is None:
             exported = list(session.scalars(select(CaseRow.id)))
     # Before the first row leaves, so that nothing leaves unrecorded.
-    with store.writing() as session:
+    with store.reading() as session:
         store.note(session, "export", "case", exported)
     with store.reading(snapshot=True) as session:
         for row in ROWS:

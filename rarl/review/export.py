@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, TextIO
@@ -45,10 +46,15 @@ COLUMNS: tuple[str, ...] = (
 )
 """The columns of the table. New ones are added at the end only: others read this file."""
 
-# OWASP, CSV injection: what spreadsheets take for the start of a formula, also in full width.
-_FORMULA_STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# OWASP, CSV injection: what spreadsheets take for the start of a formula, also in full width. A
+# spreadsheet that expects other separators than commas, as in much of Europe, begins a cell after
+# each of them and does not see the quotes, so that every such place is a start.
+_START = "=+\\-@\uff1d\uff0b\uff0d\uff20"
 # The apostrophe is escaped as well, so that `harmful` can undo it.
-_ESCAPED = (*_FORMULA_STARTS, "'")
+_BEGINS = rf"(?=[\t\r\n]|[\"\s]*[{_START}'])"
+_LATER = r"[;,|\t\r\n][\"\s]*"
+_DANGEROUS = re.compile(rf"\A{_BEGINS}|{_LATER}(?=[{_START}'])")
+_ESCAPED = re.compile(rf"\A'{_BEGINS}|{_LATER}'(?=[{_START}'])")
 
 
 def flag_as_json(flag: Flag) -> dict[str, Any]:
@@ -94,21 +100,21 @@ def case_as_json(case: CaseSnapshot, pixels: bool = True) -> dict[str, Any]:
 
 
 def harmless(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula, with a leading apostrophe.
+    """A cell with an apostrophe before whatever a spreadsheet would run as a formula.
 
-    >>> harmless("=1+1"), harmless("no")
-    ("'=1+1", 'no')
+    >>> harmless("=1+1"), harmless("see;=1+1"), harmless("no")
+    ("'=1+1", "see;'=1+1", 'no')
     """
-    return "'" + cell if cell.startswith(_ESCAPED) else cell
+    return _DANGEROUS.sub(lambda found: f"{found[0]}'", cell)
 
 
 def harmful(cell: str) -> str:
     """What `harmless` was given.
 
-    >>> [harmful(harmless(cell)) for cell in ("=1+1", "'tis", "no")]
-    ['=1+1', "'tis", 'no']
+    >>> [harmful(harmless(cell)) for cell in ("=1+1", "'tis", "see;=1+1", "no")]
+    ['=1+1', "'tis", 'see;=1+1', 'no']
     """
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_ESCAPED) else cell
+    return _ESCAPED.sub(lambda found: found[0].removesuffix("'"), cell)
 
 
 def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int:

@@ -20,6 +20,7 @@ from rarl.errors import ReviewError
 from rarl.review._tables import AnswerRow, AssignmentRow, CaseRow, FlagRow, TaskRow, VerdictRow
 from rarl.review.case import Flag, FlagFilter
 from rarl.review.records import SCALE, Judgement, Settled, Status, Verdict
+from rarl.review.roles import canonical_name
 from rarl.review.store import (
     NAME_LIMIT,
     TEXT_LIMIT,
@@ -120,7 +121,8 @@ def status_of(verdicts: Sequence[Verdict]) -> Status:
     """
     if any(verdict.role == "adjudicator" for verdict in verdicts):
         return "adjudicated"
-    if len(verdicts) < READINGS:
+    # Of different people: an import may hold two of one person.
+    if len({verdict.reader for verdict in verdicts}) < READINGS:
         return "one-reader" if verdicts else "new"
     scores = {(one.judgement.correctness, one.judgement.explanation) for one in verdicts}
     return "agreed" if len(scores) == 1 else "differs"
@@ -278,8 +280,8 @@ class Queue:
                 written.
         """
         self._store.need("assign")
-        name = cleaned(reader, NAME_LIMIT, "The reader's name")
-        if not name:
+        name = canonical_name(cleaned(reader, NAME_LIMIT, "The reader's name"))
+        if name is None:
             raise ReviewError("Name the reader who shall judge these answers.")
         wanted = list(dict.fromkeys(items))
         changed = 0
@@ -549,7 +551,7 @@ class Queue:
             item
             for item in self._found(session, chosen)
             if chosen.status in (None, item.status)
-            and (not chosen.reader or chosen.reader in item.assigned)
+            and (not chosen.reader or canonical_name(chosen.reader) in item.assigned)
             and (not chosen.waiting or _waits_for(self._store.person, item))
         ]
 

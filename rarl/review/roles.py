@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,12 +54,27 @@ _TO: Mapping[Right, str] = {
 }
 
 
+def canonical_name(name: str | None) -> str | None:
+    """The one spelling of a name that is compared and stored; None where there is no name.
+
+    Case, width and form of letters and runs of white space make no other person. All names pass
+    through here when they enter: from a sign-in, a list of people, an assignment and an import.
+
+    >>> canonical_name("  Dr.\u00a0BO "), canonical_name("\uff22\uff4f"), canonical_name(" ")
+    ('dr. bo', 'bo', None)
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name or "").casefold())
+    hidden = {"Cf", "Cc"}  # marks of direction, joiners and control characters
+    seen = [sign for sign in folded if sign.isspace() or unicodedata.category(sign) not in hidden]
+    return " ".join("".join(seen).split()) or None
+
+
 @dataclass(frozen=True, slots=True)
 class People:
     """The site's list of who has which role.
 
     Attributes:
-        roles: name to role; names are compared without regard to case.
+        roles: canonical name to role.
         otherwise: role of a named person who is not on the list.
         unnamed: role of somebody without a name: visitor, or None where the host takes nobody in.
     """
@@ -73,13 +89,11 @@ class People:
         >>> People({"Dr. A": "reader"}).role("dr. a")
         'reader'
         """
-        wanted = (name or "").strip().casefold()
-        if not wanted:
+        wanted = canonical_name(name)
+        if wanted is None:
             return self.unnamed
-        for listed, role in self.roles.items():
-            if listed.strip().casefold() == wanted:
-                return role
-        return self.otherwise
+        listed = {canonical_name(known): role for known, role in self.roles.items()}
+        return listed.get(wanted, self.otherwise)
 
 
 def may(role: Role | None, right: Right) -> bool:
@@ -140,12 +154,12 @@ def read_people(path: Path) -> People:
         )
     listed: dict[str, Role] = {}
     for name, word in said.get("people", {}).items():
-        role = _role(path, word)
-        if role is None or not str(name).strip():
+        role, person = _role(path, word), canonical_name(str(name))
+        if role is None or person is None:
             raise ReviewError(f"{path.name} has a person without name or role; take the line out.")
-        if str(name).strip().casefold() in listed:
+        if person in listed:
             raise ReviewError(f"{path.name} names one person twice; keep one of the lines.")
-        listed[str(name).strip().casefold()] = role
+        listed[person] = role
     return People(
         listed,
         otherwise=_role(path, said.get("otherwise", "visitor")),

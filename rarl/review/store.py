@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,12 +49,14 @@ from rarl.review.case import (
 )
 from rarl.review.export import write_csv
 from rarl.review.records import AuditEntry, Tombstone
-from rarl.review.roles import Right, Role, require
+from rarl.review.roles import Right, Role, canonical_name, require
 from rarl.review.taxonomy import COMMENT_LIMIT, Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
     _Rows = Select[FlagRow, str, str | None, str, str]
     _Found = Row[FlagRow, str, str | None, str, str]
+
+log = logging.getLogger(__name__)
 
 By = Literal["category", "arm", "modality", "severity", "reader"]
 
@@ -119,6 +122,7 @@ def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
         return ReviewStore(url, taxonomy=taxonomy, keep_pixels=pixels == "keep")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _keep_private(folder)
     except OSError:
         raise ReviewError(
             "The folder of the review store cannot be made; set RARL_HOME to a folder that may be "
@@ -127,6 +131,16 @@ def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
     # Not as text: a folder's name may hold what means something in an address.
     address = URL.create("sqlite", database=str(folder.absolute() / "review.sqlite3"))
     return ReviewStore(address, taxonomy=taxonomy, keep_pixels=pixels == "keep")
+
+
+def _keep_private(folder: Path) -> None:
+    """Take the rights of other users from the folder, also where it was there before."""
+    if os.name != "posix" or not folder.stat().st_mode & 0o077:
+        return
+    with suppress(PermissionError):  # somebody else's, or read-only
+        folder.chmod(0o700)
+    if folder.stat().st_mode & 0o077:
+        log.warning("the folder of the review store can be entered by other users of this machine")
 
 
 class ReviewStore:
@@ -194,17 +208,18 @@ class ReviewStore:
 
     @contextmanager
     def reading(self, snapshot: bool = False) -> Iterator[Session]:
-        """A session for queries; one that can write the audit where a person is named.
+        """A session for queries, which writes nothing itself.
+
+        What is noted in it goes into the audit when the block ends, before its caller sees
+        anything. Where the audit cannot be written now, it is logged and written later.
 
         Raises:
-            ReviewError: the database fails; a read that cannot be audited is refused.
+            ReviewError: the database fails.
         """
-        if self.person is None or snapshot:
-            with self._database.reading(snapshot) as session:
-                yield session
-        else:
-            with self._database.writing() as session:
-                yield session
+        with self._database.reading(snapshot) as session:
+            yield session
+            rows: list[AuditRow] = session.info.pop("noted", [])
+        self._database.note(rows)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -219,14 +234,26 @@ class ReviewStore:
     def note(
         self, session: Session, action: str, what: str, case_ids: Iterable[str | None]
     ) -> None:
-        """Put accesses by a named person into the audit, in the same transaction."""
+        """Put accesses by a named person into the audit, with the transaction where it writes."""
         if self.person is None:
             return
         now = datetime.now(UTC)
-        session.add_all(
+        rows = [
             AuditRow(created=now, person=self.person, action=action, what=what, case_id=case_id)
             for case_id in dict.fromkeys(case_ids)
-        )
+        ]
+        if session.info.get("writes"):
+            session.add_all(rows)
+        else:
+            session.info.setdefault("noted", []).extend(rows)
+
+    def check(self) -> None:
+        """See whether a flag could be stored now.
+
+        Raises:
+            StoreError: it could not; the sentence says why.
+        """
+        self._database.check()
 
     # --- cases -------------------------------------------------------------------------------
 
@@ -755,7 +782,7 @@ def filtered(statement: _Rows, chosen: FlagFilter) -> _Rows:
         (FlagRow.category, chosen.category),
         (FlagRow.severity, chosen.severity),
         (CaseRow.modality, chosen.modality),
-        (FlagRow.reader, chosen.reader),
+        (FlagRow.reader, canonical_name(chosen.reader)),
     ):
         if value:
             statement = statement.where(column == value)
@@ -778,7 +805,7 @@ def current_flags() -> _Rows:
 
 
 def _name(person: str | None) -> str | None:
-    name = storable(person or "").strip()
+    name = canonical_name(storable(person or "")) or ""
     if len(name) > NAME_LIMIT:
         raise ReviewError(f"The reader's name is longer than {NAME_LIMIT} characters; shorten it.")
     return name or None

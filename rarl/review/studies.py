@@ -35,6 +35,7 @@ from rarl.review.outcomes import (
 )
 from rarl.review.queue import READINGS, Item, Queue
 from rarl.review.records import SCALE
+from rarl.review.roles import canonical_name
 from rarl.review.store import (
     NAME_LIMIT,
     TEXT_LIMIT,
@@ -380,7 +381,8 @@ class Studies:
         """
         self._store.need("judge")
         with self._store.reading() as session:
-            if self._store.person not in self._row(session, study_id).readers:
+            readers = self._row(session, study_id).readers
+            if self._store.person not in {canonical_name(reader) for reader in readers}:
                 raise ReviewError("You do not take part in this study; ask whoever runs it.")
             done = select(ResponseRow.case_id).where(
                 ResponseRow.study_id == study_id, ResponseRow.reader == self._store.person
@@ -681,8 +683,9 @@ class Studies:
 
 
 def _readers(readers: Sequence[str], least: int) -> list[str]:
-    names = [cleaned(reader, NAME_LIMIT, "The reader's name") for reader in readers]
-    distinct = list(dict.fromkeys(name for name in names if name))
+    cleaned_names = [cleaned(reader, NAME_LIMIT, "The reader's name") for reader in readers]
+    names = [canonical_name(name) for name in cleaned_names]
+    distinct = list(dict.fromkeys(name for name in names if name is not None))
     if len(distinct) < least:
         raise ReviewError(f"Name at least {least} reader{'s' if least > 1 else ''}.")
     return distinct
@@ -697,7 +700,7 @@ def _study(row: StudyRow) -> Study:
         instructions=row.instructions,
         seed=row.seed,
         conditions=tuple(row.conditions),
-        readers=tuple(row.readers),
+        readers=tuple(canonical_name(reader) or "" for reader in row.readers),
         population=row.population,
         deadline=row.deadline,
     )

@@ -1,6 +1,6 @@
 """Bytes in, `Stack` and `Scan` out: every format a clinician has, within limits, no identity."""
 
-from rarl.scans.banner import proposed_masks
+from rarl.scans.banner import proposed_masks, writing
 from rarl.scans.identity import Identifiers, identity_in_text
 from rarl.scans.limits import Limits
 from rarl.scans.opening import open_scan, open_scan_file, open_stack, open_stack_file
@@ -22,4 +22,5 @@ __all__ = [
     "open_stack",
     "open_stack_file",
     "proposed_masks",
+    "writing",
 ]

@@ -29,6 +29,14 @@ CHROMIUM = next(
     None,
 )
 
+# Address of a running app to the address with the key that it has printed.
+_KEYED: dict[str, str] = {}
+
+
+def with_key(address: str) -> str:
+    """The address that makes a browser the admin's, as the app has printed it."""
+    return _KEYED.get(address, address)
+
 
 def missing(what: str) -> None:
     """Skip with a reason; where CI is set, nothing may be missing."""
@@ -46,9 +54,9 @@ def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
 
 @contextmanager
 def running(
-    home: Path, model: str | None, root: Path = ROOT, **settings: str
+    home: Path, model: str | None, root: Path = ROOT, *arguments: str, **settings: str
 ) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
-    """The same from a folder, with more settings; yields the process too."""
+    """The same from a folder, with arguments and more settings; yields the process too."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -70,7 +78,11 @@ def running(
     address = f"http://127.0.0.1:{port}"
     with log.open("a") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=root, env=environment, stdout=output, stderr=output
+            [sys.executable, "app.py", *arguments],
+            cwd=root,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
         try:
             deadline = time.monotonic() + 600
@@ -82,6 +94,7 @@ def running(
                     if process.poll() is not None or time.monotonic() > deadline:
                         pytest.fail(f"the app did not come up:\n{log.read_text()[-2000:]}")
                     time.sleep(0.1)
+            _KEYED[address] = printed_address(log, port)
             yield address, log, process
         finally:
             process.send_signal(signal.SIGINT)
@@ -89,3 +102,15 @@ def running(
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def printed_address(log: Path, port: int) -> str:
+    """The last address with this port that an app has printed."""
+    deadline = time.monotonic() + 60
+    while True:
+        lines = [line for line in log.read_text("utf-8").splitlines() if f":{port}/" in line]
+        if lines:
+            return lines[-1].split()[-1]
+        if time.monotonic() > deadline:
+            pytest.fail("the app has printed no address")
+        time.sleep(0.05)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from app_process import CHROMIUM, ROOT, missing
+from app_process import CHROMIUM, ROOT, missing, with_key
 
 # The file with planted identifiers is built beside the tests of the scans.
 sys.path.append(str(ROOT / "tests" / "scans"))
@@ -51,7 +51,7 @@ def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,typ
                 else None
             ),
         )
-        page.goto(address)
+        page.goto(with_key(address))
         page.wait_for_selector("#viewer .viewer-stage")
         opened.append((context, troubles))
         return page

@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from accessibility import faults
-from app_process import served
+from app_process import served, with_key
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -96,7 +96,7 @@ def open_as(browser: Any, site: Site, name: str) -> Any:
     )
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.goto(site.address)
+    page.goto(with_key(site.address))
     page.wait_for_selector("#viewer .viewer-stage")
     page.evaluate("document.querySelector('#tour')?.remove()")
     page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")

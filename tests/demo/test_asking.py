@@ -25,8 +25,9 @@ from demo.asking import (
     suggestions,
 )
 from demo.loading import EngineLoader
+from demo.serving.caller import NOBODY
 from demo.session import Session
-from demo.uploads import take_uploads
+from demo.uploads import Uploads, open_uploads
 from rarl.errors import ModelError, ScanError
 from rarl.inference.engine import Answer, Arm
 from rarl.response import parse_response
@@ -209,7 +210,8 @@ def test_a_wrong_upload_is_one_sentence_and_leaves_no_file(
     file = folder / name
     file.write_bytes(data)
     with pytest.raises(ScanError, match=words) as caught:
-        take_uploads([str(file)], folder)
+        uploads = Uploads(folder)
+        open_uploads(uploads.read([uploads.admit(str(file), NOBODY)], NOBODY))
     assert name not in str(caught.value)
     assert "Jane" not in str(caught.value)
     assert not file.exists()

@@ -19,8 +19,9 @@ from PIL import Image
 from demo import drawers, render
 from demo.identity import doubts
 from demo.phantoms import ct_series
+from demo.serving.caller import NOBODY, Caller
 from demo.session import OpenScan, Session
-from demo.uploads import sweep, take_uploads
+from demo.uploads import Uploads, open_uploads, sweep
 from demo.viewer import FrameServer, open_scan, page_spec, take_report
 from demo.viewer.frames import frame_bytes
 from rarl.errors import QuestionError, ScanError
@@ -196,6 +197,30 @@ def test_two_projections_are_called_so() -> None:
 
     session = session_with(chest("PA"), chest("LL"))
     assert [scan.role for scan in session.scans] == ["frontal", "lateral"]
+
+
+def take_uploads(paths: list[str], cache: Path) -> list[Stack]:
+    """As a request does: what Gradio has written gets names, and the names are opened."""
+    uploads = Uploads(cache)
+    names = [uploads.admit(path, NOBODY) for path in paths]
+    return open_uploads(uploads.read(names, NOBODY))
+
+
+def test_uploads_are_their_senders_alone(tmp_path: Path) -> None:
+    uploads, ada, bo = Uploads(tmp_path), Caller(name="ada"), Caller(name="bo")
+    names = []
+    for caller in (ada, bo):  # equal bytes have one path
+        (tmp_path / "hash").mkdir(exist_ok=True)
+        (tmp_path / "hash" / "scan-0").write_bytes(b"pixels")
+        names.append(uploads.admit(str(tmp_path / "hash" / "scan-0"), caller))
+    file = uploads.file(names[0], ada)
+    for foreign in (names[0], str(file), "scan-0", str(tmp_path), "../scan-0", "", "http://a/b"):
+        with pytest.raises(ScanError, match="try again"):
+            uploads.read([foreign], bo)
+    assert uploads.read([names[0]], ada) == uploads.read([names[1]], bo) == [b"pixels"]
+    with pytest.raises(ScanError, match="try again"):
+        uploads.read([names[0]], ada)
+    assert not any(tmp_path.iterdir())
 
 
 def test_uploads_are_read_once_and_only_from_the_cache(tmp_path: Path) -> None:

@@ -66,6 +66,22 @@ def test_the_second_reader_is_blind_to_the_first(store: ReviewStore, flagged: st
     assert [item.status for item in judge.items()] == ["adjudicated", "new"]
 
 
+def test_one_person_is_one_reader_however_the_name_is_written(
+    store: ReviewStore, flagged: str
+) -> None:
+    first = queue(store, "Bo").judge(flagged, "sft", WRONG)
+    assert first.reader == "bo"
+    for written in ("bo", "BO", " bO\u200b", "\uff22\uff4f"):
+        with pytest.raises(ReviewError, match="judged this answer already"):
+            queue(store, written).judge(flagged, "sft", RIGHT)
+    queue(store, "Cy").judge(flagged, "sft", RIGHT)
+    with pytest.raises(ReviewError, match="somebody else adjudicates"):
+        Queue(store.for_person("BO", "adjudicator")).adjudicate(flagged, "sft", WRONG)
+    judge = Queue(store.for_person("di", "adjudicator"))
+    assert judge.assign([(flagged, "rl")], "Bo") == 1 and judge.assign([(flagged, "rl")], "bO") == 0
+    assert queue(store, "BO").items(QueueFilter(assigned="bo"))[0].assigned == ("bo",)
+
+
 def test_agreement_settles_and_a_flags_correction_counts(store: ReviewStore, flagged: str) -> None:
     for name in ("A", "B"):
         queue(store, name).judge(flagged, "sft", WRONG)

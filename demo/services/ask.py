@@ -1,0 +1,230 @@
+"""Ask and flag for programs, whichever way they come: Gradio's clients and MCP."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import Any
+from uuid import uuid4
+
+from demo.asking import DECODING
+from demo.flagging import Words
+from demo.parts import Parts
+from demo.session import ROLES, Asked, Session
+from demo.signing_in import Person
+from demo.uploads import open_uploads
+from demo.viewer import open_scan
+from rarl.errors import QuestionError, ReviewError
+from rarl.inference.checking import check_answers
+from rarl.inference.engine import Question
+from rarl.prompts import user_text
+from rarl.response import MODES
+from rarl.review.roles import require
+from rarl.scans import Identifiers, identity_in_text
+
+# Exchanges that can be flagged however large their pictures are, and bytes for further ones: people
+# read for minutes, and many may be reading.
+_REMEMBERED = 64
+_ROOM = 512_000_000
+_LOADING_SECONDS = 600.0
+_KEY_LENGTH = 200
+_CHECKED = "If you have looked and nothing in it names a person, say checked=True."
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What was asked, and what its case is or will be called; of the scans, no pixels but those."""
+
+    identifiers: tuple[Identifiers, ...]
+    asked: Asked
+    case_id: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures, 8-bit RGB."""
+        return sum(
+            3 * named.image.width * named.image.height for named in self.asked.question.images
+        )
+
+
+class _Exchanges:
+    """The latest exchanges by unguessable name."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: OrderedDict[str, _Exchange] = OrderedDict()
+        self._size = 0
+
+    def keep(self, exchange: _Exchange) -> str:
+        name = secrets.token_urlsafe(24)
+        with self._lock:
+            self._kept[name] = exchange
+            self._size += exchange.size
+            while len(self._kept) > _REMEMBERED and self._size > _ROOM:
+                _, oldest = self._kept.popitem(last=False)
+                self._size -= oldest.size
+        return name
+
+    def find(self, name: str) -> _Exchange:
+        exchange = self._kept.get(name)
+        if exchange is None:
+            raise ReviewError("This exchange is no longer remembered; ask again, then flag.")
+        return exchange
+
+
+class AskService:
+    """Asks and flags in the name of a person.
+
+    Args:
+        parts: of the app.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._exchanges = _Exchanges()
+
+    def ask(
+        self,
+        person: Person,
+        contents: Sequence[bytes],
+        text: str,
+        arms: Sequence[str],
+        mode: str,
+        checked: bool,
+    ) -> dict[str, Any]:
+        """Ask variants of the model a question about scans.
+
+        Args:
+            person: who asks.
+            contents: the bytes of the files: a picture, a series, or a few pictures.
+            text: the question.
+            arms: names of the variants.
+            mode: one of `MODES`.
+            checked: whether somebody has looked for names in pictures and words.
+
+        Returns:
+            `exchange`, `model` and `answers`, as the programming interface gives them.
+
+        Raises:
+            ReviewError: the person may not ask.
+            ScanError: the files cannot be opened.
+            QuestionError: the question cannot be asked, or something may name a person.
+        """
+        require(person.role, "ask")
+        if mode not in MODES:
+            raise QuestionError(f"There is no mode {mode!r}; choose from {', '.join(MODES)}.")
+        user_text(text, mode)  # says what is wrong with the question before anything is opened
+        session = self._opened(contents, checked)
+        _check_words(text, session.identifiers, checked)
+        loader = self._parts.loader
+        engine = loader.wait(0 if loader.sentence else _LOADING_SECONDS)
+        if engine is None:
+            sentence = loader.sentence or "The model is still loading; ask again in a minute."
+            raise QuestionError(sentence)
+        pictures, shown = session.pictures()
+        question = Question(pictures, text.strip(), tuple(arms), mode, DECODING)
+        stop = Event()
+        with loader.turn(stop):
+            *_, streamed = engine.stream(question, stop)
+        by_name = {arm.name: arm for arm in engine.arms}
+        english = {name: arm.english_only for name, arm in by_name.items()}
+        answers = check_answers(streamed, text, session.facts(), english)
+        assert session.active is not None
+        asked = Asked(
+            session.active.shown(),
+            question,
+            shown,
+            answers,
+            tuple(by_name[arm] for arm in arms),
+            engine.model_name,
+        )
+        name = self._exchanges.keep(_Exchange(session.identifiers, asked, uuid4().hex))
+        return {
+            "exchange": name,
+            "model": engine.model_name,
+            "answers": [
+                {
+                    "arm": answer.arm,
+                    "label": by_name[answer.arm].label,
+                    "revision": by_name[answer.arm].revision,
+                    "answer": answer.response.answer,
+                    "reasoning": answer.response.reasoning,
+                    "problems": [
+                        *answer.response.problems,
+                        *(check.name for check in answer.checks),
+                    ],
+                    "cautions": [check.sentence for check in answer.checks],
+                    "tokens": answer.tokens,
+                    "seconds": round(answer.seconds, 3),
+                    "failure": answer.failure,
+                    "note": answer.note,
+                }
+                for answer in answers
+            ],
+        }
+
+    def flag(
+        self,
+        person: Person,
+        exchange: str,
+        arm: str,
+        category: str,
+        severity: str,
+        comment: str = "",
+        checked: bool = False,
+        key: str = "",
+    ) -> dict[str, Any]:
+        """Flag an answer of an exchange.
+
+        Args:
+            person: who flags.
+            exchange: from `ask`.
+            arm: whose answer is wrong.
+            category: key of the taxonomy.
+            severity: key of the taxonomy.
+            comment: what is wrong, in words.
+            checked: whether somebody has looked for names in the comment.
+            key: of the client's choice; the same key stores nothing twice.
+
+        Returns:
+            `flag`, the number of the flag, and `case`, the id of its case.
+
+        Raises:
+            ReviewError: it cannot be stored.
+            QuestionError: the comment may name a person.
+        """
+        known = self._exchanges.find(exchange)
+        if arm not in known.asked.question.arms:
+            raise ReviewError(f"There is no answer of {arm!r} in this exchange.")
+        if len(key) > _KEY_LENGTH:
+            raise ReviewError(f"A key has at most {_KEY_LENGTH} characters.")
+        _check_words(comment, known.identifiers, checked)
+        # Keys of two clients, or of two exchanges, never meet.
+        chosen = hashlib.sha256(f"{exchange}\n{key}".encode()).hexdigest()[:32]
+        words = Words(
+            known.case_id, arm, category, severity, comment, key=chosen if key else uuid4().hex
+        )
+        stored = self._parts.desk.flag(words, known.asked, person)
+        return {"flag": stored.id, "case": stored.case_id}
+
+    def _opened(self, contents: Sequence[bytes], checked: bool) -> Session:
+        """A session with the scans."""
+        session = Session()
+        for stack in open_uploads(contents):
+            if not session.has_room(1):
+                raise QuestionError(f"A question takes {len(ROLES)} scans at most.")
+            scan = open_scan(stack, self._parts.frames, "Your scan", checked=checked)
+            if not scan.decided:
+                raise QuestionError(f"Text may be burned into the picture. {_CHECKED}")
+            session.show(scan, beside=bool(session.scans))
+        return session
+
+
+def _check_words(text: str, identifiers: Sequence[Identifiers], checked: bool) -> None:
+    doubts = () if checked else identity_in_text(text, identifiers)
+    if doubts:
+        raise QuestionError(f"{doubts[0]} {_CHECKED}")
