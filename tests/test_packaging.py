@@ -101,7 +101,7 @@ def run(program: Path, *words: str | Path, folder: Path) -> subprocess.Completed
     settings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     settings |= {"RARL_HOME": str(folder / "home"), "RARL_DATA": str(folder)}
     return subprocess.run(
-        [program, *words], cwd=folder, env=settings, capture_output=True, text=True, timeout=120
+        [program, *words], cwd=folder, env=settings, capture_output=True, text=True, timeout=300
     )
 
 
@@ -285,7 +285,7 @@ def test_copyleft_is_recognised(licence: str, copyleft: bool) -> None:
 def report(script: str, *words: str) -> str:
     return subprocess.run(
         [sys.executable, str(ROOT / "scripts" / script), *words],
-        check=True, capture_output=True, text=True, timeout=120,
+        check=True, capture_output=True, text=True, timeout=300,
     ).stdout  # fmt: skip
 
 
