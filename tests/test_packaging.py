@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 
 import rarl
+from rarl import extras
 from rarl.cli import main
 from rarl.extras import EXTRAS, missing_extra
 from scripts._inventory import Package, closure, pinned_requirements, project_requirements
@@ -238,6 +240,7 @@ def test_the_table_of_extras_is_that_of_the_wheel() -> None:
         listed = {requirement.name for requirement in project_requirements([extra])}
         assert names.get(module, module) in listed, f"{module} is not in the extra {extra}"
     assert missing_extra(ModuleNotFoundError(name="rarl.nothing")) is None
+    assert doctest.testmod(extras).failed == 0
 
 
 def test_an_import_error_of_our_own_is_not_called_a_missing_extra(
