@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 
 import rarl
+from rarl import extras
 from rarl.cli import main
 from rarl.extras import EXTRAS, missing_extra
 from scripts._inventory import Package, closure, pinned_requirements, project_requirements
@@ -101,7 +103,7 @@ def run(program: Path, *words: str | Path, folder: Path) -> subprocess.Completed
     settings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     settings |= {"RARL_HOME": str(folder / "home"), "RARL_DATA": str(folder)}
     return subprocess.run(
-        [program, *words], cwd=folder, env=settings, capture_output=True, text=True, timeout=120
+        [program, *words], cwd=folder, env=settings, capture_output=True, text=True, timeout=300
     )
 
 
@@ -238,6 +240,7 @@ def test_the_table_of_extras_is_that_of_the_wheel() -> None:
         listed = {requirement.name for requirement in project_requirements([extra])}
         assert names.get(module, module) in listed, f"{module} is not in the extra {extra}"
     assert missing_extra(ModuleNotFoundError(name="rarl.nothing")) is None
+    assert doctest.testmod(extras).failed == 0
 
 
 def test_an_import_error_of_our_own_is_not_called_a_missing_extra(
@@ -285,7 +288,7 @@ def test_copyleft_is_recognised(licence: str, copyleft: bool) -> None:
 def report(script: str, *words: str) -> str:
     return subprocess.run(
         [sys.executable, str(ROOT / "scripts" / script), *words],
-        check=True, capture_output=True, text=True, timeout=120,
+        check=True, capture_output=True, text=True, timeout=300,
     ).stdout  # fmt: skip
 
 

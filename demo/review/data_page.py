@@ -129,8 +129,8 @@ def written(
         ReviewError: there is no such form, the person may not, or the store cannot be read.
     """
     # Here, since it loads Arrow.
-    from rarl.data.review import write_preferences
     from rarl.review.exchange import FORMS, export
+    from rarl.review.training_rows import write_preferences
 
     store.need("export")
     kind = next((one for one in FORMS if one == form), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from rarl.data.example import Example, Split
@@ -27,6 +28,8 @@ LOCAL: Mapping[str, Callable[[Path], list[Example]]] = {
 # Where the folder of a local copy is not named like its set.
 _FOLDERS = {"vqa_rad_basics": "vqa_rad", "slake": "slake_qa_text_only"}
 REVIEW = "review"  # no set of its own name: its rows are this site's
+# The package of the review store is above this one, so its module is imported by name, on demand.
+_REVIEW_ROWS = "rarl.review.training_rows"
 NAMES: Sequence[str] = tuple(dict.fromkeys((*LOCAL, *HUB)))
 
 
@@ -34,8 +37,8 @@ def place(name: str) -> Path | HubSet:
     """Where a set comes from: a local copy before the Hub.
 
     Args:
-        name: one of `NAMES`, "review" (what readers corrected, see `rarl.data.review`), or a YAML
-            file that describes a set (see `rarl.data.hub`).
+        name: one of `NAMES`, "review" (readers' corrections, see `rarl.review.training_rows`), or
+            a YAML file that describes a set (see `rarl.data.hub`).
 
     Returns:
         The folder of local datasets, or the set in its Hub form. A folder of `RARL_DATA` that is
@@ -105,9 +108,7 @@ def load_set(name: str) -> list[Example]:
         DataError: there is no such set, it is not at hand, or it is malformed.
     """
     if name == REVIEW:
-        from rarl.data.review import load_review  # a database that the other sets do not need
-
-        rows = load_review(held_out_rows())
+        rows: list[Example] = import_module(_REVIEW_ROWS).load_review(held_out_rows())
         if not rows:
             raise DataError(
                 "The review store holds no settled correction yet; have flags judged by two "

@@ -253,7 +253,7 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
     if arguments.format == "csv" and out.suffix.lower() == ".csv":
         counts = {"flags": _export_table(store, out, chosen)}
     elif arguments.format == "preferences":
-        from rarl.data.review import write_preferences
+        from rarl.review.training_rows import write_preferences
 
         counts = {"pairs": write_preferences(store, out, chosen)}
     else:

@@ -28,7 +28,7 @@ _BATCH = 500  # resamples held in memory at once
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean and how far it may be off.
+    """A mean with its confidence interval.
 
     Attributes:
         value: the mean over all rows, in the rows' own unit.
@@ -52,7 +52,8 @@ class McNemar:
     Attributes:
         only_first: rows that only the first has right.
         only_second: rows that only the second has right.
-        p: exact two-sided p-value of "both are as often right"; 1 where they never differ.
+        p: exact two-sided p-value of the hypothesis that both are right equally often; 1 where they
+            never differ.
     """
 
     only_first: int
@@ -78,7 +79,7 @@ def clustered_mean(
     Args:
         values: one number a row, say 1 for right and 0 for wrong.
         clusters: the image of each row.
-        seed: the same seed gives the same interval, in whatever order the rows come.
+        seed: the same seed gives the same interval, whatever the order of the rows.
         resamples: bootstrap resamples.
         level: share of resamples that the interval holds.
 
@@ -183,7 +184,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values of a table, corrected for looking at all of it (Holm's step-down procedure).
+    """p-values corrected for multiple comparisons (Holm's step-down procedure).
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

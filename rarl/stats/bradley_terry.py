@@ -1,4 +1,4 @@
-"""Which arm readers prefer: Bradley-Terry strengths from votes, with intervals.
+"""Bradley-Terry ratings of models from readers' votes, with intervals.
 
 A vote for an arm counts as that arm's win over each of the others that were shown; a tie as half a
 win each way; "all bad" prefers nobody and only counts as a vote. Whole cases are resampled, since
@@ -30,7 +30,7 @@ class Ballot:
     """One vote.
 
     Attributes:
-        case: the case it is about; votes on one case are no independent evidence.
+        case: the case it is about; votes on one case are not independent.
         arms: what was compared, at least two.
         preferred: the better arm, or None.
         tie: whether all were called equally good; with neither, all were bad.
@@ -44,7 +44,7 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """How an arm stands.
+    """The rating of an arm.
 
     Attributes:
         arm: its name.

@@ -18,11 +18,11 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers of about the same confidence.
+    """One bin of a reliability diagram.
 
     Attributes:
-        low: least confidence of the bin; the last bin holds 1 too.
-        high: where the next one begins.
+        low: lowest confidence of the bin; the last bin includes 1.
+        high: where the next bin begins.
         confidence: mean confidence of its answers.
         accuracy: share of them that is right.
         n: answers.
@@ -37,7 +37,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Accuracy where only the most confident answers are given.
+    """Accuracy where only the most confident questions are answered.
 
     Attributes:
         answered: share of the questions that are answered.
@@ -49,7 +49,7 @@ class Point:
 
 
 def self_consistency(answer: str, drawn: Sequence[str]) -> float:
-    """Share of sampled answers that equal an answer; all of them in their normal form.
+    """Share of the sampled answers that equal an answer; all of them normalised.
 
     Raises:
         ValueError: nothing was sampled.
@@ -94,14 +94,14 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
     >>> expected_calibration_error([Bin(0, 0.5, 0.25, 0.5, 2), Bin(0.5, 1, 1.0, 1.0, 2)])
     0.125
     """
-    answers = sum(one.n for one in bins)
-    return sum(one.n * abs(one.confidence - one.accuracy) for one in bins) / answers
+    answers = sum(item.n for item in bins)
+    return sum(item.n * abs(item.confidence - item.accuracy) for item in bins) / answers
 
 
 def selective_accuracy(confidences: Sequence[float], rights: Sequence[bool]) -> list[Point]:
     """Accuracy against the share answered, most confident first.
 
-    Answers of equal confidence are given together, since nothing tells them apart.
+    Answers of equal confidence are taken together, since nothing orders them.
 
     >>> selective_accuracy([0.9, 0.5, 0.5], [True, True, False])[0].accuracy
     1.0

@@ -304,3 +304,11 @@ def test_a_base_of_another_kind(copy: Path) -> None:
 def test_a_base_without_a_tokenizer(copy: Path) -> None:
     (copy / "tokenizer.json").unlink()
     assert "tokenizer" in refusal(copy)
+
+
+def test_without_the_pocket_model_the_sentence_says_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rarl.models.loading._POCKET_FOLDER", tmp_path / "absent")
+    with pytest.raises(ModelError, match="part of a checkout of the repository, not of the wheel"):
+        resolve_model("pocket")

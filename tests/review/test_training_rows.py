@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from rarl.data import Example, ImageRef, load_examples, load_set
-from rarl.data.review import preference_pairs, review_examples, write_preferences
 from rarl.errors import DataError, ReviewError
 from rarl.inference.engine import Answer, Arm, NamedImage, Question
 from rarl.response import parse_response
 from rarl.review import FlagFilter, Judgement, Queue, ReviewStore, case_from, open_store
+from rarl.review.training_rows import preference_pairs, review_examples, write_preferences
 from rarl.scans import Scan
 
 TEXTS = {

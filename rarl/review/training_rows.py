@@ -1,4 +1,4 @@
-"""What readers settled, as regression cases, training examples and preference pairs.
+"""Settled reviews as regression cases, training examples and preference pairs.
 
 A case counts once two readers agree or an adjudicator has decided, and only with a corrected
 answer. It becomes a row of split "test" (a regression case: is this error fixed?) and, unless its
