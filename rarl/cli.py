@@ -6,6 +6,7 @@ module of the command that was asked for is imported, so that `scan` and `review
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -57,17 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _output_failed(error: OSError) -> bool:
     """Whether standard output is closed or full; says so, and lets the process end quietly."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # What is buffered would be tried again when the interpreter ends.
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
-    else:
-        if not isinstance(error, BrokenPipeError):
-            return False
+    if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+        return False
+    # What is buffered would be tried again when the interpreter ends.
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
     sentence = "The output cannot be written; is the disk full?"
-    if isinstance(error, BrokenPipeError):
+    if error.errno == errno.EPIPE:
         sentence = "The output was closed before all was written."
     print(sentence, file=sys.stderr)
     return True

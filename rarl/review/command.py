@@ -106,7 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _date(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a date is written as 2026-03-31") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

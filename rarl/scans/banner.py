@@ -28,8 +28,8 @@ _MAYBE, _LIKELY = 0.2, 0.35
 _WIDENED = 2.0
 # A taller mark, as a share of the picture's shorter side, is the anatomy itself.
 _TALLEST_LINE = 0.2
-
-
+# A picture that is longer than this times its width is padded before it is searched.
+_LONGEST_STRIP = 64
 # A line of at least so many letters or digits, read with at least this certainty, is writing.
 # Fewer are marks of side and projection (R, AP), and what a recognizer makes of round anatomy (O).
 _SHORTEST_LINE, _READ = 3, 0.6
@@ -94,6 +94,12 @@ def _lines(image: Image.Image, read: bool) -> Iterator[Box]:
     shown = image.convert("RGB")
     shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     times = image.width / shown.width
+    # The detector scales the longer side down, and a narrow strip to nothing.
+    narrowest = -(-max(shown.size) // _LONGEST_STRIP)
+    if min(shown.size) < narrowest:
+        padded = Image.new("RGB", (max(shown.width, narrowest), max(shown.height, narrowest)))
+        padded.paste(shown)
+        shown = padded
     for corners in (*_detected(shown, read), *(_detected(_flattened(shown), read) if read else ())):
         left, top = np.floor(corners.min(0) * times).astype(int).tolist()
         right, bottom = np.ceil(corners.max(0) * times).astype(int).tolist()

@@ -21,7 +21,7 @@ from PIL import Image
 from traps import picture, png_header, traps, volume, zipped
 
 from rarl.errors import ScanError
-from rarl.scans import Limits, open_stack, open_stack_file
+from rarl.scans import Limits, open_stack, open_stack_file, proposed_masks
 
 Find = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,3 +195,9 @@ def test_inflating_is_bounded() -> None:
     limits = Limits(unsuspicious_bytes=1000, expansion_ratio=10)
     with pytest.raises(ScanError, match="more than 10 times"):
         limits.inflated(zlib.decompressobj(31), squeezed)
+
+
+def test_writing_is_looked_for_in_a_narrow_strip() -> None:
+    strip = BytesIO()
+    Image.new("RGB", (4000, 8)).save(strip, "PNG")
+    assert proposed_masks(open_stack([strip.getvalue()])) == ()
