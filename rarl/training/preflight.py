@@ -29,6 +29,8 @@ _BATCH = 32
 # Log-probabilities of one token may differ by this much between two ways to compute them.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}
 _SAMPLED = 16
+# Image sizes that are sent to vLLM.
+_SIZES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,13 @@ class Checked:
         lines: what was compared, a sentence each.
         largest: index of the row with the most tokens.
         second: another row, of another length where there is one.
+        sizes: rows whose images differ in size, the smallest and the largest among them.
     """
 
     lines: tuple[str, ...]
     largest: int
     second: int
+    sizes: tuple[int, ...]
 
 
 def check_rows(
@@ -80,6 +84,7 @@ def check_rows(
     merged = int(model.model.visual.spatial_merge_size) ** 2
     placed = expected = given = 0
     lengths: dict[int, int] = {}
+    by_size: dict[tuple[int, ...], int] = {}
     for start in range(0, len(order), _BATCH):
         chosen = order[start : start + _BATCH]
         sample = [rows[index] for index in chosen]
@@ -109,6 +114,9 @@ def check_rows(
                 )
             _check_template(processor, sample, batch)
         placed, expected = placed + here, expected + features
+        each = iter(grids.prod(-1).tolist())
+        for index, row in zip(chosen, sample, strict=True):
+            by_size.setdefault(tuple(next(each) for _ in row["images"]), index)
         lengths |= zip(chosen, batch["attention_mask"].sum(1).tolist(), strict=True)
     largest = max(lengths, key=lambda index: lengths[index])
     second = next((i for i in order if lengths[i] != lengths[largest]), order[-1])
@@ -127,6 +135,7 @@ def check_rows(
         ),
         largest=largest,
         second=second,
+        sizes=_spread([by_size[size] for size in sorted(by_size)]),
     )
 
 
@@ -147,7 +156,9 @@ def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iter
     rows: Any = trainer.train_dataset
     pair = [rows[checked.largest], rows[checked.second]]
     with _left_alone(trainer):
-        if isinstance(trainer, GroupedGRPOTrainer) and trainer.shares and not trainer.use_vllm:
+        if trainer.use_vllm:
+            yield check_vllm_images(trainer, [rows[index] for index in checked.sizes])
+        elif isinstance(trainer, GroupedGRPOTrainer) and trainer.shares:
             yield from _compare(trainer, [row for row in pair for _ in range(2)])
         tokens: Any = trainer.max_completion_length
         # Neighbouring groups differ, or they would be shared as one.
@@ -163,6 +174,44 @@ def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iter
             f"Pre-flight: the largest sample, {micro_batch} times with {tokens} tokens each, "
             "fits in memory with its gradients."
         )
+
+
+def check_vllm_images(trainer: GRPOTrainer, rows: list[dict[str, Any]]) -> str:
+    """Compare vLLM's count of image tokens with the processor's, on images of several sizes.
+
+    Where they differ, prompts are corrupted silently or training breaks hours later (TRL #6401).
+
+    Raises:
+        ModelError: they differ; the sentence names the size.
+    """
+    vllm: Any = trainer.vllm_generation
+    processor: Any = trainer.processing_class
+    batch = _processed(processor, rows)
+    images = [row["images"] for row in rows]
+    expected = (batch["input_ids"] == processor.image_token_id).sum(1).tolist()
+    if vllm.mode == "server":
+        placed = [
+            sum(int(part["length"]) for part in features["mm_placeholders"]["image"])
+            for features in vllm.vllm_client.image_features(images)
+        ]
+    else:
+        prompts = [
+            ids[mask.bool()].tolist()
+            for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+        ]
+        seen, _, _, _ = vllm.generate(prompts=prompts, images=images, num_generations=1)
+        placed = [list(ids).count(processor.image_token_id) for ids in seen]
+    for row, ours, theirs in zip(rows, expected, placed, strict=True):
+        if ours != theirs:
+            size = " and ".join(f"{image.width} x {image.height}" for image in row["images"])
+            raise ModelError(
+                f"vLLM makes {theirs} tokens of an image of {size} pixels, the processor {ours}: "
+                "give vLLM the model's own preprocessor_config.json, or train without vLLM."
+            )
+    return (
+        f"Pre-flight: vLLM and the processor agree on the image tokens of {len(rows)} image sizes "
+        f"({min(expected)} to {max(expected)} tokens)."
+    )
 
 
 def check_sft(trainer: SFTTrainer, checked: Checked, micro_batch: int) -> Iterator[str]:
@@ -217,6 +266,14 @@ def _compare(trainer: GroupedGRPOTrainer, rows: list[dict[str, Any]]) -> Iterato
                 "train with --set shared=false and report this."
             )
         yield f"Pre-flight: {name} agree within {apart:.1g} on {int(kept.sum())} tokens."
+
+
+def _spread(indices: list[int]) -> tuple[int, ...]:
+    """At most `_SIZES` of them, the first and the last included."""
+    if len(indices) <= _SIZES:
+        return tuple(indices)
+    step = (len(indices) - 1) / (_SIZES - 1)
+    return tuple(indices[round(place * step)] for place in range(_SIZES))
 
 
 def _processed(processor: ImageProcessor, rows: list[dict[str, Any]]) -> Any:

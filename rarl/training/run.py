@@ -69,6 +69,7 @@ class Options:
         report_to: trackers, as in "tensorboard", "trackio" or "wandb".
         judge: scores reasoning where the recipe gives that a weight.
         vllm_server: address of a server that samples completions.
+        vllm_colocate: whether vLLM samples them in this process.
     """
 
     recipe: RecipeName
@@ -83,6 +84,7 @@ class Options:
     report_to: tuple[str, ...] = ()
     judge: Judge | None = None
     vllm_server: str | None = None
+    vllm_colocate: bool = False
 
 
 def train(
@@ -172,6 +174,7 @@ def _trained(
             options.report_to,
             options.judge,
             options.vllm_server,
+            options.vllm_colocate,
         )
         checks = check_grpo(trainer, checked, recipe.micro_batch)
     adapted: PeftModel = trainer.model
