@@ -23,7 +23,8 @@ from trl.trainer.utils import pad
 from rarl.errors import ModelError
 from rarl.models.processor import ImageProcessor
 from rarl.training.grpo import GroupedGRPOTrainer
-from rarl.training.packing import gather_prompts
+from rarl.training.packing import Prompts, gather_prompts
+from rarl.training.trial import Trial
 
 _BATCH = 32
 # Log-probabilities of one token may differ by this much between two ways to compute them.
@@ -139,13 +140,16 @@ def check_rows(
     )
 
 
-def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iterator[str]:
+def check_grpo(
+    trainer: GRPOTrainer, checked: Checked, micro_batch: int, trial: Trial
+) -> Iterator[str]:
     """Compare rollout, shared and stock scoring on two prompts, and try the largest batch.
 
     Args:
         trainer: before training; random state and gradients are left as they were.
         checked: what `check_rows` found of its rows.
         micro_batch: completions a forward pass.
+        trial: gets what a step takes.
 
     Yields:
         What was compared, a sentence each, as it is done.
@@ -165,11 +169,23 @@ def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iter
         group: Any = trainer.num_generations
         batch = _scoring(trainer, [pair[n // group % 2] for n in range(micro_batch)])
         completion = torch.full((micro_batch, tokens), int(batch["input_ids"][0, -1]))
-        with _fits(micro_batch, "completions"):
-            chances, _, _ = trainer._get_per_token_logps_and_entropies(
-                trainer.model, **_with_completions(batch, completion, torch.ones_like(completion))
+        inputs = _with_completions(batch, completion, torch.ones_like(completion))
+
+        def score() -> Tensor:
+            scored: tuple[Tensor, ...] = trainer._get_per_token_logps_and_entropies(
+                trainer.model, **inputs
             )
-            chances.sum().backward()
+            return scored[0]
+
+        with _fits(micro_batch, "completions"):
+            trial.update(trainer, lambda: score().sum().backward())
+        if trainer.beta:
+            with torch.no_grad():
+                trial.reference(score)
+        if isinstance(trainer, GroupedGRPOTrainer) and trainer.shares and not trainer.use_vllm:
+            count = trial.passes * micro_batch
+            largest = _scoring(trainer, [pair[n // group % 2] for n in range(count)])
+            trial.rollout(lambda most: trainer.sample(_gathered(trainer, largest), most), tokens)
         yield (
             f"Pre-flight: the largest sample, {micro_batch} times with {tokens} tokens each, "
             "fits in memory with its gradients."
@@ -214,17 +230,23 @@ def check_vllm_images(trainer: GRPOTrainer, rows: list[dict[str, Any]]) -> str:
     )
 
 
-def check_sft(trainer: SFTTrainer, checked: Checked, micro_batch: int) -> Iterator[str]:
+def check_sft(
+    trainer: SFTTrainer, checked: Checked, micro_batch: int, trial: Trial
+) -> Iterator[str]:
     """Try the largest batch; see `check_grpo`."""
     # Read anew each, since the library's collation writes into what it is given.
     data: Any = trainer.train_dataset
-    rows = [data[checked.largest] for _ in range(micro_batch)]
-    with _left_alone(trainer), _fits(micro_batch, "rows"):
+    model: Any = trainer.model
+
+    def run() -> None:
+        rows = [data[checked.largest] for _ in range(micro_batch)]
         inputs = trainer._prepare_inputs(trainer.data_collator(rows))
         with trainer.accelerator.autocast():
-            model: Any = trainer.model
-            told = model(**inputs, use_cache=False, fused_lm_head=True)
-            told.log_probs.sum().backward()
+            outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+            outputs.log_probs.sum().backward()
+
+    with _left_alone(trainer), _fits(micro_batch, "rows"):
+        trial.update(trainer, run)
     yield (
         f"Pre-flight: the largest sample, {micro_batch} times, fits in memory with its gradients."
     )
@@ -232,7 +254,35 @@ def check_sft(trainer: SFTTrainer, checked: Checked, micro_batch: int) -> Iterat
 
 def _compare(trainer: GroupedGRPOTrainer, rows: list[dict[str, Any]]) -> Iterator[str]:
     batch = _scoring(trainer, rows)
-    prompts = gather_prompts(
+    most = min(_SAMPLED, trainer.max_completion_length)
+    rollout = trainer.sample(_gathered(trainer, batch), most)
+    sampled = [torch.tensor(ids) for ids in rollout.ids]
+    completion = pad(sampled, padding_value=0, padding_side="right")
+    mask = pad([torch.ones_like(ids) for ids in sampled], padding_value=0, padding_side="right")
+    scored = _with_completions(batch, completion, mask)
+    with torch.no_grad():
+        shared, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, **scored)
+        stock, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
+            trainer, trainer.model, **scored
+        )
+    kept = mask.bool().to(shared.device)
+    tolerance = _TOLERANCE[torch.bfloat16 if trainer.args.bf16 else torch.float32]
+    pairs = {
+        "sampled tokens' log-probabilities, recomputed,": rollout.log_probabilities,
+        "log-probabilities from shared prompts and from stock TRL": stock,
+    }
+    for name, other in pairs.items():
+        apart = float((other.float() - shared.float())[kept].abs().max())
+        if not apart <= tolerance:
+            raise ModelError(
+                f"Pre-flight: {name} differ by {apart:.2g}, more than {tolerance:g}; "
+                "train with --set shared=false and report this."
+            )
+        yield f"Pre-flight: {name} agree within {apart:.1g} on {int(kept.sum())} tokens."
+
+
+def _gathered(trainer: GroupedGRPOTrainer, batch: dict[str, Any]) -> Prompts:
+    return gather_prompts(
         trainer.base,
         batch["input_ids"],
         batch["attention_mask"],
@@ -242,30 +292,6 @@ def _compare(trainer: GroupedGRPOTrainer, rows: list[dict[str, Any]]) -> Iterato
         batch["num_images"],
         trainer.features,
     )
-    rollout = trainer.sample(prompts, min(_SAMPLED, trainer.max_completion_length))
-    told = [torch.tensor(ids) for ids in rollout.ids]
-    completion = pad(told, padding_value=0, padding_side="right")
-    mask = pad([torch.ones_like(ids) for ids in told], padding_value=0, padding_side="right")
-    scored = _with_completions(batch, completion, mask)
-    with torch.no_grad():
-        shared, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, **scored)
-        stock, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
-            trainer, trainer.model, **scored
-        )
-    kept = mask.bool().to(shared.device)
-    most = _TOLERANCE[torch.bfloat16 if trainer.args.bf16 else torch.float32]
-    pairs = {
-        "sampled tokens' log-probabilities, recomputed,": rollout.log_probabilities,
-        "log-probabilities from shared prompts and from stock TRL": stock,
-    }
-    for name, other in pairs.items():
-        apart = float((other.float() - shared.float())[kept].abs().max())
-        if not apart <= most:
-            raise ModelError(
-                f"Pre-flight: {name} differ by {apart:.2g}, more than {most:g}; "
-                "train with --set shared=false and report this."
-            )
-        yield f"Pre-flight: {name} agree within {apart:.1g} on {int(kept.sum())} tokens."
 
 
 def _spread(indices: list[int]) -> tuple[int, ...]:
