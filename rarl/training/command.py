@@ -64,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vllm-server", metavar="URL", help="a server (trl vllm-serve) that samples completions"
     )
+    parser.add_argument(
+        "--vllm",
+        choices=("colocate",),
+        help="sample completions with vLLM in this process, asleep during updates",
+    )
     parser.add_argument("--json", action="store_true", help="print rarl.json as one line")
 
 
@@ -82,6 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
     for tracker in arguments.report_to:
         if find_spec(tracker) is None:
             raise DataError(f"--report-to {tracker} needs the package; pip install {tracker}.")
+    if arguments.vllm and arguments.vllm_server:
+        raise DataError("--vllm colocate and --vllm-server exclude each other; give one of them.")
+    if arguments.vllm and find_spec("vllm") is None:
+        raise DataError(
+            "--vllm colocate needs vLLM on a GPU: pip install vllm, or leave it out to sample with "
+            "this package's own decoder."
+        )
     # Before the libraries are imported: nothing about a hospital's run leaves the machine.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import torch
@@ -121,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
                 report_to=tuple(arguments.report_to),
                 judge=judge,
                 vllm_server=arguments.vllm_server,
+                vllm_colocate=arguments.vllm == "colocate",
             ),
             examples,
             held_out=[row for row in rows if row.split == "validation"],

@@ -69,11 +69,6 @@ class GroupedGRPOTrainer(GRPOTrainer):
         # rollouts then are TRL's own, and the tower runs with the rest.
         self.shares = self.accelerator.distributed_type not in sharded
         self.features = PatchFeatures(self.base) if self.shares else None
-        # A copy of the weights that holds the adapter saves the adapter's own products. In
-        # bfloat16 it would hold little of a young adapter, see `MultiLora.merge`; on a CPU it
-        # gains no more than the copy costs.
-        base = self.base
-        self.merges = base.device.type == "cuda" and base.dtype == torch.float32
         self._decoder: Decoder | None = None
 
     @property
@@ -93,7 +88,10 @@ class GroupedGRPOTrainer(GRPOTrainer):
         processors: Any = self._processors()  # typed for calls by name
         decoder = self.decoder
         assert decoder.adapters is not None
-        if self.merges:
+        # A copy of the weights that holds the adapter saves the adapter's own products. In
+        # bfloat16 it would hold little of a young adapter, see `MultiLora.merge`; on a CPU it
+        # gains no more than the copy costs.
+        if self.base.device.type == "cuda" and self.base.dtype == torch.float32:
             decoder.adapters.merge(ADAPTER)
         else:
             decoder.adapters.refresh()

@@ -23,12 +23,15 @@ from trl.trainer.utils import pad
 from rarl.errors import ModelError
 from rarl.models.processor import ImageProcessor
 from rarl.training.grpo import GroupedGRPOTrainer
-from rarl.training.packing import gather_prompts
+from rarl.training.packing import Prompts, gather_prompts
+from rarl.training.trial import Trial
 
 _BATCH = 32
 # Log-probabilities of one token may differ by this much between two ways to compute them.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}
 _SAMPLED = 16
+# Image sizes that are sent to vLLM.
+_SIZES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,13 @@ class Checked:
         lines: what was compared, a sentence each.
         largest: index of the row with the most tokens.
         second: another row, of another length where there is one.
+        sizes: rows whose images differ in size, the smallest and the largest among them.
     """
 
     lines: tuple[str, ...]
     largest: int
     second: int
+    sizes: tuple[int, ...]
 
 
 def check_rows(
@@ -80,6 +85,7 @@ def check_rows(
     merged = int(model.model.visual.spatial_merge_size) ** 2
     placed = expected = given = 0
     lengths: dict[int, int] = {}
+    by_size: dict[tuple[int, ...], int] = {}
     for start in range(0, len(order), _BATCH):
         chosen = order[start : start + _BATCH]
         sample = [rows[index] for index in chosen]
@@ -109,6 +115,9 @@ def check_rows(
                 )
             _check_template(processor, sample, batch)
         placed, expected = placed + here, expected + features
+        each = iter(grids.prod(-1).tolist())
+        for index, row in zip(chosen, sample, strict=True):
+            by_size.setdefault(tuple(next(each) for _ in row["images"]), index)
         lengths |= zip(chosen, batch["attention_mask"].sum(1).tolist(), strict=True)
     largest = max(lengths, key=lambda index: lengths[index])
     second = next((i for i in order if lengths[i] != lengths[largest]), order[-1])
@@ -127,16 +136,20 @@ def check_rows(
         ),
         largest=largest,
         second=second,
+        sizes=_spread([by_size[size] for size in sorted(by_size)]),
     )
 
 
-def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iterator[str]:
+def check_grpo(
+    trainer: GRPOTrainer, checked: Checked, micro_batch: int, trial: Trial
+) -> Iterator[str]:
     """Compare rollout, shared and stock scoring on two prompts, and try the largest batch.
 
     Args:
         trainer: before training; random state and gradients are left as they were.
         checked: what `check_rows` found of its rows.
         micro_batch: completions a forward pass.
+        trial: gets what a step takes.
 
     Yields:
         What was compared, a sentence each, as it is done.
@@ -147,35 +160,93 @@ def check_grpo(trainer: GRPOTrainer, checked: Checked, micro_batch: int) -> Iter
     rows: Any = trainer.train_dataset
     pair = [rows[checked.largest], rows[checked.second]]
     with _left_alone(trainer):
-        if isinstance(trainer, GroupedGRPOTrainer) and trainer.shares and not trainer.use_vllm:
+        if trainer.use_vllm:
+            yield check_vllm_images(trainer, [rows[index] for index in checked.sizes])
+        elif isinstance(trainer, GroupedGRPOTrainer) and trainer.shares:
             yield from _compare(trainer, [row for row in pair for _ in range(2)])
         tokens: Any = trainer.max_completion_length
         # Neighbouring groups differ, or they would be shared as one.
         group: Any = trainer.num_generations
         batch = _scoring(trainer, [pair[n // group % 2] for n in range(micro_batch)])
         completion = torch.full((micro_batch, tokens), int(batch["input_ids"][0, -1]))
-        with _fits(micro_batch, "completions"):
-            chances, _, _ = trainer._get_per_token_logps_and_entropies(
-                trainer.model, **_with_completions(batch, completion, torch.ones_like(completion))
+        inputs = _with_completions(batch, completion, torch.ones_like(completion))
+
+        def score() -> Tensor:
+            scored: tuple[Tensor, ...] = trainer._get_per_token_logps_and_entropies(
+                trainer.model, **inputs
             )
-            chances.sum().backward()
+            return scored[0]
+
+        with _fits(micro_batch, "completions"):
+            trial.update(trainer, lambda: score().sum().backward())
+        if trainer.beta:
+            with torch.no_grad():
+                trial.reference(score)
+        if isinstance(trainer, GroupedGRPOTrainer) and trainer.shares and not trainer.use_vllm:
+            count = trial.passes * micro_batch
+            largest = _scoring(trainer, [pair[n // group % 2] for n in range(count)])
+            trial.rollout(lambda most: trainer.sample(_gathered(trainer, largest), most), tokens)
         yield (
             f"Pre-flight: the largest sample, {micro_batch} times with {tokens} tokens each, "
             "fits in memory with its gradients."
         )
 
 
-def check_sft(trainer: SFTTrainer, checked: Checked, micro_batch: int) -> Iterator[str]:
+def check_vllm_images(trainer: GRPOTrainer, rows: list[dict[str, Any]]) -> str:
+    """Compare vLLM's count of image tokens with the processor's, on images of several sizes.
+
+    Where they differ, prompts are corrupted silently or training breaks hours later (TRL #6401).
+
+    Raises:
+        ModelError: they differ; the sentence names the size.
+    """
+    vllm: Any = trainer.vllm_generation
+    processor: Any = trainer.processing_class
+    batch = _processed(processor, rows)
+    images = [row["images"] for row in rows]
+    expected = (batch["input_ids"] == processor.image_token_id).sum(1).tolist()
+    if vllm.mode == "server":
+        placed = [
+            sum(int(part["length"]) for part in features["mm_placeholders"]["image"])
+            for features in vllm.vllm_client.image_features(images)
+        ]
+    else:
+        prompts = [
+            ids[mask.bool()].tolist()
+            for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+        ]
+        seen, _, _, _ = vllm.generate(prompts=prompts, images=images, num_generations=1)
+        placed = [list(ids).count(processor.image_token_id) for ids in seen]
+    for row, ours, theirs in zip(rows, expected, placed, strict=True):
+        if ours != theirs:
+            size = " and ".join(f"{image.width} x {image.height}" for image in row["images"])
+            raise ModelError(
+                f"vLLM makes {theirs} tokens of an image of {size} pixels, the processor {ours}: "
+                "give vLLM the model's own preprocessor_config.json, or train without vLLM."
+            )
+    return (
+        f"Pre-flight: vLLM and the processor agree on the image tokens of {len(rows)} image sizes "
+        f"({min(expected)} to {max(expected)} tokens)."
+    )
+
+
+def check_sft(
+    trainer: SFTTrainer, checked: Checked, micro_batch: int, trial: Trial
+) -> Iterator[str]:
     """Try the largest batch; see `check_grpo`."""
     # Read anew each, since the library's collation writes into what it is given.
     data: Any = trainer.train_dataset
-    rows = [data[checked.largest] for _ in range(micro_batch)]
-    with _left_alone(trainer), _fits(micro_batch, "rows"):
+    model: Any = trainer.model
+
+    def run() -> None:
+        rows = [data[checked.largest] for _ in range(micro_batch)]
         inputs = trainer._prepare_inputs(trainer.data_collator(rows))
         with trainer.accelerator.autocast():
-            model: Any = trainer.model
-            told = model(**inputs, use_cache=False, fused_lm_head=True)
-            told.log_probs.sum().backward()
+            outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+            outputs.log_probs.sum().backward()
+
+    with _left_alone(trainer), _fits(micro_batch, "rows"):
+        trial.update(trainer, run)
     yield (
         f"Pre-flight: the largest sample, {micro_batch} times, fits in memory with its gradients."
     )
@@ -183,7 +254,35 @@ def check_sft(trainer: SFTTrainer, checked: Checked, micro_batch: int) -> Iterat
 
 def _compare(trainer: GroupedGRPOTrainer, rows: list[dict[str, Any]]) -> Iterator[str]:
     batch = _scoring(trainer, rows)
-    prompts = gather_prompts(
+    most = min(_SAMPLED, trainer.max_completion_length)
+    rollout = trainer.sample(_gathered(trainer, batch), most)
+    sampled = [torch.tensor(ids) for ids in rollout.ids]
+    completion = pad(sampled, padding_value=0, padding_side="right")
+    mask = pad([torch.ones_like(ids) for ids in sampled], padding_value=0, padding_side="right")
+    scored = _with_completions(batch, completion, mask)
+    with torch.no_grad():
+        shared, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, **scored)
+        stock, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
+            trainer, trainer.model, **scored
+        )
+    kept = mask.bool().to(shared.device)
+    tolerance = _TOLERANCE[torch.bfloat16 if trainer.args.bf16 else torch.float32]
+    pairs = {
+        "sampled tokens' log-probabilities, recomputed,": rollout.log_probabilities,
+        "log-probabilities from shared prompts and from stock TRL": stock,
+    }
+    for name, other in pairs.items():
+        apart = float((other.float() - shared.float())[kept].abs().max())
+        if not apart <= tolerance:
+            raise ModelError(
+                f"Pre-flight: {name} differ by {apart:.2g}, more than {tolerance:g}; "
+                "train with --set shared=false and report this."
+            )
+        yield f"Pre-flight: {name} agree within {apart:.1g} on {int(kept.sum())} tokens."
+
+
+def _gathered(trainer: GroupedGRPOTrainer, batch: dict[str, Any]) -> Prompts:
+    return gather_prompts(
         trainer.base,
         batch["input_ids"],
         batch["attention_mask"],
@@ -193,30 +292,14 @@ def _compare(trainer: GroupedGRPOTrainer, rows: list[dict[str, Any]]) -> Iterato
         batch["num_images"],
         trainer.features,
     )
-    rollout = trainer.sample(prompts, min(_SAMPLED, trainer.max_completion_length))
-    told = [torch.tensor(ids) for ids in rollout.ids]
-    completion = pad(told, padding_value=0, padding_side="right")
-    mask = pad([torch.ones_like(ids) for ids in told], padding_value=0, padding_side="right")
-    scored = _with_completions(batch, completion, mask)
-    with torch.no_grad():
-        shared, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, **scored)
-        stock, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
-            trainer, trainer.model, **scored
-        )
-    kept = mask.bool().to(shared.device)
-    most = _TOLERANCE[torch.bfloat16 if trainer.args.bf16 else torch.float32]
-    pairs = {
-        "sampled tokens' log-probabilities, recomputed,": rollout.log_probabilities,
-        "log-probabilities from shared prompts and from stock TRL": stock,
-    }
-    for name, other in pairs.items():
-        apart = float((other.float() - shared.float())[kept].abs().max())
-        if not apart <= most:
-            raise ModelError(
-                f"Pre-flight: {name} differ by {apart:.2g}, more than {most:g}; "
-                "train with --set shared=false and report this."
-            )
-        yield f"Pre-flight: {name} agree within {apart:.1g} on {int(kept.sum())} tokens."
+
+
+def _spread(indices: list[int]) -> tuple[int, ...]:
+    """At most `_SIZES` of them, the first and the last included."""
+    if len(indices) <= _SIZES:
+        return tuple(indices)
+    step = (len(indices) - 1) / (_SIZES - 1)
+    return tuple(indices[round(place * step)] for place in range(_SIZES))
 
 
 def _processed(processor: ImageProcessor, rows: list[dict[str, Any]]) -> Any:

@@ -53,7 +53,7 @@ class Recipe:
     weight_decay: float
     max_grad_norm: float
     precision: Literal["fp32", "bf16"]
-    gradient_checkpointing: bool
+    gradient_checkpointing: Literal[True, False, "auto"]
     log_steps: int
     save_steps: int
     keep_checkpoints: int
@@ -193,7 +193,8 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     if origin is Literal:
         # YAML reads a bare `none` as text, but `null`, `no` and `off` as something else.
         if value not in inner:
-            raise RecipeError(f"{path} must be one of {', '.join(inner)}, not {value!r}.")
+            choices = ", ".join(str(choice).lower() for choice in inner)
+            raise RecipeError(f"{path} must be one of {choices}, not {value!r}.")
         return value
     if origin is tuple:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):

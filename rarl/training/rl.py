@@ -46,6 +46,7 @@ def grpo_trainer(
     report_to: tuple[str, ...] = (),
     judge: Judge | None = None,
     vllm_server: str | None = None,
+    vllm_colocate: bool = False,
 ) -> GRPOTrainer:
     """TRL's trainer with the recipe's choices and rewards.
 
@@ -62,6 +63,8 @@ def grpo_trainer(
         report_to: trackers, by the library's names.
         judge: who scores reasoning, where the recipe gives that a weight.
         vllm_server: address of a server (`trl vllm-serve`) that samples completions.
+        vllm_colocate: whether vLLM samples them in this process, on the same GPU. Its weights and
+            its cache leave the GPU's memory during an update (TRL's sleep mode).
 
     Raises:
         ModelError: the recipe wants a judge and there is none.
@@ -99,13 +102,16 @@ def grpo_trainer(
         multi_objective_aggregation=recipe.aggregation,
         reward_weights=list(used.values()),
         disable_dropout=True,
-        use_vllm=vllm_server is not None,
-        vllm_mode="server",
+        use_vllm=vllm_server is not None or vllm_colocate,
+        vllm_mode="colocate" if vllm_colocate else "server",
+        vllm_enable_sleep_mode=vllm_colocate,
         vllm_server_base_url=vllm_server,
         # A table of the sampled completions at every logged step; none on the screen.
         log_completions=True,
         num_completions_to_print=0,
-        generation_kwargs={} if vllm_server else {"suppress_tokens": list(loaded.forbidden_ids)},
+        generation_kwargs={}
+        if vllm_server or vllm_colocate
+        else {"suppress_tokens": list(loaded.forbidden_ids)},
     )
     return (_Grouped if recipe.shared else _Stock)(
         model=loaded.base,

@@ -45,6 +45,7 @@ from rarl.training.rows import check_training_rows, grpo_rows, sft_rows
 from rarl.training.selection import Selection
 from rarl.training.sft import sft_trainer
 from rarl.training.trainers import completions_scored_alone, processes, show
+from rarl.training.trial import Trial
 
 # Models of this many parameters take the variant of the recipe that is made for them.
 _LARGE = 500_000_000
@@ -69,6 +70,7 @@ class Options:
         report_to: trackers, as in "tensorboard", "trackio" or "wandb".
         judge: scores reasoning where the recipe gives that a weight.
         vllm_server: address of a server that samples completions.
+        vllm_colocate: whether vLLM samples them in this process.
     """
 
     recipe: RecipeName
@@ -83,6 +85,7 @@ class Options:
     report_to: tuple[str, ...] = ()
     judge: Judge | None = None
     vllm_server: str | None = None
+    vllm_colocate: bool = False
 
 
 def train(
@@ -161,7 +164,8 @@ def _trained(
     trainer: Any
     if isinstance(recipe, SftRecipe):
         trainer = sft_trainer(loaded, rows, recipe, checkpoints, options.seed, options.report_to)
-        checks = check_sft(trainer, checked, recipe.micro_batch)
+        trial = Trial(recipe.batch // (recipe.micro_batch * processes().num_processes))
+        checks = check_sft(trainer, checked, recipe.micro_batch, trial)
     else:
         trainer = grpo_trainer(
             loaded,
@@ -172,16 +176,23 @@ def _trained(
             options.report_to,
             options.judge,
             options.vllm_server,
+            options.vllm_colocate,
         )
-        checks = check_grpo(trainer, checked, recipe.micro_batch)
+        rows_a_step = recipe.prompts * recipe.group
+        trial = Trial(rows_a_step // (recipe.micro_batch * processes().num_processes))
+        checks = check_grpo(trainer, checked, recipe.micro_batch, trial)
     adapted: PeftModel = trainer.model
     layers = check_language_only(adapted)
     if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
         # Not yet spread over processes here, so that it proves nothing of what will be.
         note("Pre-flight: the weights will be spread over processes; no trial on the whole model.")
+        trainer.args.activation_checkpointing = recipe.gradient_checkpointing is not False
     else:
+        trial.decides = recipe.gradient_checkpointing == "auto"
         for line in checks:
             note(line)
+        done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
+        note(trial.sentence(recipe.steps - done))
     note(
         f"Training {options.recipe} ({variant}) on {len(examples)} rows for {recipe.steps} steps: "
         f"{adapted.get_nb_trainable_parameters()[0]:,} parameters in {layers} language layers."

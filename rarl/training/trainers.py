@@ -70,7 +70,8 @@ def shared_arguments(
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "bf16": recipe.precision == "bf16",
-        "activation_checkpointing": recipe.gradient_checkpointing,
+        # "auto" is decided by a trial, see `rarl.training.trial`.
+        "activation_checkpointing": recipe.gradient_checkpointing is True,
         "logging_steps": recipe.log_steps,
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
