@@ -82,7 +82,8 @@ def _choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
 def closed_view(person: Person, sign_in: SignIn) -> str:
     """What somebody sees who may not see the cases of others."""
     how = {
-        "local": "The site has set up no sign-in: it is open at the machine that runs it.",
+        "local": "The site has set up no sign-in: open the address that the app has printed when "
+        "it started, with the key at its end.",
         "htpasswd": "Ask whoever keeps this site's list of people for the role of a reader.",
         "huggingface": "Sign in above; the site's list says who is a reader.",
         "header": "Ask whoever keeps this site's list of people for the role of a reader.",

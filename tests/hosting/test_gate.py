@@ -31,7 +31,8 @@ def sign_in() -> SignIn:
 
 @pytest.fixture
 def client(tmp_path: Path, sign_in: SignIn) -> Iterator[TestClient]:
-    app = Starlette(routes=Gate(sign_in).routes())
+    attempts = Attempts(lambda: 100.0)  # however long a test takes
+    app = Starlette(routes=Gate(sign_in, attempts).routes())
     with TestClient(
         Guard(app, sign_in, Uploads(tmp_path), tmp_path), follow_redirects=False
     ) as one:
