@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Literal
 
+from demo.services.volumes import Volume
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
 from rarl.scans import Box, Identifiers, Scan, Stack, View
@@ -19,6 +20,7 @@ _FRONTAL, _LATERAL = frozenset(["PA", "AP"]), frozenset(["LL", "RL", "LAT", "LAT
 _SMALLEST_REGION = 16
 # Questions that are kept per set of scans; each keeps its pictures.
 _KEPT_QUESTIONS = 50
+_KEPT_BYTES = 64_000_000
 # Of a long conversation the model reads the last turns only: prompts must end somewhere.
 _TURNS = 3
 
@@ -54,6 +56,12 @@ class Asked:
     blind: bool = False
     views: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures."""
+        images = (self.scan.image, *(named.image for named in self.question.images))
+        return sum(len(image.getbands()) * image.width * image.height for image in images)
+
     def turn(self) -> Turn:
         """This exchange as an earlier turn of the next question."""
         answers = {answer.arm: answer.response.text for answer in self.answers}
@@ -65,7 +73,7 @@ class OpenScan:
     """One scan on the page, and how the reader looks at it.
 
     Attributes:
-        stack: the pixels at full depth.
+        volume: holds the pixels at full depth, or what they can be decoded from.
         token: by which the page may read its frames.
         source: where it came from in words ("Your scan", "Example: brain MR"); no file names.
         role: one of `ROLES`, its own among the scans of a question.
@@ -82,7 +90,7 @@ class OpenScan:
         region: what the question is about, in pixels of that plane, or None for all of it.
     """
 
-    stack: Stack
+    volume: Volume
     token: str = field(repr=False)
     source: str
     role: str = ROLES[0]
@@ -95,6 +103,15 @@ class OpenScan:
     view: View = field(default_factory=View)
     masks: tuple[Box, ...] = ()
     region: Box | None = None
+
+    @property
+    def stack(self) -> Stack:
+        """The pixels at full depth.
+
+        Raises:
+            ScanError: they had to make room, and so had what they came from.
+        """
+        return self.volume.stack()
 
     def looked_at(self) -> dict[str, Any]:
         """How it stands on the stage, covers left out, as the viewer's `recall` takes it."""
@@ -170,10 +187,20 @@ class Session:
             self._cases[self.asked.number] = case_id
 
     def remember(self) -> None:
-        """Put the exchange on the right into the history, once it has come to rest."""
+        """Put the exchange on the right into the history, once it has come to rest.
+
+        The oldest ones leave where the pictures of all would take too much memory.
+        """
         asked = self.asked
         if asked is not None and all(asked.number != one.number for one in self.history):
             self.history = (*self.history, asked)[-_KEPT_QUESTIONS:]
+            while len(self.history) > 1 and sum(one.size for one in self.history) > _KEPT_BYTES:
+                self.history = self.history[1:]
+
+    def leave(self) -> None:
+        """Let go of everything: nobody looks at the page any more."""
+        self.change()
+        self.offered = ()
 
     def reopen(self, number: int) -> Asked | None:
         """Put an earlier exchange back on the right; None where it is not remembered."""
