@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -84,7 +83,7 @@ def main() -> None:
 def up(address: str) -> bool:
     try:
         return bool(httpx.get(f"{address}/healthz").json()["status"] == "ready")
-    except (httpx.HTTPError, socket.error):
+    except (OSError, httpx.HTTPError):
         return False
 
 
