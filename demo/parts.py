@@ -19,6 +19,7 @@ from demo.uploads import Uploads, private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
 from rarl.review.hub_copy import read_place
+from rarl.scans import Limits
 from rarl.scans.dicomweb import Pacs
 
 Update = dict[Any, Any]
@@ -73,6 +74,7 @@ class Parts:
 
 def make_parts(loader: EngineLoader | None = None) -> Parts:
     """The parts of an app; `launch` starts the loading unless a loader is handed in."""
+    Limits.from_environment()  # a limit that cannot be used is reported before anything starts
     cache = private_cache()
     return Parts(
         loader or EngineLoader(),

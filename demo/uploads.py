@@ -30,7 +30,16 @@ from demo.session import ROLES
 from rarl.errors import ScanError
 from rarl.scans import Limits, Stack, decoding_for, open_stack
 
-MAX_UPLOAD_BYTES = Limits().file_bytes
+
+def _largest() -> int:
+    """Bytes of the largest file, as the site sets it; `make_parts` reports a bad setting."""
+    try:
+        return Limits.from_environment().file_bytes
+    except ScanError:
+        return Limits().file_bytes
+
+
+MAX_UPLOAD_BYTES = _largest()
 
 _PREFIX = "rarl-"
 _LOCK = ".in-use"
