@@ -36,7 +36,7 @@ from demo.pacs import pacs_row
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
-from demo.uploads import MAX_UPLOAD_BYTES, open_uploads
+from demo.uploads import MAX_UPLOAD_BYTES, open_with_files
 from demo.viewer import REPORT, open_scan, page_spec, take_report, viewer_panel
 from rarl.errors import QuestionError, RarlError
 from rarl.response import Mode
@@ -174,13 +174,20 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             sentence += " The scan shown here is the one that was open before."
         return {viewer: spec(held), facts: told(held, sentence)}
 
-    def take(held: Session, stacks: Sequence[Stack], source: str, beside: bool) -> None:
-        if beside and not held.has_room(len(stacks)):
+    def take(
+        held: Session,
+        scans: Sequence[tuple[Stack, Sequence[bytes]]],
+        source: str,
+        beside: bool,
+    ) -> None:
+        if beside and not held.has_room(len(scans)):
             raise QuestionError(
                 f"A question takes {len(ROLES)} scans at most; remove one before you add."
             )
-        for stack in stacks:
-            held.show(open_scan(stack, parts.frames, source), beside)
+        parts.pages.admit(held)
+        for stack, files in scans:
+            scan = open_scan(stack, parts.frames, source, files=files, budget=parts.budget)
+            held.show(scan, beside)
             beside = True
 
     def opened(event: gr.EventData, held: Session, choice: str, request: gr.Request) -> Update:
@@ -191,7 +198,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             return refused(held, problem)
         try:
             contents = parts.uploads.read(paths, caller_of(request))
-            take(held, open_uploads(contents), "Your scan", beside)
+            take(held, open_with_files(contents), "Your scan", beside)
         except RarlError as error:
             return refused(held, str(error))
         except Exception as error:

@@ -13,6 +13,7 @@ from time import monotonic
 
 from demo.burned_in import picture_doubts
 from demo.loading import EngineLoader
+from demo.services.fair_queue import current_share
 from demo.session import Asked, Session
 from demo.viewer import take_report
 from rarl import response
@@ -246,7 +247,7 @@ def ask(
         session.own_answer, session.alone = "", None
         yield Progress(arms, running=True)
         turns = session.turns() if follow else ()
-        with loader.turn(stop):
+        with loader.turn(stop, current_share()):
             yield from _stream(engine, session, text, mode, arms, stop, turns)
         if loader.closing and stop.is_set():
             yield _told(session, arms, CLOSING)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from threading import Lock
+from threading import Lock, Timer
 
 from markupsafe import Markup
 from starlette.background import BackgroundTask
@@ -40,22 +40,32 @@ class Downloads:
     minutes, and cannot be guessed (256 random bits).
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Keep the files in a private folder."""
+    def __init__(self, folder: Path, seconds: float = _SECONDS) -> None:
+        """Keep the files in a private folder, each for so many seconds."""
+        self._seconds = seconds
         self._folder = folder
         self._ready: dict[str, _Ready] = {}
+        # Rooms to when they are cleared, whether or not a file in them was ever made ready.
+        self._rooms: dict[Path, float] = {}
         self._lock = Lock()
 
     def room(self) -> Path:
         """A new private folder to make a file in."""
         self.sweep()
-        return Path(mkdtemp(prefix="export-", dir=self._folder))
+        room = Path(mkdtemp(prefix="export-", dir=self._folder))
+        with self._lock:
+            self._rooms[room] = time.monotonic() + self._seconds
+        # Nothing else may ever be exported, so that the next call cannot be waited for.
+        timer = Timer(self._seconds + 0.1, self.sweep)
+        timer.daemon = True
+        timer.start()
+        return room
 
     def address(self, file: Path) -> str:
         """Make a file that lies in a `room` ready; returns where, from where the app lives."""
         token = secrets.token_urlsafe(32)
         with self._lock:
-            self._ready[token] = _Ready(file, time.monotonic() + _SECONDS)
+            self._ready[token] = _Ready(file, time.monotonic() + self._seconds)
         # Without a slash in front: the app may live under a path of its own.
         return f"{ADDRESS[1:]}/{token}"
 
@@ -71,9 +81,13 @@ class Downloads:
         now = time.monotonic()
         with self._lock:
             late = [token for token, ready in self._ready.items() if ready.until < now]
-            gone = [self._ready.pop(token).file for token in late]
-        for file in gone:
-            _forget(file)
+            for token in late:
+                del self._ready[token]
+            rooms = [room for room, until in self._rooms.items() if until < now]
+            for room in rooms:
+                del self._rooms[room]
+        for room in rooms:
+            shutil.rmtree(room, ignore_errors=True)
 
     def route(self) -> Route:
         """`GET /review/export/TOKEN`; 404 for one that is unknown, used or late."""

@@ -127,6 +127,7 @@ class Desk:
     share: float = 0.0
     place: Place | None = None
     _waiting: OrderedDict[str, CaseSnapshot] = field(default_factory=OrderedDict)
+    _waiting_lock: Lock = field(default_factory=Lock)
     _copy: HubCopy | None = None
     _opening: Lock = field(default_factory=Lock)
 
@@ -205,9 +206,18 @@ class Desk:
             raise ReviewError("Choose what is wrong with the answer.")
         if not words.severity:
             raise ReviewError("Choose how much it would matter.")
-        self._waiting[words.case_id] = case_of(asked, words.case_id)
-        while len(self._waiting) > _WAITING:
-            self._waiting.popitem(last=False)
+        return self.flag_case(words, case_of(asked, words.case_id), request)
+
+    def flag_case(self, words: Words, case: CaseSnapshot, request: Who) -> Flag:
+        """The same, of an exchange that is frozen already."""
+        if not words.category:
+            raise ReviewError("Choose what is wrong with the answer.")
+        if not words.severity:
+            raise ReviewError("Choose how much it would matter.")
+        with self._waiting_lock:
+            self._waiting[words.case_id] = case
+            while len(self._waiting) > _WAITING:
+                self._waiting.popitem(last=False)
         return self.send(words, request)
 
     def send(self, words: Words, request: Who) -> Flag:
@@ -218,7 +228,8 @@ class Desk:
             StoreError: the store cannot be used now.
         """
         store = self.for_request(request)
-        waiting = self._waiting.get(words.case_id)
+        with self._waiting_lock:
+            waiting = self._waiting.get(words.case_id)
         if waiting is not None:
             store.add_case(waiting)
         flag = store.add_flag(
@@ -235,7 +246,8 @@ class Desk:
             corrected_explanation=words.corrected_explanation,
             replaces=words.replaces,
         )
-        self._waiting.pop(words.case_id, None)
+        with self._waiting_lock:
+            self._waiting.pop(words.case_id, None)
         return flag
 
     def sample(self, session: Session) -> None:

@@ -22,6 +22,7 @@ from demo.results import results_page
 from demo.review import review_page
 from demo.review.api import add_review_api
 from demo.services.ask import AskService
+from demo.services.fair_queue import share_queue
 from demo.serving.ending import serve_until_told
 from demo.serving.gate import Gate
 from demo.serving.guard import Guard
@@ -76,6 +77,10 @@ def build(parts: Parts) -> Any:
                 update[follow] = gr.Checkbox(visible=any(arm.chats for arm in parts.arms()))
             return update
 
+        def left(request: gr.Request) -> None:
+            parts.pages.left(request, parts.budget)
+
+        app.unload(left)
         gr.on([timer.tick, app.load], engine_state, arms, [pill, foot, timer, arms, follow], **NOW)
     return app
 
@@ -105,12 +110,12 @@ def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) ->
         mcp: whether MCP clients are served too.
         options: handed on to `gr.Blocks.launch`.
     """
-    app.queue(default_concurrency_limit=16, max_size=64)
+    share_queue(app)
     sign_in = parts.desk.sign_in
     prefix = urlsplit(options.get("root_path") or os.environ.get("GRADIO_ROOT_PATH") or "").path
 
     def guarded(inner: ASGIApp) -> ASGIApp:
-        return Guard(inner, sign_in, parts.uploads, parts.cache, prefix)
+        return Guard(inner, sign_in, parts.uploads, parts.cache, prefix, disk=parts.disk)
 
     kwargs: dict[str, Any] = {"routes": own_routes(parts)}
     if mcp:
@@ -145,7 +150,7 @@ def own_routes(parts: Parts) -> list[BaseRoute]:
     return [
         parts.frames.route(),
         parts.downloads.route(),
-        health_route(parts.loader),
+        health_route(parts.loader, parts.desk),
         *Gate(parts.desk.sign_in).routes(),
     ]
 

@@ -10,10 +10,14 @@ from time import monotonic, sleep
 from typing import Literal
 
 from rarl.errors import ModelError, RarlError, UnreachableError
+from rarl.fairness import Turns
 from rarl.inference import Offer, load_offer
 from rarl.inference.engine import Engine
 
 log = logging.getLogger(__name__)
+
+# Questions that the engine has at once.
+_AT_ONCE = 8
 
 Phase = Literal["loading", "ready", "failed"]
 
@@ -36,6 +40,7 @@ class EngineLoader:
         # The stops of the questions that are being answered.
         self._running: list[Event] = []
         self._changed = Condition()
+        self._turns = Turns(_AT_ONCE, reserved=2)
         self._thread = Thread(target=self._run, name="engine-loader", daemon=True)
 
     def start(self) -> EngineLoader:
@@ -108,11 +113,15 @@ class EngineLoader:
         return self.engine
 
     @contextmanager
-    def turn(self, stop: Event) -> Iterator[None]:
-        """Count a question as being answered.
+    def turn(self, stop: Event, owner: str = "") -> Iterator[None]:
+        """Count a question as being answered, once it is its owner's turn.
+
+        The engine batches questions in order of arrival; so not more of them reach it at once than
+        it answers well, and turns go round among owners.
 
         Args:
             stop: ends its answers; set where the app cannot wait for them any longer.
+            owner: whose question it is; "" for nobody in particular.
 
         Raises:
             ModelError: the app is ending.
@@ -126,7 +135,8 @@ class EngineLoader:
             self._running.append(stop)
         started = monotonic()
         try:
-            yield
+            with self._turns.turn(owner, stop.is_set):
+                yield  # with `stop` set where the wait was given up: then the answers end at once
         finally:
             with self._changed:
                 self._running.remove(stop)

@@ -11,11 +11,15 @@ from demo.downloads import Downloads
 from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
 from demo.flagging import Desk, read_share
 from demo.loading import EngineLoader
+from demo.services.disk import Disk
+from demo.services.pages import Pages
+from demo.services.volumes import Budget
 from demo.signing_in import read_sign_in
 from demo.uploads import Uploads, private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
 from rarl.review.hub_copy import read_place
+from rarl.scans import Limits
 from rarl.scans.dicomweb import Pacs
 
 Update = dict[Any, Any]
@@ -42,6 +46,9 @@ class Parts:
         downloads: exports on their way to the browser.
         pacs: where studies may be fetched from, or None.
         frames: lets each page read the frames of its own scans.
+        budget: of the memory for pixels.
+        pages: the sessions of open pages, so that what they hold is let go of when they leave.
+        disk: what uploads may write.
     """
 
     loader: EngineLoader
@@ -52,6 +59,9 @@ class Parts:
     downloads: Downloads
     pacs: Pacs | None = None
     frames: FrameServer = field(default_factory=FrameServer)
+    budget: Budget = field(default_factory=Budget)
+    pages: Pages = field(default_factory=Pages)
+    disk: Disk = field(default_factory=Disk)
 
     def arms(self) -> tuple[Arm, ...]:
         """The arms on offer, or the usual ones while the engine is loading."""
@@ -64,6 +74,7 @@ class Parts:
 
 def make_parts(loader: EngineLoader | None = None) -> Parts:
     """The parts of an app; `launch` starts the loading unless a loader is handed in."""
+    Limits.from_environment()  # a limit that cannot be used is reported before anything starts
     cache = private_cache()
     return Parts(
         loader or EngineLoader(),

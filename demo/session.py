@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, Literal
 
+from demo.services.volumes import Volume
 from rarl.checks import HeaderFacts, header_facts
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
@@ -20,6 +21,7 @@ _FRONTAL, _LATERAL = frozenset(["PA", "AP"]), frozenset(["LL", "RL", "LAT", "LAT
 _SMALLEST_REGION = 16
 # Questions that a page keeps; each keeps its pictures.
 _KEPT_QUESTIONS = 50
+_KEPT_BYTES = 64_000_000
 # Scans that were removed or replaced and can still be brought back.
 _CLOSED_SCANS = 4
 # Of a long conversation the model reads the last turns only: prompts must end somewhere.
@@ -73,6 +75,12 @@ class Asked:
                 words.append(shown_words(shown, named.name if several else ""))
         return tuple(text for text in words if text)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures."""
+        images = (self.scan.image, *(named.image for named in self.question.images))
+        return sum(len(image.getbands()) * image.width * image.height for image in images)
+
     def turn(self) -> Turn:
         """This exchange as an earlier turn of the next question."""
         answers = {answer.arm: answer.response.text for answer in self.answers}
@@ -108,7 +116,7 @@ class OpenScan:
     """One scan on the page, and how the reader looks at it.
 
     Attributes:
-        stack: the pixels at full depth.
+        volume: holds the pixels at full depth, or what they can be decoded from.
         token: by which the page may read its frames.
         source: where it came from in words ("Your scan", "Example: brain MR"); no file names.
         role: one of `ROLES`, its own among the scans of a question.
@@ -125,7 +133,7 @@ class OpenScan:
         region: what the question is about, in pixels of that plane, or None for all of it.
     """
 
-    stack: Stack
+    volume: Volume
     token: str = field(repr=False)
     source: str
     role: str = ROLES[0]
@@ -138,6 +146,15 @@ class OpenScan:
     view: View = field(default_factory=View)
     masks: tuple[Box, ...] = ()
     region: Box | None = None
+
+    @property
+    def stack(self) -> Stack:
+        """The pixels at full depth.
+
+        Raises:
+            ScanError: they had to make room, and so had what they came from.
+        """
+        return self.volume.stack()
 
     def looked_at(self) -> dict[str, Any]:
         """How it stands on the stage, covers left out, as the viewer's `recall` takes it."""
@@ -198,13 +215,18 @@ class Session:
     queued: object | None = field(default=None, repr=False)
     running: str = ""
     _before: tuple[OpenScan, ...] | None = None
+    # Of every scan that was open, also where its pixels have been let go.
+    _known: dict[str, Identifiers] = field(default_factory=dict, repr=False)
     _fetch: Event | None = field(default=None, repr=False)
     _cases: dict[int, str] = field(default_factory=dict)
 
     @property
     def identifiers(self) -> tuple[Identifiers, ...]:
-        """What stood in the headers of the open and the closed scans, as keyed hashes."""
-        return tuple(scan.stack.identifiers for scan in (*self.scans, *self.closed))
+        """What stood in the headers of the scans of this page, as keyed hashes."""
+        for scan in self.scans:
+            if scan.token not in self._known:
+                self._known[scan.token] = scan.stack.identifiers
+        return tuple(self._known.values())
 
     @property
     def case_id(self) -> str | None:
@@ -221,10 +243,22 @@ class Session:
             self._cases[self.asked.number] = case_id
 
     def remember(self) -> None:
-        """Put the exchange on the right into the history, once it has come to rest."""
+        """Put the exchange on the right into the history, once it has come to rest.
+
+        The oldest ones leave where the pictures of all would take too much memory.
+        """
         asked = self.asked
         if asked is not None and all(asked.number != one.number for one in self.history):
             self.history = (*self.history, asked)[-_KEPT_QUESTIONS:]
+            while len(self.history) > 1 and sum(one.size for one in self.history) > _KEPT_BYTES:
+                self.history = self.history[1:]
+
+    def leave(self) -> None:
+        """Let go of everything: nobody looks at the page any more."""
+        self.change()
+        self.asked, self.history, self.closed, self.offered = None, (), (), ()
+        self._before = None
+        self._known.clear()
 
     def reopen(self, number: int) -> Asked | None:
         """Put an earlier exchange back on the right, and its scans on the left.
@@ -327,7 +361,11 @@ class Session:
                 )
         self.remember()
         gone = [scan for scan in (*self.closed, *self.scans) if scan not in scans]
+        for scan in self.scans:
+            self._known.setdefault(scan.token, scan.stack.identifiers)
         self.closed = tuple(dict.fromkeys(gone))[-_CLOSED_SCANS:]
+        for scan in self.closed:
+            scan.volume.let_go()  # decoded again when it comes back
         self.scans, self._before = scans, None
         if self.active not in scans:
             self.active = scans[0] if scans else None

@@ -24,12 +24,22 @@ from time import monotonic
 
 from filelock import FileLock, Timeout
 
+from demo.services.fair_queue import current_share
 from demo.serving.caller import Caller
 from demo.session import ROLES
 from rarl.errors import ScanError
-from rarl.scans import Limits, Stack, open_stack
+from rarl.scans import Limits, Stack, decoding_for, open_stack
 
-MAX_UPLOAD_BYTES = Limits().file_bytes
+
+def _largest() -> int:
+    """Bytes of the largest file, as the site sets it; `make_parts` reports a bad setting."""
+    try:
+        return Limits.from_environment().file_bytes
+    except ScanError:
+        return Limits().file_bytes
+
+
+MAX_UPLOAD_BYTES = _largest()
 
 _PREFIX = "rarl-"
 _LOCK = ".in-use"
@@ -188,7 +198,12 @@ class Uploads:
 
 
 def open_uploads(contents: Sequence[bytes]) -> list[Stack]:
-    """Open the bytes of uploaded files.
+    """Open the bytes of uploaded files. See `open_with_files`."""
+    return [stack for stack, _ in open_with_files(contents)]
+
+
+def open_with_files(contents: Sequence[bytes]) -> list[tuple[Stack, tuple[bytes, ...]]]:
+    """Open the bytes of uploaded files; each scan with the files that it was opened from.
 
     Several files are one series where they belong together, and otherwise (a few) a scan each;
     those that cannot be opened are left out, and a warning of the first scan says so.
@@ -196,18 +211,20 @@ def open_uploads(contents: Sequence[bytes]) -> list[Stack]:
     Raises:
         ScanError: none of them can be opened; the sentence says why.
     """
-    if 1 < len(contents) <= _FEW:
-        single: dict[int, Stack] = {}
-        for number, content in enumerate(contents):
-            with suppress(ScanError):  # one bad file does not cost the others
-                single[number] = open_stack([content])
-        if len(single) > 1 and not _one_series(list(single.values())):
-            first = min(single)
-            bad = [content for number, content in enumerate(contents) if number not in single]
-            if bad:  # opened along with one of them, so that its warnings tell
-                single[first] = open_stack([contents[first], *bad])
-            return list(single.values())
-    return [open_stack(contents)]
+    with decoding_for(current_share()):
+        if 1 < len(contents) <= _FEW:
+            single: dict[int, tuple[Stack, tuple[bytes, ...]]] = {}
+            for number, content in enumerate(contents):
+                with suppress(ScanError):  # one bad file does not cost the others
+                    single[number] = open_stack([content]), (content,)
+            if len(single) > 1 and not _one_series([stack for stack, _ in single.values()]):
+                first = min(single)
+                bad = [content for number, content in enumerate(contents) if number not in single]
+                if bad:  # opened along with one of them, so that its warnings tell
+                    files = (contents[first], *bad)
+                    single[first] = open_stack(files), files
+                return list(single.values())
+        return [(open_stack(contents), tuple(contents))]
 
 
 def _one_series(stacks: Sequence[Stack]) -> bool:

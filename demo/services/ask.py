@@ -12,24 +12,26 @@ from typing import Any
 from uuid import uuid4
 
 from demo.asking import DECODING
-from demo.flagging import Words
+from demo.flagging import Words, case_of
 from demo.parts import Parts
+from demo.services.fair_queue import current_share
 from demo.session import ROLES, Asked, Session
 from demo.signing_in import Person
-from demo.uploads import open_uploads
+from demo.uploads import open_with_files
 from demo.viewer import open_scan
 from rarl.errors import QuestionError, ReviewError
 from rarl.inference.checking import check_answers
 from rarl.inference.engine import Question
 from rarl.prompts import user_text
 from rarl.response import MODES
+from rarl.review import CaseSnapshot
 from rarl.review.roles import require
 from rarl.scans import Identifiers, identity_in_text
 
-# Exchanges that can be flagged however large their pictures are, and bytes for further ones: people
-# read for minutes, and many may be reading.
-_REMEMBERED = 64
-_ROOM = 512_000_000
+# Exchanges that can be flagged, and bytes of their pictures, compressed as the store keeps them:
+# people read for minutes, and many may be reading.
+_REMEMBERED = 10_000
+_ROOM = 256_000_000
 _LOADING_SECONDS = 600.0
 _KEY_LENGTH = 200
 _CHECKED = "If you have looked and nothing in it names a person, say checked=True."
@@ -37,18 +39,15 @@ _CHECKED = "If you have looked and nothing in it names a person, say checked=Tru
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """What was asked, and what its case is or will be called; of the scans, no pixels but those."""
+    """What was asked, as the case that the first flag stores."""
 
     identifiers: tuple[Identifiers, ...]
-    asked: Asked
-    case_id: str
+    case: CaseSnapshot
 
     @property
     def size(self) -> int:
-        """Bytes of its pictures, 8-bit RGB."""
-        return sum(
-            3 * named.image.width * named.image.height for named in self.asked.question.images
-        )
+        """Bytes of its pictures."""
+        return sum(len(picture.png or b"") for picture in self.case.pictures)
 
 
 class _Exchanges:
@@ -64,7 +63,7 @@ class _Exchanges:
         with self._lock:
             self._kept[name] = exchange
             self._size += exchange.size
-            while len(self._kept) > _REMEMBERED and self._size > _ROOM:
+            while len(self._kept) > 1 and (len(self._kept) > _REMEMBERED or self._size > _ROOM):
                 _, oldest = self._kept.popitem(last=False)
                 self._size -= oldest.size
         return name
@@ -128,7 +127,7 @@ class AskService:
         pictures, shown = session.pictures()
         question = Question(pictures, text.strip(), tuple(arms), mode, DECODING)
         stop = Event()
-        with loader.turn(stop):
+        with loader.turn(stop, current_share() or f"name:{person.name or ''}"):
             *_, streamed = engine.stream(question, stop)
         by_name = {arm.name: arm for arm in engine.arms}
         english = {name: arm.english_only for name, arm in by_name.items()}
@@ -142,7 +141,7 @@ class AskService:
             tuple(by_name[arm] for arm in arms),
             engine.model_name,
         )
-        name = self._exchanges.keep(_Exchange(session.identifiers, asked, uuid4().hex))
+        name = self._exchanges.keep(_Exchange(session.identifiers, case_of(asked)))
         return {
             "exchange": name,
             "model": engine.model_name,
@@ -198,7 +197,7 @@ class AskService:
             QuestionError: the comment may name a person.
         """
         known = self._exchanges.find(exchange)
-        if arm not in known.asked.question.arms:
+        if arm not in known.case.shown_order:
             raise ReviewError(f"There is no answer of {arm!r} in this exchange.")
         if len(key) > _KEY_LENGTH:
             raise ReviewError(f"A key has at most {_KEY_LENGTH} characters.")
@@ -206,18 +205,21 @@ class AskService:
         # Keys of two clients, or of two exchanges, never meet.
         chosen = hashlib.sha256(f"{exchange}\n{key}".encode()).hexdigest()[:32]
         words = Words(
-            known.case_id, arm, category, severity, comment, key=chosen if key else uuid4().hex
+            known.case.id, arm, category, severity, comment, key=chosen if key else uuid4().hex
         )
-        stored = self._parts.desk.flag(words, known.asked, person)
+        stored = self._parts.desk.flag_case(words, known.case, person)
         return {"flag": stored.id, "case": stored.case_id}
 
     def _opened(self, contents: Sequence[bytes], checked: bool) -> Session:
         """A session with the scans."""
         session = Session()
-        for stack in open_uploads(contents):
+        for stack, files in open_with_files(contents):
             if not session.has_room(1):
                 raise QuestionError(f"A question takes {len(ROLES)} scans at most.")
-            scan = open_scan(stack, self._parts.frames, "Your scan", checked=checked)
+            scan = open_scan(
+                stack, self._parts.frames, "Your scan", checked=checked,
+                files=files, budget=self._parts.budget,
+            )  # fmt: skip
             if not scan.decided:
                 raise QuestionError(f"Text may be burned into the picture. {_CHECKED}")
             session.show(scan, beside=bool(session.scans))

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import secrets
-import shutil
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from demo.services.disk import Disk
 from demo.serving.caller import Caller, put_caller, within
 from demo.serving.owners import Owners
 from demo.serving.routes import ID, Door, find_door, route_path
@@ -141,6 +141,7 @@ class Guard:
         cache: the folder that uploads are written into.
         prefix: the path that the app lives under, such as "/rarl"; "" for none.
         rate: of requests, per person.
+        disk: what uploads may write.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class Guard:
         cache: Path,
         prefix: str = "",
         rate: Rate | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self._app = app
         self._sign_in = sign_in
@@ -158,6 +160,7 @@ class Guard:
         self._cache = cache.resolve()
         self._prefix = prefix.rstrip("/")
         self._rate = rate or Rate()
+        self._disk = disk or Disk()
         self._owners = Owners()
         self._embedding = embedding_origins()
         self._policy = content_security_policy(self._embedding)
@@ -188,6 +191,7 @@ class Guard:
         except ClientDisconnect:
             log.info("broken off")
         finally:
+            self._disk.release(reply.reserved)
             self._answering[share] -= 1
             if not self._answering[share]:
                 del self._answering[share]
@@ -362,8 +366,9 @@ class Guard:
             if length is None:
                 # Every browser says so, and the server holds the sender to what was declared.
                 raise RefusedError("Say how many bytes come.", 411)
-            if shutil.disk_usage(self._cache).free < _FREE_BYTES + length:
+            if not self._disk.reserve(self._cache, length, _FREE_BYTES):
                 raise RefusedError("The server's disk is full; tell its keeper.", 507)
+            reply.reserved = length
             del changed["accept-encoding"]
             reply.rewrite = lambda content: self._uploaded(content, caller)
             return timed
@@ -477,6 +482,7 @@ class _Reply:
         kept: whether browsers may keep it.
         cookies: what is set with it.
         rewrite: changes the content of a JSON answer, or None.
+        reserved: bytes of the disk that were promised to the request.
     """
 
     def __init__(self, send: Send, policy: str) -> None:
@@ -487,6 +493,7 @@ class _Reply:
         self.kept = False
         self.cookies = Cookies(False, False, "")
         self.rewrite: Callable[[Any], Any] | None = None
+        self.reserved = 0
 
     async def send(self, message: Message) -> None:
         """Pass one message of the answer on."""

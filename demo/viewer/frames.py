@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from demo.services.volumes import Volume
+from demo.serving.caller import caller_of
 from rarl.errors import ScanError
-from rarl.scans import Stack, View, Window
+from rarl.scans import Stack, View, Window, decoding_for
 
 ADDRESS = "/scan/frame"
 
@@ -34,12 +36,12 @@ class FrameServer:
     """
 
     def __init__(self) -> None:
-        self._open: WeakValueDictionary[str, Stack] = WeakValueDictionary()
+        self._open: WeakValueDictionary[str, Volume] = WeakValueDictionary()
 
-    def admit(self, stack: Stack) -> str:
+    def admit(self, volume: Volume) -> str:
         """Make a scan readable; returns its token (256 random bits)."""
         token = secrets.token_urlsafe(32)
-        self._open[token] = stack
+        self._open[token] = volume
         return token
 
     def route(self) -> Route:
@@ -52,10 +54,15 @@ class FrameServer:
         return Route(ADDRESS, self._answer, methods=["GET"])
 
     def _answer(self, request: Request) -> Response:
-        stack = self._open.get(request.headers.get("x-scan-token", ""))
+        volume = self._open.get(request.headers.get("x-scan-token", ""))
         asked = request.query_params
-        if stack is None:
+        if volume is None:
             return PlainTextResponse("No such scan.", 404, _HEADERS)
+        try:
+            with decoding_for(caller_of(request).share):
+                stack = volume.stack()
+        except ScanError as error:
+            return PlainTextResponse(str(error), 422, _HEADERS)
         try:
             plane = asked.get("plane", "")
             frame, time = int(asked.get("frame", "")), int(asked.get("time", ""))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from demo.services.fair_queue import current_session
+from demo.services.volumes import Budget, Volume
 from demo.session import OpenScan
 from demo.viewer.frames import FrameServer
 from demo.viewer.spec import opening_view
@@ -16,6 +20,8 @@ def open_scan(
     modality: str | None = None,
     reference: str | None = None,
     checked: bool = False,
+    files: Sequence[bytes] = (),
+    budget: Budget | None = None,
 ) -> OpenScan:
     """Put a stack on a page.
 
@@ -27,13 +33,16 @@ def open_scan(
         reference: a test row's reference answer.
         checked: nobody's name is in the picture; else the reader is asked where text is likely or
             is found, and covers are proposed.
+        files: what the stack was opened from, by which its pixels can make room for others.
+        budget: of the app's memory for pixels.
     """
     view = opening_view(stack)
     proposed = () if checked else proposed_masks(stack, view)
     suspect = not checked and (stack.text_likely or bool(proposed))
+    volume = Volume(stack, files, budget, current_session())
     return OpenScan(
-        stack,
-        frames.admit(stack),
+        volume,
+        frames.admit(volume),
         source,
         modality=stack.modality or modality,
         reference=reference,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import shutil
+import sqlite3
 import stat
 import tempfile
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from urllib.parse import quote
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 _MIGRATING = Lock()
 # Audit entries that wait for a disk with room.
 _MOST_UNWRITTEN = 10_000
+# Of its index alone, SQLite writes so many bytes.
+_LEAST_ROOM = 65_536
 # What a flag may need, with its picture: bytes.
 _ROOM = 4_000_000
 # Any number that no other program on the same server uses: "RARL" in ASCII.
@@ -225,6 +229,10 @@ class Database:
             # SQLite cannot open its log beside a database in a folder that is read-only.
             if str(error) == GONE and self._file is not None and self._file.is_file():
                 raise StoreError(READ_ONLY) from None
+            # On a full disk SQLite may fail before it writes, and then does not say why.
+            here = self._file is not None and self._file.is_file()
+            if here and shutil.disk_usage(self._file.parent).free < _LEAST_ROOM:
+                raise StoreError(FULL) from None
             raise
 
     def _cannot_be_opened(self, session: Session) -> bool:
@@ -315,18 +323,20 @@ def _keep_private(file: Path) -> None:
 
 def _choose_journal(engine: Engine, file: Path) -> None:
     """WAL where processes can share memory through a file beside the database, else a journal."""
-    shared = _maps_memory(file.parent)
-    with engine.connect() as connection:
-        raw = connection.connection.driver_connection
-        if raw is None:
-            return
-        if not shared:
-            # So that a database in WAL mode can be opened without shared memory.
-            raw.execute("PRAGMA locking_mode=EXCLUSIVE")
-        # Lasting, so once is enough; it cannot be set inside a transaction.
-        raw.execute(f"PRAGMA journal_mode={'WAL' if shared else 'DELETE'}")
-    if not shared:
-        log.info("the review store keeps a rollback journal: its folder shares no memory maps")
+    if _maps_memory(file.parent):
+        with engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            if raw is not None:
+                # Lasting, so once is enough; it cannot be set inside a transaction.
+                raw.execute("PRAGMA journal_mode=WAL")
+        return
+    log.info("the review store keeps a rollback journal: its folder shares no memory maps")
+    # A database in WAL mode can be opened here by one connection alone, and only if that is said
+    # before anything is read.
+    with closing(sqlite3.connect(file, isolation_level=None)) as alone:
+        if _size(file):
+            alone.execute("PRAGMA locking_mode=EXCLUSIVE")
+            alone.execute("PRAGMA journal_mode=DELETE")
 
 
 def _maps_memory(folder: Path) -> bool:

@@ -205,14 +205,18 @@ class Queue:
         """
         self._store.need("judge")
         me = self._store.person
-        waiting = sorted(
-            self.items(replace(chosen or QueueFilter(), waiting=True)),
-            key=lambda item: me not in item.assigned,
-        )
-        places = [(item.case_id, item.arm) for item in waiting]
-        if after in places and places.index(after) + 1 < len(places):
-            return waiting[places.index(after) + 1]
-        return next((item for item in waiting if (item.case_id, item.arm) != after), None)
+        with self._store.reading() as session:
+            passed = self._passed(session, replace(chosen or QueueFilter(), waiting=True))
+            waiting = sorted(passed, key=lambda item: me not in item.assigned)
+            places = [(item.case_id, item.arm) for item in waiting]
+            if after in places and places.index(after) + 1 < len(places):
+                found = waiting[places.index(after) + 1]
+            else:
+                others = (item for item in waiting if (item.case_id, item.arm) != after)
+                found = next(others, None)
+            # The others were looked through, and shown to nobody.
+            self._store.note(session, "list", "case", [found.case_id] if found else [])
+        return found
 
     def judge(
         self,
@@ -356,7 +360,12 @@ class Queue:
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
-        return {(item.case_id, item.arm): item.status for item in self.items()}
+        self._store.need("queue")
+        with self._store.reading() as session:
+            return {
+                (item.case_id, item.arm): item.status
+                for item in self._passed(session, QueueFilter())
+            }
 
     def readings(self) -> Mapping[Item, Mapping[str, Judgement]]:
         """The independent readings of each answer that has all of them, by reader.

@@ -33,8 +33,9 @@ _LONGEST_STRIP = 64
 # A line of at least so many letters or digits, read with at least this certainty, is writing.
 # Fewer are marks of side and projection (R, AP), and what a recognizer makes of round anatomy (O).
 _SHORTEST_LINE, _READ = 3, 0.6
-# Longer sides are reduced first: the time grows with the area. Pixels.
-_LONGEST_SIDE = 1280
+# Small pictures are enlarged for the detector, which misses small signs, and large ones reduced,
+# since the time grows with the area: pixels, and the largest factor.
+_SHORTER_SIDE, _LONGEST_SIDE, _MOST_ENLARGED = 736, 1280, 4.0
 # Of the ground that is taken away: wider than strokes, narrower than anatomy. Pixels; and factor.
 _GROUND, _GAIN = 12, 3.0
 # The detector keeps its settings of a call to itself, and takes some hundred megabytes a call.
@@ -92,8 +93,14 @@ def _lines(image: Image.Image, read: bool) -> Iterator[Box]:
         read: leave out the lines that cannot be read.
     """
     shown = image.convert("RGB")
-    shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-    times = image.width / shown.width
+    factor = min(
+        max(1.0, min(_MOST_ENLARGED, _SHORTER_SIDE / min(shown.size))),
+        _LONGEST_SIDE / max(shown.size),
+    )
+    if factor != 1:
+        size = (max(1, round(shown.width * factor)), max(1, round(shown.height * factor)))
+        shown = shown.resize(size, Image.Resampling.BICUBIC)
+    times = 1 / factor
     # The detector scales the longer side down, and a narrow strip to nothing.
     narrowest = -(-max(shown.size) // _LONGEST_STRIP)
     if min(shown.size) < narrowest:
@@ -143,6 +150,7 @@ def _detector() -> RapidOCR:
             "Global.use_cls": False,
             "Global.text_score": 0.0,  # `_READ` decides
             "Global.log_level": "critical",
+            "Det.limit_side_len": 32,  # `_lines` sees to the size
             "Det.thresh": _MAYBE,
             "Det.box_thresh": _LIKELY,
             "Det.unclip_ratio": _WIDENED,

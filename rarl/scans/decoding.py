@@ -1,8 +1,9 @@
 """Files are decoded in a process of their own, which can be ended and may crash.
 
 Decoders are C and Rust; on hostile bytes they hang or take the process with them, and a thread
-cannot be stopped. So every file goes through a worker: kept warm, at most two at a time so that
-one slow file does not hold up everybody. It is a plain child process rather than one of
+cannot be stopped. So every file goes through a worker: kept warm, at most two at a time. Turns go
+round among the people who send files, see `decoding_for`, and a file that takes long is stopped
+early where somebody else waits. A worker is a plain child process rather than one of
 `multiprocessing`: that would import the app's main module again and is forbidden in a daemonic
 process, in which some hosts run the app.
 """
@@ -16,15 +17,19 @@ import pickle
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any
 
 import numpy as np
 
 from rarl.errors import ScanError
+from rarl.fairness import TooManyError, Turns
 from rarl.scans.limits import Limits
 from rarl.scans.part import LeftOut, Part
 from rarl.scans.windowing import Values
@@ -33,7 +38,9 @@ from rarl.scans.worker import LENGTH, TIMED_OUT
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 2
+_MOST_WAITING = 8  # files of one person
 _FILES_EACH = 1000  # then a fresh one: what decoders leak or fragment stays bounded
+_owner: ContextVar[str] = ContextVar("owner", default="")
 _GRACE_SECONDS = 10.0
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from rarl.scans.worker import main; main()"
@@ -59,36 +66,81 @@ def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], list
         ScanError: the file is refused, takes longer than `limits` allow, or crashes its decoder.
     """
     pool = _pool(os.getpid())
-    with pool.free:
-        worker = pool.take()
-        try:
-            answer = worker.ask(data, limits, secret)
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
-            raise worker.failure(limits) from None
-        except BaseException:
-            worker.end()  # interrupted between request and reply
-            raise
-        pool.give_back(worker)
+    owner = _owner.get()
+    try:
+        with pool.turns.turn(owner, crowded=lambda: pool.hurry(owner, limits)):
+            worker = pool.take(owner)
+            try:
+                answer = worker.ask(data, limits, secret)
+            except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+                raise worker.failure(limits) from None
+            except BaseException:
+                worker.end()  # interrupted between request and reply
+                raise
+            finally:
+                pool.forget(worker)
+            pool.give_back(worker)
+    except TooManyError:
+        raise ScanError(
+            f"More than {_MOST_WAITING} of your files wait to be opened; send the next one when "
+            "some are open."
+        ) from None
     if isinstance(answer, ScanError):
         raise answer
     return answer
 
 
+@contextmanager
+def decoding_for(owner: str) -> Iterator[None]:
+    """Count the files that are opened within this block as one person's.
+
+    Args:
+        owner: a name or an address; "" for nobody in particular, who may use all workers.
+    """
+    before = _owner.set(owner)
+    try:
+        yield
+    finally:
+        _owner.reset(before)
+
+
 class _Pool:
-    """The idle workers of one process."""
+    """The workers of one process."""
 
     def __init__(self) -> None:
-        self.free = threading.BoundedSemaphore(_AT_ONCE)
+        self.turns = Turns(_AT_ONCE, reserved=1, most_waiting=_MOST_WAITING)
         self._idle: list[_Worker] = []
+        # Worker to whom it works for, and since when.
+        self._busy: dict[_Worker, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
-    def take(self) -> _Worker:
+    def take(self, owner: str) -> _Worker:
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
                 if worker.alive():
-                    return worker
-        return _Worker()
+                    break
+            else:
+                worker = _Worker()
+            self._busy[worker] = (owner, monotonic())
+        return worker
+
+    def forget(self, worker: _Worker) -> None:
+        with self._lock:
+            self._busy.pop(worker, None)
+
+    def hurry(self, owner: str, limits: Limits) -> None:
+        """Stop the work that has taken longest, where it is another's and takes too long."""
+        with self._lock:
+            others = [
+                (since, worker) for worker, (whose, since) in self._busy.items() if whose != owner
+            ]
+            if not others:
+                return
+            since, worker = min(others, key=lambda pair: pair[0])
+            if monotonic() - since > limits.crowded_seconds:
+                worker.hurried = True
+                worker.kill()
 
     def give_back(self, worker: _Worker) -> None:
         if worker.asked >= _FILES_EACH:
@@ -127,6 +179,10 @@ class _Worker:
         self._to: IO[bytes] = self._process.stdin
         self._from: IO[bytes] = self._process.stdout
         self.asked = 0
+        self.hurried = False
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -163,6 +219,12 @@ class _Worker:
     def failure(self, limits: Limits) -> ScanError:
         """End it, and say why it ended where it did so by itself."""
         timed_out = self.end() == TIMED_OUT
+        if self.hurried:
+            log.warning("decoder stopped: others wait")
+            return ScanError(
+                f"Decoding the file took longer than {limits.crowded_seconds:g} seconds while "
+                "others waited, and was stopped; try again later, or export it uncompressed."
+            )
         log.warning("decoder %s", "stopped: too slow" if timed_out else "ended unexpectedly")
         if timed_out:
             return ScanError(

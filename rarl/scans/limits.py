@@ -35,6 +35,7 @@ class Limits:
             compress a thousandfold.
         decode_seconds: longest time for one step: reading a header, decoding one frame.
         open_seconds: longest time for one file, all its frames together.
+        crowded_seconds: the same where somebody else waits for a decoder.
     """
 
     file_bytes: int = 200 * _MEGA
@@ -48,6 +49,7 @@ class Limits:
     unsuspicious_bytes: int = 64 * _MEGA
     decode_seconds: float = 20.0
     open_seconds: float = 120.0
+    crowded_seconds: float = 8.0
 
     @classmethod
     def from_environment(cls) -> Limits:

@@ -165,6 +165,11 @@ class Stack:
             f"planes={self.planes}, frames={len(self._pixels) // self.times}, times={self.times})"
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixels in memory."""
+        return sum(array.nbytes for array in self._pixels)
+
     def frames(self, plane: str = ACQUIRED) -> int:
         """How many frames a plane has.
 

@@ -296,7 +296,13 @@ def _disk_is_full(error: Exception) -> bool:
     # Libraries that write in another language tell it in words.
     told = str(error)
     return any(
-        words in told for words in ("No space left", "File too large", "PytorchStreamWriter")
+        words in told
+        for words in (
+            "No space left",
+            "File too large",
+            "PytorchStreamWriter",
+            "inline_container",  # torch.save, where it cannot end its archive
+        )
     )
 
 

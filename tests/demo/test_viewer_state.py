@@ -19,6 +19,7 @@ from PIL import Image
 from demo import drawers, render
 from demo.identity import doubts
 from demo.phantoms import ct_series
+from demo.services.volumes import Volume
 from demo.serving.caller import NOBODY, Caller
 from demo.session import OpenScan, Session
 from demo.uploads import Uploads, open_uploads, sweep
@@ -104,11 +105,11 @@ def sample_with_lut() -> Stack:
 
 def test_a_token_lives_as_long_as_its_scan(volume: Stack) -> None:
     frames = FrameServer()
-    stack = open_stack(ct_series(16, 2))
-    token, other = frames.admit(stack), frames.admit(volume)
+    short, held = Volume(open_stack(ct_series(16, 2))), Volume(volume)
+    token, other = frames.admit(short), frames.admit(held)
     assert token != other and len(token) >= 43
     assert set(frames._open) == {token, other}
-    del stack
+    del short
     assert set(frames._open) == {other}
 
 

@@ -1,0 +1,180 @@
+"""Opened scans within a budget of memory: the pixels of those that are not looked at are let go.
+
+A file of some kilobytes can hold a gigabyte of pixels. Each scan keeps its compressed original, so
+that its pixels can be decoded again when they are next needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Lock, RLock
+from time import monotonic
+from weakref import WeakSet
+
+from rarl.errors import ScanError
+from rarl.scans import Stack, open_stack
+
+log = logging.getLogger(__name__)
+
+_GONE = "The server has let go of this scan to make room for others; open it again."
+
+
+class Volume:
+    """One scan: its stack while there is room for it, and the bytes that it came from.
+
+    Args:
+        stack: as it was opened.
+        files: what it was opened from; () for one that always stays, such as an example.
+        budget: whose bytes its pixels take; None for one that always stays.
+        owner: the page that it is open on.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        files: Sequence[bytes] = (),
+        budget: Budget | None = None,
+        owner: str = "",
+    ) -> None:
+        self._stack: Stack | None = stack
+        self._files = tuple(files)
+        self._budget = budget if files else None
+        self._opening = RLock()
+        self.owner = owner
+        self.decoded = stack.nbytes
+        self.used = monotonic()
+        if self._budget is not None:
+            self._budget.admit(self)
+
+    @property
+    def resident(self) -> int:
+        """Bytes of pixels in memory now."""
+        return self.decoded if self._stack is not None else 0
+
+    @property
+    def original(self) -> int:
+        """Bytes of what it was opened from."""
+        return sum(map(len, self._files))
+
+    def stack(self) -> Stack:
+        """The stack, decoded again where its pixels were let go.
+
+        Raises:
+            ScanError: there was no room for its original either.
+        """
+        self.used = monotonic()
+        stack = self._stack
+        if stack is not None:
+            return stack
+        with self._opening:
+            if self._stack is None:
+                if not self._files:
+                    raise ScanError(_GONE)
+                self._stack = open_stack(self._files)
+            stack = self._stack
+        if self._budget is not None:
+            self._budget.make_room(self)
+        return stack
+
+    def let_go(self) -> None:
+        """Drop the pixels; the original stays."""
+        if self._budget is not None:
+            self._stack = None
+
+    def drop(self) -> None:
+        """Drop the original too: the scan has to be opened again by its owner."""
+        self.let_go()
+        if self._budget is not None:
+            self._files = ()
+
+
+class Budget:
+    """How many bytes of pixels, and of their originals, the app holds at once.
+
+    Args:
+        decoded: bytes of pixels of all pages together.
+        each: bytes of pixels of one page; its last used scan stays whatever its size.
+        originals: bytes of originals of all pages together.
+    """
+
+    def __init__(
+        self,
+        decoded: int = 2_000_000_000,
+        each: int = 1_000_000_000,
+        originals: int = 2_000_000_000,
+    ) -> None:
+        self._decoded = decoded
+        self._each = each
+        self._originals = originals
+        self._lock = Lock()
+        self._volumes: WeakSet[Volume] = WeakSet()
+
+    @property
+    def resident(self) -> int:
+        """Bytes of pixels in memory now."""
+        with self._lock:
+            return sum(volume.resident for volume in self._volumes)
+
+    def admit(self, volume: Volume) -> None:
+        """Count a volume from now on, and make room for it."""
+        with self._lock:
+            self._volumes.add(volume)
+        self.make_room(volume)
+
+    def make_room(self, newest: Volume) -> None:
+        """Let go of the least recently used until all limits hold; never of the newest."""
+        with self._lock:
+            others = sorted(
+                (one for one in self._volumes if one is not newest), key=lambda one: one.used
+            )
+        mine = [one for one in others if one.owner == newest.owner]
+        freed = _shrink(mine, newest.resident, self._each, "resident", Volume.let_go)
+        freed |= _shrink(others, newest.resident, self._decoded, "resident", Volume.let_go)
+        freed |= _shrink(others, newest.original, self._originals, "original", Volume.drop)
+        if freed:
+            return_memory()
+
+    def leave(self, owner: str) -> None:
+        """Let go of the pixels of a page that nobody looks at any more."""
+        with self._lock:
+            volumes = [one for one in self._volumes if one.owner == owner]
+        for volume in volumes:
+            volume.let_go()
+        return_memory()
+
+    def idle_since(self, owner: str) -> float:
+        """When a page last used one of its scans, as `monotonic` counts; 0.0 for one without."""
+        with self._lock:
+            return max((one.used for one in self._volumes if one.owner == owner), default=0.0)
+
+    def forget(self, owner: str) -> None:
+        """Let go of the originals as well."""
+        with self._lock:
+            volumes = [one for one in self._volumes if one.owner == owner]
+        for volume in volumes:
+            volume.drop()
+        return_memory()
+
+
+def _shrink(
+    volumes: Sequence[Volume], held: int, most: int, kind: str, let_go: Callable[[Volume], None]
+) -> bool:
+    """Let go of volumes, oldest first, until all of a kind fit; whether any had to go."""
+    size = held + sum(getattr(one, kind) for one in volumes)
+    freed = False
+    for volume in volumes:
+        if size <= most:
+            break
+        size -= getattr(volume, kind)
+        let_go(volume)
+        freed = True
+    return freed
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system, which glibc keeps otherwise."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
