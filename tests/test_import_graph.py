@@ -12,11 +12,13 @@ ROOT = Path(__file__).parent.parent
 
 # Lowest first. A package imports its own layer and those below it.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"rarl", "rarl.errors", "rarl.extras", "rarl.stats"}),
+    frozenset(
+        {"rarl", "rarl.arguments", "rarl.errors", "rarl.extras", "rarl.fairness", "rarl.stats"}
+    ),
     frozenset({"rarl.records", "rarl.response", "rarl.settings", "rarl.text"}),
     frozenset({"rarl.judge", "rarl.models", "rarl.prompts", "rarl.scans"}),
     frozenset({"rarl.data", "rarl.generation", "rarl.rewards"}),
-    frozenset({"rarl.inference"}),
+    frozenset({"rarl.checks", "rarl.inference"}),
     frozenset({"rarl.review"}),
     frozenset({"rarl.evaluation", "rarl.training"}),
     frozenset({"rarl.pocket"}),
