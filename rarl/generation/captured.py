@@ -10,6 +10,7 @@ The layers compute what the library's do, to rounding.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,12 +28,14 @@ from rarl.generation.multi_lora import MultiLora, Slots
 if TYPE_CHECKING:
     from rarl.generation.decoder import Batch
 
-# Rows of a bucket; beyond the last, multiples of it.
-_ROWS = (1, 4, 8, 16, 32)
-# A bucket's length is a multiple of this many tokens, and at least so long.
+_LOG = logging.getLogger(__name__)
+
+# Rows of a bucket; beyond the last, multiples of it. Few, since every bucket is captured once.
+_ROWS = (4, 16, 32)
+# A bucket's length is this many tokens, or twice as many, or four times, and so on.
 _LENGTH = 256
 # Buckets whose graph and cache are kept, beside the one in use.
-_KEPT = 2
+_KEPT = 4
 # Steps between two looks of the host at what was written. Stop and a new question wait as long.
 STRIDE = 4
 
@@ -45,10 +48,13 @@ def bucket(rows: int, tokens: int) -> tuple[int, int]:
     """Rows and length of the smallest bucket that holds these.
 
     >>> bucket(3, 300), bucket(33, 1030)
-    ((4, 512), (64, 1280))
+    ((4, 512), (64, 2048))
     """
     fitting = next((size for size in _ROWS if size >= rows), -(-rows // _ROWS[-1]) * _ROWS[-1])
-    return fitting, max(1, -(-tokens // _LENGTH)) * _LENGTH
+    length = _LENGTH
+    while length < tokens:
+        length *= 2
+    return fitting, length
 
 
 class StaticDecoder:
@@ -97,11 +103,16 @@ class StaticDecoder:
         """
         return StaticBatch(self, batch)
 
-    def lend(self, rows: int, tokens: int) -> Bucket:
-        """A bucket for so many rows of so many tokens, which nobody else uses.
+    def lend(self, rows: int, tokens: int, required: bool = True) -> Bucket:
+        """A bucket for so many rows of so many tokens, which no other batch uses.
+
+        Args:
+            rows: it holds at least so many.
+            tokens: of the longest row.
+            required: whether its step must be captured; otherwise it may run without a graph.
 
         Raises:
-            CannotCaptureError: its step cannot be captured.
+            CannotCaptureError: its step cannot be captured, but must be.
         """
         key = bucket(rows, tokens)
         lent = self._kept.pop(key, None)
@@ -112,7 +123,12 @@ class StaticDecoder:
             if self.base.device.type == "cuda":
                 if self._pool is None:
                     self._pool = torch.cuda.graph_pool_handle()
-                lent.capture(self._pool)
+                try:
+                    lent.capture(self._pool)
+                except CannotCaptureError as error:
+                    if required:
+                        raise
+                    _LOG.warning("A bucket of %d x %d runs without a graph: %s", *key, error)
         return lent
 
     def give_back(self, lent: Bucket) -> None:
@@ -346,7 +362,7 @@ class StaticBatch:
     def _move(self, rows: int, tokens: int) -> None:
         """Go on in another bucket."""
         before = self._bucket
-        after = self._decoder.lend(rows, tokens)
+        after = self._decoder.lend(rows, tokens, required=False)
         length = min(before.length, after.length)
         count = len(self._slots)
         index = torch.tensor(self._slots, device=before.tokens.device)
