@@ -130,7 +130,8 @@ def with_markup(export_file: Path, out: Path) -> set[str]:
             if name == "arm" or (row["table"], name) == ("votes", "preferred"):
                 row[name] = hostile("answers", "arm") + str(value)
             elif name not in KEPT and isinstance(value, str) and value:
-                row[name] = hostile(row["table"], name)
+                # Two readers stay two.
+                row[name] = hostile(row["table"], name) + (value if name == "reader" else "")
                 columns.add(f"{row['table']}-{name}")
             elif name == "readers":
                 row[name] = [*value, hostile("studies", "readers")]

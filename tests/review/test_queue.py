@@ -138,7 +138,7 @@ def test_assignment_resume_and_progress(store: ReviewStore, flagged: str) -> Non
     assert (progress.reader, progress.assigned, progress.judged, progress.left) == ("a", 1, 2, 0)
     assert progress.seconds == 30
     assert judge.assign([(flagged, "rl")], "A", given=False) == 1
-    assert second.judge(flagged, "rl", RIGHT).reader == "B"
+    assert second.judge(flagged, "rl", RIGHT).reader == "b"
 
 
 @pytest.mark.parametrize(
