@@ -45,6 +45,9 @@ SIGN_IN_COOKIE = "rarl-sign-in"
 KEY_PARAMETER = "token"
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+_PRIVATE = tuple(
+    ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8")
+)
 _KEY_SECONDS = 30 * 24 * 3600
 _SIGNED_IN_SECONDS = 12 * 3600
 _MOST_SIGNED_IN = 10_000
@@ -236,6 +239,8 @@ def read_sign_in(environment: Mapping[str, str] = os.environ) -> SignIn:
     listed = Path(named).expanduser() if named else store_folder(environment) / "people.yaml"
     people = read_people(listed) if named or listed.is_file() else People()
     proxies = _networks(environment.get("RARL_TRUSTED_PROXIES", ""))
+    if not proxies and environment.get("SPACE_ID"):
+        proxies = _PRIVATE  # a Space is reached through Hugging Face's own proxies alone
     setting = environment.get("RARL_SIGN_IN", "").strip()
     way, _, rest = setting.partition(":")
     if not setting:

@@ -44,7 +44,9 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
         def work() -> Update:
             store = parts.desk.for_request(request)
             return {
-                who: Markup("<p>{} · {}</p>").format(person.name or "Without a name", person.role),
+                who: Markup("<p>{} · {} {}</p>").format(
+                    person.name or "Without a name", person.role, sign_out(parts.desk.sign_in)
+                ),
                 tabs: gr.Tabs(visible=True),
                 data: gr.Tab(visible=may(person.role, "export")),
                 **dict(zip(queue.choices, _choices(store, parts), strict=True)),
@@ -92,5 +94,15 @@ def closed_view(person: Person, sign_in: SignIn) -> str:
     return Markup(
         '<div class="nothing"><h2>Review is for readers</h2><p>{} page shows the '
         "cases of others. {} What you flag on the Ask page arrives here all the "
-        "same.</p></div>"
-    ).format(name, how)
+        "same.</p>{}</div>"
+    ).format(name, how, sign_out(sign_in))
+
+
+def sign_out(sign_in: SignIn) -> str:
+    """A button, where people sign in with a password."""
+    if sign_in.way != "htpasswd":
+        return ""
+    return Markup(
+        '<form method="post" action="logout" style="display:inline"><button type="submit" '
+        'class="link">Sign out</button></form>'
+    )

@@ -223,6 +223,9 @@ class Guard:
         reply.cookies = Cookies(secure, bool(self._embedding), self._prefix)
         self._check_origin(door, scope["method"], headers, trusted)
         query = _query(scope)
+        if path == "/" and self._prefix and scope["path"] == self._prefix:
+            # Relative addresses on the page start from here.
+            raise AnsweredError(Response(status_code=308, headers={"Location": f"{self._prefix}/"}))
         if path == "/":
             self._check_key(scope, query, caller, reply)
         self._check_role(door, path, caller)

