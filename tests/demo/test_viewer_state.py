@@ -19,8 +19,8 @@ from PIL import Image
 from demo import drawers, render
 from demo.identity import doubts
 from demo.phantoms import ct_series
-from demo.serving.caller import NOBODY, Caller
 from demo.services.volumes import Volume
+from demo.serving.caller import NOBODY, Caller
 from demo.session import OpenScan, Session
 from demo.uploads import Uploads, open_uploads, sweep
 from demo.viewer import FrameServer, open_scan, page_spec, take_report
