@@ -19,6 +19,7 @@ from demo.differences import differences, words_of
 from demo.doubting import check_reliance, lit, other_scan, reliance_sentence
 from demo.examples import BUILT_IN, open_examples
 from demo.loading import EngineLoader
+from demo.services.volumes import Volume
 from demo.session import Asked, Session
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Question, Seen, Turn
@@ -122,7 +123,7 @@ def test_another_scan_is_of_the_same_modality_and_not_the_open_one() -> None:
     head = next(one for one in examples if one.example.key == "ct-head")
     held = session_with(scan_of(modality="CT"))
     assert held.active is not None
-    held.active.stack = head.stack()
+    held.active.volume = Volume(head.stack())
     assert other_scan(held, examples)[0] == "CT, spine"
     with pytest.raises(QuestionError, match="no other scan"):
         other_scan(held, [head])
