@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from demo.render import picture_url
 from demo.session import Asked
@@ -16,6 +17,9 @@ from rarl import __version__
 from rarl.errors import QuestionError
 from rarl.inference.engine import Engine, Seen, Verbatim
 from rarl.prompts import messages, prompt_hash, user_text
+
+# A word that stands in the prompt, and no tag.
+_PICTURE = "<" + "picture>"
 
 
 def prompt_of(asked: Asked, arm: str) -> list[dict[str, object]]:
@@ -97,38 +101,57 @@ def behind_view(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) ->
     told = facts(asked, seen, texts)
     decoding = asked.question.decoding
     way = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}"
-    weights = "".join(
-        f"<tr><th scope='row'>{escape(arm.label)}</th><td><code>{escape(arm.revision)}</code></td>"
-        "</tr>"
+    weights = Markup().join(
+        Markup("<tr><th scope='row'>{}</th><td><code>{}</code></td></tr>").format(
+            arm.label, arm.revision
+        )
         for arm in asked.arms
     )
-    pictures = "".join(
-        f'<figure><img src="{picture_url(one.image)}" alt="What the model got of the '
-        f'{escape(named.name)}"><figcaption>{escape(named.name.capitalize())}: '
-        f"{named.image.width} × {named.image.height} pixels, given to the model as "
-        f"{one.image.width} × {one.image.height}: {one.tokens} image tokens</figcaption></figure>"
+    pictures = Markup().join(
+        Markup(
+            '<figure><img src="{}" alt="What the model got of the {}"><figcaption>{}: '
+            "{} × {} pixels, given to the model as {} × {}: {} image "
+            "tokens</figcaption></figure>"
+        ).format(
+            picture_url(one.image),
+            named.name,
+            named.name.capitalize(),
+            named.image.width,
+            named.image.height,
+            one.image.width,
+            one.image.height,
+            one.tokens,
+        )
         for named, one in zip(asked.question.images, seen, strict=True)
     )
     prompts: dict[str, list[str]] = {}
     for arm in asked.arms:
         prompts.setdefault(texts[arm.name], []).append(arm.label)
-    listed = "".join(
-        f"<p>{escape(', '.join(labels))}</p><pre>{escape(text)}</pre>"
+    listed = Markup().join(
+        Markup("<p>{}</p><pre>{}</pre>").format(", ".join(labels), text)
         for text, labels in prompts.items()
     )
-    return (
-        f"<h3>Prompt</h3>{_context(asked)}{listed}<p>Each picture’s placeholder is read once for "
-        f"each of its tokens.</p><h3>Pixels</h3>{pictures}"
-        f"<h3>Decoding</h3><p>{way}, at most {decoding.max_new_tokens} tokens"
-        f"{'' if decoding.temperature == 0 else f', seed {decoding.seed}'}</p>"
-        f"<h3>Weights</h3><p>{escape(asked.model_name)}</p><table>{weights}</table>"
-        '<p class="drawer-actions">'
-        '<button type="button" class="ghost" data-page="copy" data-copy="facts">Copy as JSON'
-        "</button>"
-        '<button type="button" class="ghost" data-page="copy" data-copy="link" '
-        f'data-number="{asked.number}">Copy link to this case</button></p>'
-        "<p>The link opens this case again in this tab, for as long as its scan is open.</p>"
-        f'<pre class="facts-json" hidden>{escape(json.dumps(told, ensure_ascii=False))}</pre>'
+    return Markup(
+        "<h3>Prompt</h3>{}{}<p>Each picture’s placeholder is read once for each of "
+        "its tokens.</p><h3>Pixels</h3>{}<h3>Decoding</h3><p>{}, at most {} "
+        "tokens{}</p><h3>Weights</h3><p>{}</p><table>{}</table><p "
+        'class="drawer-actions"><button type="button" class="ghost" '
+        'data-page="copy" data-copy="facts">Copy as JSON</button><button '
+        'type="button" class="ghost" data-page="copy" data-copy="link" '
+        'data-number="{}">Copy link to this case</button></p><p>The link opens '
+        "this case again in this tab, for as long as its scan is open.</p><pre "
+        'class="facts-json" hidden>{}</pre>'
+    ).format(
+        _context(asked),
+        listed,
+        pictures,
+        way,
+        decoding.max_new_tokens,
+        "" if decoding.temperature == 0 else f", seed {decoding.seed}",
+        asked.model_name,
+        weights,
+        asked.number,
+        json.dumps(told, ensure_ascii=False),
     )
 
 
@@ -142,14 +165,14 @@ def _context(asked: Asked) -> str:
         told.append(f"{', '.join(reading)} read the earlier turns, each with its own answers.")
     if alone:
         told.append(f"{', '.join(alone)} read this question alone.")
-    return f"<p>{escape(' '.join(told))}</p>"
+    return Markup("<p>{}</p>").format(" ".join(told))
 
 
 def _as_text(turns: Sequence[dict[str, Any]]) -> str:
     """Turns as a person reads them."""
     lines = []
     for turn in turns:
-        parts = (part.get("text", "<picture>") for part in turn["content"])
+        parts = (part.get("text", _PICTURE) for part in turn["content"])
         lines.append(f"{turn['role']}: {' '.join(parts)}")
     return "\n".join(lines)
 

@@ -6,11 +6,11 @@ import secrets
 import shutil
 import time
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock, Timer
 
+from markupsafe import Markup
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
@@ -71,10 +71,10 @@ class Downloads:
 
     def offer(self, file: Path) -> str:
         """The same, as the link that the page presses."""
-        return (
-            f'<p class="done" role="status">Ready. <a class="download" download '
-            f'href="{self.address(file)}">Save {escape(file.name)}</a> (works once)</p>'
-        )
+        return Markup(
+            '<p class="done" role="status">Ready. <a class="download" download '
+            'href="{}">Save {}</a> (works once)</p>'
+        ).format(self.address(file), file.name)
 
     def sweep(self) -> None:
         """Delete what nobody fetched."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from html import escape
 
+from markupsafe import Markup
 from PIL import Image
 
 from demo.asking import same_answer_key
@@ -27,18 +27,18 @@ def drawer(title: str, body: str, trouble: str = "") -> str:
         body: HTML.
         trouble: a sentence on what went wrong, or "".
     """
-    said = f'<p class="trouble" role="alert">{escape(trouble)}</p>' if trouble else ""
-    return (
-        '<div class="drawer" role="dialog" aria-modal="true" aria-labelledby="drawer-title">'
-        f'<header><h2 id="drawer-title">{escape(title)}</h2>'
-        '<button type="button" class="ghost" data-event="close" data-page="close">Close</button>'
-        f"</header>{said}{body}</div>"
-    )
+    said = Markup('<p class="trouble" role="alert">{}</p>').format(trouble) if trouble else ""
+    return Markup(
+        '<div class="drawer" role="dialog" aria-modal="true" '
+        'aria-labelledby="drawer-title"><header><h2 '
+        'id="drawer-title">{}</h2><button type="button" class="ghost" '
+        'data-event="close" data-page="close">Close</button></header>{}{}</div>'
+    ).format(title, said, body)
 
 
 def working(title: str, sentence: str) -> str:
     """A drawer whose contents are still to come."""
-    return drawer(title, f'<p class="working" role="status">{escape(sentence)}</p>')
+    return drawer(title, Markup('<p class="working" role="status">{}</p>').format(sentence))
 
 
 def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
@@ -47,17 +47,27 @@ def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
     for name, seen in pictures:
         width, height = seen.image.size
         times = max(1, _PICTURE_SIDE // width)  # whole multiples keep the pixels what they are
-        title = f"{escape(name.capitalize())}: " if len(pictures) > 1 else ""
+        title = f"{name.capitalize()}: " if len(pictures) > 1 else ""
         shown.append(
-            f'<figure><img src="{picture_url(seen.image)}" width="{width * times}" '
-            f'height="{height * times}" alt="What the model gets of the {escape(name)}">'
-            f"<figcaption>{title}{width} × {height} pixels, {seen.tokens} image tokens"
-            "</figcaption></figure>"
+            Markup(
+                '<figure><img src="{}" width="{}" height="{}" alt="What the model gets of '
+                'the {}"><figcaption>{}{} × {} pixels, {} image '
+                "tokens</figcaption></figure>"
+            ).format(
+                picture_url(seen.image),
+                width * times,
+                height * times,
+                name,
+                title,
+                width,
+                height,
+                seen.tokens,
+            )
         )
-    words = (
+    words = Markup(
         "<p>Window, slice, covers and region as on the stage, after the model’s own resizing.</p>"
     )
-    return drawer("What the model sees", words + "".join(shown), trouble)
+    return drawer("What the model sees", words + Markup().join(shown), trouble)
 
 
 RELIANCE_TITLE = "Did the answer need this image?"
@@ -66,26 +76,30 @@ RELIANCE_TITLE = "Did the answer need this image?"
 def reliance(found: Reliance, labels: Mapping[str, str]) -> str:
     """The answers about the scan and its stand-ins, and what follows from them."""
     names = [labels.get(answer.arm, label_of(answer.arm)) for answer in found.asked.answers]
-    head = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
+    head = Markup().join(Markup("<th scope='col'>{}</th>").format(name) for name in names)
     own = [same_answer_key(answer.response.answer) for answer in found.answers["scan"]]
     rows = []
     for condition in ("scan", *ALTERED):
         title = CONDITION_LABELS[condition]
         if condition == "swapped":
             title += f" ({found.other})"
-        cells = "".join(
-            f"<td{' class=same' if condition != 'scan' and key == mine else ''}>"
-            f"{escape(answer.response.answer or '–')}</td>"
+        cells = Markup().join(
+            Markup("<td{}>{}</td>").format(
+                " class=same" if condition != "scan" and key == mine else "",
+                answer.response.answer or "–",
+            )
             for answer, mine in zip(found.answers[condition], own, strict=True)
             for key in [same_answer_key(answer.response.answer)]
         )
-        rows.append(f"<tr><th scope='row'>{escape(title)}</th>{cells}</tr>")
+        rows.append(Markup("<tr><th scope='row'>{}</th>{}</tr>").format(title, cells))
     return drawer(
         RELIANCE_TITLE,
-        f'<p class="finding" role="status">{escape(reliance_sentence(found, labels))}</p>'
-        f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        "<p>Grey cells: the answer the scan itself got. One question is a hint and no proof; the "
-        "Results page has the rates over whole test sets.</p>",
+        Markup(
+            '<p class="finding" role="status">{}</p><table><thead><tr><th></th>{}</tr><'
+            "/thead><tbody>{}</tbody></table><p>Grey cells: the answer the scan itself "
+            "got. One question is a hint and no proof; the Results page has the rates "
+            "over whole test sets.</p>"
+        ).format(reliance_sentence(found, labels), head, Markup().join(rows)),
     )
 
 
@@ -107,23 +121,28 @@ def again(
     for one in drawn:
         name = labels.get(one.arm, label_of(one.arm))
         share = one.consistency(given[one.arm])
-        bars = "".join(
-            f'<li><span>{escape(group.answer or "no answer")}</span><i style="--share:'
-            f'{group.share:.3f}"></i><b>{group.count}</b></li>'
+        bars = Markup().join(
+            Markup('<li><span>{}</span><i style="--share:{:.3f}"></i><b>{}</b></li>').format(
+                group.answer or "no answer", group.share, group.count
+            )
             for group in one.groups
         )
         told.append(
-            f"<h3>{escape(name)}</h3><p>{share:.0%} of {len(one.answers)} samples give the answer "
-            f'on the page.</p><ul class="shares">{bars}</ul>'
+            Markup(
+                "<h3>{}</h3><p>{:.0%} of {} samples give the answer on the page.</p><ul "
+                'class="shares">{}</ul>'
+            ).format(name, share, len(one.answers), bars)
         )
     if drawn:
         told.append(
-            f"<p>Sampled at temperature {drawn[0].temperature:g}. An answer that holds can still "
-            "be wrong; the Results page says how far it tells right from wrong.</p>"
+            Markup(
+                "<p>Sampled at temperature {:g}. An answer that holds can still be wrong; "
+                "the Results page says how far it tells right from wrong.</p>"
+            ).format(drawn[0].temperature)
         )
     if waiting:
-        told.append('<p class="working" role="status">Asking again…</p>')
-    return drawer(AGAIN_TITLE, "".join(told))
+        told.append(Markup('<p class="working" role="status">Asking again…</p>'))
+    return drawer(AGAIN_TITLE, Markup().join(told))
 
 
 LOOKED_TITLE = "Where the answer looked"
@@ -144,17 +163,22 @@ def looked(
         labels: arm to what the page calls it.
         waiting: whether other arms are still to come.
     """
-    shown = "".join(
-        f'<figure><img class="smooth" src="{picture_url(picture)}" alt="Where '
-        f'{escape(labels.get(arm, label_of(arm)))} looked"><figcaption>'
-        f"{escape(labels.get(arm, label_of(arm)))}</figcaption></figure>"
+    shown = Markup().join(
+        Markup(
+            '<figure><img class="smooth" src="{}" alt="Where {} '
+            'looked"><figcaption>{}</figcaption></figure>'
+        ).format(
+            picture_url(picture), labels.get(arm, label_of(arm)), labels.get(arm, label_of(arm))
+        )
         for arm, pictures in found
         for picture in pictures
     )
-    more = '<p class="working" role="status">Looking…</p>' if waiting else ""
+    more = Markup('<p class="working" role="status">Looking…</p>') if waiting else ""
     return drawer(
         LOOKED_TITLE,
-        f'<p class="warning">{_LOOKED_WARNING}</p><div class="figures">{shown}</div>{more}',
+        Markup('<p class="warning">{}</p><div class="figures">{}</div>{}').format(
+            _LOOKED_WARNING, shown, more
+        ),
     )
 
 
@@ -166,9 +190,11 @@ def sheet(pdf: bytes, number: int) -> str:
     address = "data:application/pdf;base64," + base64.b64encode(pdf).decode()
     return drawer(
         SHEET_TITLE,
-        "<p>One page: the picture as it was asked about, covers included, the question, all "
-        "answers, what was flagged or voted, and the revisions.</p>"
-        f'<p class="drawer-actions"><a class="ghost strong" href="{address}" '
-        f'download="rarl-case-{number}.pdf">Save the PDF</a></p>'
-        "<p>The file leaves this page’s care once saved: it holds the picture.</p>",
+        Markup(
+            "<p>One page: the picture as it was asked about, covers included, the "
+            "question, all answers, what was flagged or voted, and the "
+            'revisions.</p><p class="drawer-actions"><a class="ghost strong" href="{}" '
+            'download="rarl-case-{}.pdf">Save the PDF</a></p><p>The file leaves this '
+            "page’s care once saved: it holds the picture.</p>"
+        ).format(address, number),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
+
+from markupsafe import Markup
 
 from demo.examples import OpenedExample
 from demo.render import picture_url
@@ -55,34 +56,46 @@ _KEYS = (
 
 def tour(examples: Iterable[OpenedExample]) -> str:
     """All steps, of which the page shows one at a time; hidden until somebody wants it."""
-    cards = "".join(
-        f'<button type="button" class="card" data-event="pick" data-key="{escape(one.example.key)}"'
-        f'><img src="{picture_url(one.thumbnail, 96)}" alt="">'
-        f"<span>{escape(one.example.title)}<small>{escape(one.example.question)}</small></span>"
-        "</button>"
+    cards = Markup().join(
+        Markup(
+            '<button type="button" class="card" data-event="pick" data-key="{}"><img '
+            'src="{}" alt=""><span>{}<small>{}</small></span></button>'
+        ).format(
+            one.example.key, picture_url(one.thumbnail, 96), one.example.title, one.example.question
+        )
         for one in examples
     )
-    steps = "".join(
-        f'<section data-light="{where}" hidden><p class="eyebrow">{number} of {len(_STEPS)}</p>'
-        f"<h2>{title}</h2><p>{words}</p>"
-        f"{f'<div class=tour-cards>{cards}</div>' if number == 1 else ''}</section>"
+    steps = Markup().join(
+        Markup(
+            '<section data-light="{}" hidden><p class="eyebrow">{} of '
+            "{}</p><h2>{}</h2><p>{}</p>{}</section>"
+        ).format(
+            where,
+            number,
+            len(_STEPS),
+            title,
+            words,
+            Markup("<div class=tour-cards>{}</div>").format(cards) if number == 1 else "",
+        )
         for number, (where, title, words) in enumerate(_STEPS, 1)
     )
-    return (
-        f'<div class="tour" role="dialog" aria-label="Tour" hidden>{steps}<footer>'
-        '<button type="button" class="ghost" data-page="tour-end">End the tour</button>'
-        '<button type="button" class="ghost" data-page="tour-back">Back</button>'
-        '<button type="button" class="ghost strong" data-page="tour-next">Next</button>'
-        "</footer></div>"
-    )
+    return Markup(
+        '<div class="tour" role="dialog" aria-label="Tour" '
+        'hidden>{}<footer><button type="button" class="ghost" '
+        'data-page="tour-end">End the tour</button><button type="button" '
+        'class="ghost" data-page="tour-back">Back</button><button type="button" '
+        'class="ghost strong" data-page="tour-next">Next</button></footer></div>'
+    ).format(steps)
 
 
 def key_sheet() -> str:
     """The keys of the page; hidden until ? is pressed."""
-    rows = "".join(f"<dt><kbd>{key}</kbd></dt><dd>{does}</dd>" for key, does in _KEYS)
-    return (
-        '<div class="sheet" role="dialog" aria-modal="true" aria-labelledby="sheet-title" hidden>'
-        '<header><h2 id="sheet-title">Keys</h2>'
-        '<button type="button" class="ghost" data-page="close">Close</button></header>'
-        f"<dl>{rows}</dl></div>"
+    rows = Markup().join(
+        Markup("<dt><kbd>{}</kbd></dt><dd>{}</dd>").format(key, does) for key, does in _KEYS
     )
+    return Markup(
+        '<div class="sheet" role="dialog" aria-modal="true" '
+        'aria-labelledby="sheet-title" hidden><header><h2 '
+        'id="sheet-title">Keys</h2><button type="button" class="ghost" '
+        'data-page="close">Close</button></header><dl>{}</dl></div>'
+    ).format(rows)

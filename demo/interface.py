@@ -85,8 +85,24 @@ def build(parts: Parts) -> Any:
     return app
 
 
-def launch(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) -> None:
+def launch(app: gr.Blocks, parts: Parts, *, mcp: bool = False) -> None:
     """Serve the page until the process ends; Gradio's own environment variables say where.
+
+    Args:
+        app: what `build` returned.
+        parts: what it was built from.
+        mcp: whether MCP clients are served too.
+    """
+    start(app, parts, mcp=mcp)
+    announce(app, parts)
+    # The page is up before torch begins to load.
+    parts.loader.start()
+    parts.desk.begin()
+    serve_until_told(app, parts.loader, parts.desk)
+
+
+def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) -> None:
+    """Begin to serve the page, behind the guard.
 
     Args:
         app: what `build` returned.
@@ -127,11 +143,6 @@ def launch(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) -
             **sign_in.launch_options(),
             **options,
         )
-    announce(app, parts)
-    # The page is up before torch begins to load.
-    parts.loader.start()
-    parts.desk.begin()
-    serve_until_told(app, parts.loader, parts.desk)
 
 
 def own_routes(parts: Parts) -> list[BaseRoute]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from threading import Event
 from time import monotonic
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo.asking import REDRAW_SECONDS, log_fault
 from demo.components import panel
@@ -144,15 +144,19 @@ def _arriving(pacs: Pacs, series: Series, files: list[bytes], stop: Event) -> It
     yield "Opening"
 
 
-_CLOSE = '<button type="button" class="ghost" data-event="close">{}</button>'
+_CLOSE = Markup('<button type="button" class="ghost" data-event="close">{}</button>')
 
 
 def _working(sentence: str) -> str:
-    return f'<p class="working" role="status">{escape(sentence)}…</p>{_CLOSE.format("Stop")}'
+    return Markup('<p class="working" role="status">{}…</p>{}').format(
+        sentence, _CLOSE.format("Stop")
+    )
 
 
 def _trouble(sentence: str) -> str:
-    return f'<p class="trouble" role="alert">{escape(sentence)}</p>{_CLOSE.format("Close")}'
+    return Markup('<p class="trouble" role="alert">{}</p>{}').format(
+        sentence, _CLOSE.format("Close")
+    )
 
 
 def _listed(offered: Sequence[Series], open_already: bool) -> str:
@@ -162,17 +166,17 @@ def _listed(offered: Sequence[Series], open_already: bool) -> str:
         facts = [series.modality, series.body_part.capitalize(), series.description]
         if series.images:
             facts.append(f"{series.images} file{'s' if series.images > 1 else ''}")
-        name = escape(", ".join(fact for fact in facts if fact) or "Series")
-        add = (
-            f'<button type="button" class="ghost" data-event="fetch" data-number="{number}" '
-            f'data-beside="1" aria-label="Add beside: {name}">Add</button>'
-        )
+        name = ", ".join(fact for fact in facts if fact) or "Series"
+        add = Markup(
+            '<button type="button" class="ghost" data-event="fetch" data-number="{}" '
+            'data-beside="1" aria-label="Add beside: {}">Add</button>'
+        ).format(number, name)
         rows.append(
-            f'<li><button type="button" data-event="fetch" data-number="{number}">{name}</button>'
-            f"{add if open_already else ''}</li>"
+            Markup(
+                '<li><button type="button" data-event="fetch" data-number="{}">{}</button>{}</li>'
+            ).format(number, name, add if open_already else "")
         )
     count = f"{len(offered)} series" if len(offered) > 1 else "One series"
-    return (
-        f'<p role="status">{count}. Choose one to open it.</p>{_CLOSE.format("Close")}'
-        f"<ul>{''.join(rows)}</ul>"
+    return Markup('<p role="status">{}. Choose one to open it.</p>{}<ul>{}</ul>').format(
+        count, _CLOSE.format("Close"), Markup().join(rows)
     )

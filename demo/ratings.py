@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo.asking import log_fault
 from demo.components import panel
@@ -16,7 +16,7 @@ from rarl.errors import RarlError
 from rarl.evaluation.ratings import Ballot, Rating, bradley_terry
 from rarl.review import ReviewStore
 
-_HEAD = '<h2 id="votes-title">Blind votes</h2>'
+_HEAD = Markup('<h2 id="votes-title">Blind votes</h2>')
 
 
 def votes_panel(desk: Desk, tab: gr.Tab) -> None:
@@ -33,10 +33,10 @@ def votes_panel(desk: Desk, tab: gr.Tab) -> None:
             ballots = blind_ballots(desk.for_request(request))
             return votes_table(bradley_terry(ballots), len(ballots))
         except RarlError as error:
-            return f"{_HEAD}<p>{escape(str(error))}</p>"
+            return Markup("{}<p>{}</p>").format(_HEAD, str(error))
         except Exception as error:
             log_fault("votes", error)
-            return f"{_HEAD}<p>The votes cannot be read just now.</p>"
+            return Markup("{}<p>The votes cannot be read just now.</p>").format(_HEAD)
 
     tab.select(read, None, table, **QUIET)
 
@@ -64,21 +64,26 @@ def votes_table(ratings: Sequence[Rating], votes: int) -> str:
         votes: how many votes they come from.
     """
     if not ratings:
-        return (
-            f'{_HEAD}<p class="nothing">No votes yet. Turn on Blind on the Ask page: you answer '
-            "first, then choose the best of the lettered columns.</p>"
+        return Markup(
+            '{}<p class="nothing">No votes yet. Turn on Blind on the Ask page: you '
+            "answer first, then choose the best of the lettered columns.</p>"
+        ).format(_HEAD)
+    rows = Markup().join(
+        Markup("<tr><th scope='row'>{}</th><td>{:.0%}{}</td><td>{}</td><td>{}</td></tr>").format(
+            label_of(one.arm),
+            one.chance,
+            f" [{one.low:.0%}, {one.high:.0%}]" if one.low is not None else "",
+            one.best,
+            one.votes,
         )
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(label_of(one.arm))}</th><td>{one.chance:.0%}"
-        f"{f' [{one.low:.0%}, {one.high:.0%}]' if one.low is not None else ''}</td>"
-        f"<td>{one.best}</td><td>{one.votes}</td></tr>"
         for one in ratings
     )
-    return (
-        f"{_HEAD}<table aria-labelledby='votes-title'><thead><tr><th scope='col'>Arm</th>"
-        "<th scope='col'>Wins against an average arm</th><th scope='col'>Best</th>"
-        f"<th scope='col'>Votes</th></tr></thead><tbody>{rows}</tbody></table>"
-        f"<p>Bradley-Terry from {votes} votes, with 95 % intervals by bootstrap over cases where "
-        "there are two or more. Readers chose what they asked: a preference among them, not a rate "
-        "of errors.</p>"
-    )
+    return Markup(
+        "{}<table aria-labelledby='votes-title'><thead><tr><th "
+        "scope='col'>Arm</th><th scope='col'>Wins against an average arm</th><th "
+        "scope='col'>Best</th><th "
+        "scope='col'>Votes</th></tr></thead><tbody>{}</tbody></table><p>Bradley-Ter"
+        "ry from {} votes, with 95 % intervals by bootstrap over cases where there "
+        "are two or more. Readers chose what they asked: a preference among them, "
+        "not a rate of errors.</p>"
+    ).format(_HEAD, rows, votes)

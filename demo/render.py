@@ -12,10 +12,10 @@ import io
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Literal
 
+from markupsafe import Markup, escape
 from PIL import Image
 
 from demo.asking import (
@@ -33,14 +33,16 @@ from demo.session import OpenScan, Session
 from rarl.response import PROBLEM_SENTENCES, Problem
 from rarl.review import Flag
 
-LOGO = """<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">
-<rect x="1" y="1" width="30" height="30" rx="8" class="logo-plate"/>
-<g fill="none" stroke-linecap="round" stroke-width="2.2">
-<path d="M16 6.5v19" class="logo-spine"/>
-<path d="M13 9.5C9.5 8.6 7.4 10 6.8 12.6M19 9.5c3.5-.9 5.6.5 6.2 3.1" class="logo-rib"/>
-<path d="M13 14.5c-4-.9-6.6.6-7.2 3.4M19 14.5c4-.9 6.6.6 7.2 3.4" class="logo-rib"/>
-<path d="M13 19.5c-3.8-.9-6 .4-6.5 3M19 19.5c3.8-.9 6 .4 6.5 3" class="logo-rib lit"/>
-</g></svg>"""
+LOGO = Markup(
+    '<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">\n<rect '
+    'x="1" y="1" width="30" height="30" rx="8" class="logo-plate"/>\n<g '
+    'fill="none" stroke-linecap="round" stroke-width="2.2">\n<path d="M16 '
+    '6.5v19" class="logo-spine"/>\n<path d="M13 9.5C9.5 8.6 7.4 10 6.8 12.6M19 '
+    '9.5c3.5-.9 5.6.5 6.2 3.1" class="logo-rib"/>\n<path d="M13 '
+    '14.5c-4-.9-6.6.6-7.2 3.4M19 14.5c4-.9 6.6.6 7.2 3.4" '
+    'class="logo-rib"/>\n<path d="M13 19.5c-3.8-.9-6 .4-6.5 3M19 19.5c3.8-.9 6 '
+    '.4 6.5 3" class="logo-rib lit"/>\n</g></svg>'
+)
 
 FAVICON = (
     "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' "
@@ -57,18 +59,20 @@ ONE_PICTURE = (
 )
 
 _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
-_FLAG_ICON = (
-    '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 14V2.5m0 .5c3-1.5 5 1.5 8.5 '
-    '0v6c-3.5 1.5-5.5-1.5-8.5 0" fill="none" stroke="currentColor" stroke-width="1.5" '
-    'stroke-linecap="round" stroke-linejoin="round"/></svg>'
+_FLAG_ICON = Markup(
+    '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 14V2.5m0 .5c3-1.5 '
+    '5 1.5 8.5 0v6c-3.5 1.5-5.5-1.5-8.5 0" fill="none" stroke="currentColor" '
+    'stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/></svg>'
 )
 # Rings within rings: what an arm was rewarded for, told apart without colour.
 _GLYPHS = {
-    "base": '<circle cx="8" cy="8" r="5.5" stroke-dasharray="2 2.3"/>',
-    "sft": '<circle cx="8" cy="8" r="5.5"/>',
-    "rl": '<circle cx="8" cy="8" r="5.5"/><circle class="dot" cx="8" cy="8" r="2"/>',
-    "rarl": '<circle cx="8" cy="8" r="6.2"/><circle cx="8" cy="8" r="3.7"/>'
-    '<circle class="dot" cx="8" cy="8" r="1.5"/>',
+    "base": Markup('<circle cx="8" cy="8" r="5.5" stroke-dasharray="2 2.3"/>'),
+    "sft": Markup('<circle cx="8" cy="8" r="5.5"/>'),
+    "rl": Markup('<circle cx="8" cy="8" r="5.5"/><circle class="dot" cx="8" cy="8" r="2"/>'),
+    "rarl": Markup(
+        '<circle cx="8" cy="8" r="6.2"/><circle cx="8" cy="8" r="3.7"/><circle '
+        'class="dot" cx="8" cy="8" r="1.5"/>'
+    ),
 }
 
 # The long side that the page shows; the model and the store always get the full scan.
@@ -96,17 +100,18 @@ def picture_url(image: Image.Image, side: int = _SHOWN_SIDE) -> str:
 
 def masthead() -> str:
     """Logo, name and the theme switch."""
-    return (
-        f'<div class="brand">{LOGO}<span class="brand-name">RARL</span>'
-        '<span class="brand-line">Reasoning on medical images, side by side</span></div>'
-        '<div class="mast-tools"><button type="button" class="ghost" data-page="keys" '
-        'aria-keyshortcuts="?" aria-label="Help: keys and tour">?</button>'
-        '<button type="button" class="ghost" data-page="theme" '
-        'aria-label="Colours: dark, light or as the system">'
-        '<svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6" fill="none" '
-        'stroke="currentColor" stroke-width="1.5"/><path d="M8 2a6 6 0 0 1 0 12z" '
-        'fill="currentColor"/></svg><span data-page-label="theme">Dark</span></button></div>'
-    )
+    return Markup(
+        '<div class="brand">{}<span class="brand-name">RARL</span><span '
+        'class="brand-line">Reasoning on medical images, side by '
+        'side</span></div><div class="mast-tools"><button type="button" '
+        'class="ghost" data-page="keys" aria-keyshortcuts="?" aria-label="Help: '
+        'keys and tour">?</button><button type="button" class="ghost" '
+        'data-page="theme" aria-label="Colours: dark, light or as the system"><svg '
+        'viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6" '
+        'fill="none" stroke="currentColor" stroke-width="1.5"/><path d="M8 2a6 6 0 '
+        '0 1 0 12z" fill="currentColor"/></svg><span '
+        'data-page-label="theme">Dark</span></button></div>'
+    ).format(LOGO)
 
 
 TRAIN = (
@@ -118,22 +123,22 @@ TRAIN = (
 def engine_pill(loader: EngineLoader) -> str:
     """Where the model stands, in one quiet word or a sentence."""
     if loader.phase == "loading" and not loader.sentence:
-        return '<span class="pill waiting" role="status">Loading the model…</span>'
+        return Markup('<span class="pill waiting" role="status">Loading the model…</span>')
     if loader.engine is None:
-        return f'<span class="pill broken" role="alert">{escape(loader.sentence)}</span>'
-    name = escape(short_name(loader.engine.model_name))
-    without = escape(", ".join(label_of(arm) for arm in loader.missing))
+        return Markup('<span class="pill broken" role="alert">{}</span>').format(loader.sentence)
+    name = short_name(loader.engine.model_name)
+    without = ", ".join(label_of(arm) for arm in loader.missing)
     lacks = f", without {without}" if without else ""
-    return f'<span class="pill ready" role="status">{name} ready{lacks}</span>'
+    return Markup('<span class="pill ready" role="status">{} ready{}</span>').format(name, lacks)
 
 
 def notice() -> str:
     """Said once on entry; the footer keeps it."""
-    return (
-        f'<p role="note">{NOTICE}</p>'
-        '<span><button type="button" class="ghost" data-page="tour">Show me round</button>'
-        '<button type="button" class="ghost" data-page="dismiss">I understand</button></span>'
-    )
+    return Markup(
+        '<p role="note">{}</p><span><button type="button" class="ghost" '
+        'data-page="tour">Show me round</button><button type="button" '
+        'class="ghost" data-page="dismiss">I understand</button></span>'
+    ).format(NOTICE)
 
 
 def footer(loader: EngineLoader) -> str:
@@ -145,17 +150,20 @@ def footer(loader: EngineLoader) -> str:
             said = "pocket is a 9-million-parameter teaching model; it is often wrong."
         else:
             said = f"Model: {name}. Its answers can be wrong, and sound right."
-    missing = "".join(f"<p>{escape(reason)}</p>" for reason in loader.missing.values())
+    missing = Markup().join(
+        Markup("<p>{}</p>").format(reason) for reason in loader.missing.values()
+    )
     train = ""
     if loader.engine is not None and any(arm.mode and arm.revision for arm in loader.engine.arms):
         # Weights at hand, and nothing trained from them.
         command = TRAIN.format(shlex.quote(loader.engine.model_name))
-        train = (
-            "<p>It has no variants yet, so the forms of its answer stand side by side. This trains "
-            f"SFT, RL and RARL on a single GPU of 24 GB: <code>{escape(command)}</code> Name the "
-            "folders in an arms file then, and start with that (see the README).</p>"
-        )
-    return f"<p>{NOTICE}</p><p>{escape(said)}</p>{train}{missing}"
+        train = Markup(
+            "<p>It has no variants yet, so the forms of its answer stand side by side. "
+            "This trains SFT, RL and RARL on a single GPU of 24 GB: <code>{}</code> "
+            "Name the folders in an arms file then, and start with that (see the "
+            "README).</p>"
+        ).format(command)
+    return Markup("<p>{}</p><p>{}</p>{}{}").format(NOTICE, said, train, missing)
 
 
 def short_name(model_name: str) -> str:
@@ -192,7 +200,7 @@ def facts(session: Session, sentence: str = "", single: bool = False) -> str:
     """
     parts: list[str] = []
     if sentence:
-        parts.append(f'<p class="trouble" role="alert">{escape(sentence)}</p>')
+        parts.append(Markup('<p class="trouble" role="alert">{}</p>').format(sentence))
     scan = session.active
     if scan is not None:
         stack = scan.stack
@@ -204,17 +212,18 @@ def facts(session: Session, sentence: str = "", single: bool = False) -> str:
         ]
         rows, columns = stack.values(stack.planes[0], 0, 0).shape[:2]
         words.append(f"{columns} × {rows}")
-        listed = "".join(f"<span>{escape(word)}</span>" for word in words if word)
-        parts.append(f'<p class="facts">{listed}</p>')
+        listed = Markup().join(Markup("<span>{}</span>").format(word) for word in words if word)
+        parts.append(Markup('<p class="facts">{}</p>').format(listed))
         if single and len(session.scans) > 1:
-            parts.append(f'<p class="facts">{escape(ONE_PICTURE)}</p>')
-        parts += [f'<p class="caution">{escape(warning)}</p>' for warning in stack.warnings]
+            parts.append(Markup('<p class="facts">{}</p>').format(ONE_PICTURE))
+        parts += [Markup('<p class="caution">{}</p>').format(warning) for warning in stack.warnings]
         if scan.reference:
             parts.append(
-                "<details><summary>Show the reference answer</summary>"
-                f"<p>{escape(scan.reference)}</p></details>"
+                Markup(
+                    "<details><summary>Show the reference answer</summary><p>{}</p></details>"
+                ).format(scan.reference)
             )
-    return "".join(parts)
+    return Markup().join(parts)
 
 
 def example_strip(examples: Iterable[OpenedExample]) -> str:
@@ -225,11 +234,14 @@ def example_strip(examples: Iterable[OpenedExample]) -> str:
         picture = opened.thumbnail.copy()
         picture.thumbnail((144, 144))
         cards.append(
-            f'<button type="button" class="card" data-event="pick" data-key="{escape(example.key)}"'
-            f' title="{escape(example.source)}"><img src="{picture_url(picture)}" alt="">'
-            f"<span>{escape(example.title)}</span></button>"
+            Markup(
+                '<button type="button" class="card" data-event="pick" data-key="{}" '
+                'title="{}"><img src="{}" alt=""><span>{}</span></button>'
+            ).format(example.key, example.source, picture_url(picture), example.title)
         )
-    return f'<h3 class="eyebrow">Examples</h3><div class="strip">{"".join(cards)}</div>'
+    return Markup('<h3 class="eyebrow">Examples</h3><div class="strip">{}</div>').format(
+        Markup().join(cards)
+    )
 
 
 def doubt(sentences: Sequence[str], where: str) -> str:
@@ -239,14 +251,13 @@ def doubt(sentences: Sequence[str], where: str) -> str:
         sentences: what was found.
         where: "the question", "the comment" or "the picture".
     """
-    listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return (
-        f'<div class="doubt" role="alert"><p>Look at {where} again before it is kept:</p>'
-        f"<ul>{listed}</ul><div>"
-        '<button type="button" class="ghost" data-event="retype">Change it</button>'
-        '<button type="button" class="ghost" data-event="keep">Keep it as it is</button>'
-        "</div></div>"
-    )
+    listed = Markup().join(Markup("<li>{}</li>").format(sentence) for sentence in sentences)
+    return Markup(
+        '<div class="doubt" role="alert"><p>Look at {} again before it is '
+        'kept:</p><ul>{}</ul><div><button type="button" class="ghost" '
+        'data-event="retype">Change it</button><button type="button" class="ghost" '
+        'data-event="keep">Keep it as it is</button></div></div>'
+    ).format(where, listed)
 
 
 def history(session: Session, chats: bool) -> str:
@@ -263,21 +274,22 @@ def history(session: Session, chats: bool) -> str:
         said = " · ".join(answer.response.answer or "–" for answer in asked.answers)
         if asked is session.asked and session.stage:
             said = "blind"
-        here = ' aria-current="true"' if asked is session.asked else ""
+        here = Markup(' aria-current="true"') if asked is session.asked else ""
         rows.append(
-            f'<li><button type="button" data-event="reopen" data-number="{asked.number}" '
-            f'data-views="{escape(json.dumps(asked.views))}"{here}>'
-            f"<span>{escape(asked.typed)}</span><small>{escape(said)}</small></button></li>"
+            Markup(
+                '<li><button type="button" data-event="reopen" data-number="{}" '
+                'data-views="{}"{}><span>{}</span><small>{}</small></button></li>'
+            ).format(asked.number, json.dumps(asked.views), here, asked.typed, said)
         )
     told = (
         "With Follow-up on, the last questions and answers are sent along."
         if chats
         else "This model reads each question alone: earlier ones are not sent along."
     )
-    return (
-        f'<details class="history"><summary>Asked <b>{len(rows)}</b></summary>'
-        f"<div><ol>{''.join(rows)}</ol><p>{told}</p></div></details>"
-    )
+    return Markup(
+        '<details class="history"><summary>Asked '
+        "<b>{}</b></summary><div><ol>{}</ol><p>{}</p></div></details>"
+    ).format(len(rows), Markup().join(rows), told)
 
 
 _AFTER = (
@@ -294,18 +306,20 @@ def after(session: Session, running: bool = False) -> str:
     asked = session.asked
     ready = asked is not None and not running and not session.stage
     off = "" if ready else " disabled"
-    return "".join(
-        f'<button type="button" class="ghost" data-event="{event}"'
-        f"{f' aria-keyshortcuts={key}' if key else ''}{off}>{words}</button>"
+    return Markup().join(
+        Markup('<button type="button" class="ghost" data-event="{}"{}{}>{}</button>').format(
+            event, f" aria-keyshortcuts={key}" if key else "", off, words
+        )
         for event, words, key in _AFTER
     )
 
 
 def chips(questions: Sequence[str]) -> str:
     """Suggested questions."""
-    return "".join(
-        f'<button type="button" class="chip" data-event="suggest" data-text="{escape(text)}">'
-        f"{escape(text)}</button>"
+    return Markup().join(
+        Markup(
+            '<button type="button" class="chip" data-event="suggest" data-text="{}">{}</button>'
+        ).format(text, text)
         for text in questions
     )
 
@@ -324,18 +338,19 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> st
     found = differences(progress.answers) if ended and session.stage != "own" else ()
     line, tone = _verdict(progress, session, names)
     # What is said aloud is told by the page's script, once: this is drawn anew all the time.
-    head = (
-        f'<div class="lines"><p class="verdict {tone}">{escape(line)}</p>'
-        f'<p class="differences">{escape(in_words(found, names))}</p></div>'
-    )
+    head = Markup(
+        '<div class="lines"><p class="verdict {}">{}</p><p class="differences">{}</p></div>'
+    ).format(tone, line, in_words(found, names))
     alone = session.alone if session.alone in progress.arms and not session.stage else None
     shown = [arm for arm in progress.arms if alone in (None, arm)]
-    columns = "".join(
+    columns = Markup().join(
         _column_of(arm, progress, session, names, found, alone is not None) for arm in shown
     )
-    running = ' data-running aria-busy="true"' if progress.running else ""
-    hidden = f' data-stage="{session.stage}"' if session.stage else ""
-    return f'{head}<div class="columns" data-count="{len(shown)}"{running}{hidden}>{columns}</div>'
+    running = Markup(' data-running aria-busy="true"') if progress.running else ""
+    hidden = Markup(' data-stage="{}"').format(session.stage) if session.stage else ""
+    return Markup('{}<div class="columns" data-count="{}"{}{}>{}</div>').format(
+        head, len(shown), running, hidden, columns
+    )
 
 
 def shown_names(arms: Sequence[str], session: Session, labels: Mapping[str, str]) -> dict[str, str]:
@@ -409,10 +424,10 @@ def _column_of(
 
 
 def _flag_button(arm: str, label: str) -> str:
-    return (
-        f'<button type="button" class="flag" data-event="flagged" data-arm="{escape(arm)}" '
-        f'aria-label="Flag the answer of {escape(label)}">{_FLAG_ICON}Flag</button>'
-    )
+    return Markup(
+        '<button type="button" class="flag" data-event="flagged" data-arm="{}" '
+        'aria-label="Flag the answer of {}">{}Flag</button>'
+    ).format(arm, label, _FLAG_ICON)
 
 
 def column(
@@ -451,26 +466,46 @@ def column(
     glyph = _GLYPHS.get(arm, _GLYPHS["sft"])
     size = " long" if len(answer) > 60 else ""
     if answer:
-        said = f'<p class="answer{size}">{escape(answer)}</p>'
+        said = Markup('<p class="answer{}">{}</p>').format(size, answer)
     elif waiting and pending:
-        said = f'<p class="answer pending"><span>{pending}</span><i></i><i></i><i></i></p>'
+        said = Markup('<p class="answer pending"><span>{}</span><i></i><i></i><i></i></p>').format(
+            pending
+        )
     else:
-        said = '<p class="answer none">&ndash;</p>' if foot else '<p class="answer none"></p>'
-    other = f'<p class="against">≠ {escape(", ".join(against))}</p>' if against else ""
-    listed = "".join(f"<li>{_step(step, marks)}</li>" for step in steps(reasoning))
-    faults = "".join(f"<li>{escape(_problem(problem))}</li>" for problem in problems)
+        said = (
+            Markup('<p class="answer none">&ndash;</p>')
+            if foot
+            else Markup('<p class="answer none"></p>')
+        )
+    other = Markup('<p class="against">≠ {}</p>').format(", ".join(against)) if against else ""
+    listed = Markup().join(
+        Markup("<li>{}</li>").format(_step(step, marks)) for step in steps(reasoning)
+    )
+    faults = Markup().join(Markup("<li>{}</li>").format(_problem(problem)) for problem in problems)
     about = ARM_MEANINGS.get(arm, "") if meaning is None else meaning
-    return (
-        f'<article class="arm arm-{escape(arm)}{" live" if waiting else ""}" '
-        f'aria-label="{escape(label)}" data-arm="{escape(arm)}">'
-        f'<header><svg class="glyph" viewBox="0 0 16 16" aria-hidden="true">{glyph}</svg>'
-        f"<div><h3>{escape(label)}</h3><p>{escape(about)}</p></div>"
-        f"{_alone_button(arm, label, alone)}</header>"
-        f'<div class="said"><h4 class="eyebrow">Answer</h4>{said}{other}</div>'
-        '<div class="why"><h4 class="eyebrow"><button type="button" data-page="fold" '
-        f'aria-expanded="true">Reasoning</button></h4><ol>{listed}</ol></div>'
-        f'<ul class="faults">{faults}</ul>'
-        f"<footer><span>{escape(foot)}</span>{flag}</footer></article>"
+    return Markup(
+        '<article class="arm arm-{}{}" aria-label="{}" data-arm="{}"><header><svg '
+        'class="glyph" viewBox="0 0 16 16" '
+        'aria-hidden="true">{}</svg><div><h3>{}</h3><p>{}</p></div>{}</header><div '
+        'class="said"><h4 class="eyebrow">Answer</h4>{}{}</div><div '
+        'class="why"><h4 class="eyebrow"><button type="button" data-page="fold" '
+        'aria-expanded="true">Reasoning</button></h4><ol>{}</ol></div><ul '
+        'class="faults">{}</ul><footer><span>{}</span>{}</footer></article>'
+    ).format(
+        arm,
+        " live" if waiting else "",
+        label,
+        arm,
+        glyph,
+        label,
+        about,
+        _alone_button(arm, label, alone),
+        said,
+        other,
+        listed,
+        faults,
+        foot,
+        flag,
     )
 
 
@@ -478,19 +513,19 @@ def _alone_button(arm: str, label: str, alone: bool | None) -> str:
     if alone is None:
         return ""
     word = f"Show all columns beside {label}" if alone else f"Show {label} alone"
-    return (
-        f'<button type="button" class="alone" data-event="alone" data-arm="{escape(arm)}" '
-        f'aria-pressed="{str(alone).lower()}" aria-label="{escape(word)}" title="{escape(word)}">'
-        '<svg viewBox="0 0 16 16" aria-hidden="true"><rect x="1.5" y="3" width="13" height="10" '
+    return Markup(
+        '<button type="button" class="alone" data-event="alone" data-arm="{}" '
+        'aria-pressed="{}" aria-label="{}" title="{}"><svg viewBox="0 0 16 16" '
+        'aria-hidden="true"><rect x="1.5" y="3" width="13" height="10" '
         'rx="1.5"/><path d="M5.8 3v10m4.4-10v10"/></svg></button>'
-    )
+    ).format(arm, str(alone).lower(), word, word)
 
 
 def _step(text: str, marks: frozenset[str]) -> str:
     if not marks:
         return escape(text)
-    return "".join(
-        f"<mark>{escape(piece)}</mark>" if is_word else escape(piece)
+    return Markup().join(
+        Markup("<mark>{}</mark>").format(piece) if is_word else escape(piece)
         for piece, is_word in marked(text, marks)
     )
 
@@ -510,22 +545,24 @@ def flag_heading(session: Session, corrects: bool = False) -> str:
         return ""
     label = next((known.label for known in asked.arms if known.name == arm), label_of(arm))
     answer = next((one.response.answer for one in asked.answers if one.arm == arm), "")
-    quoted = f"<blockquote>{escape(answer)}</blockquote>" if answer else ""
+    quoted = Markup("<blockquote>{}</blockquote>").format(answer) if answer else ""
     what = "Correct your flag on" if corrects else "Flag"
-    return f'<h2 id="flag-panel-title">{what} {escape(label)}’s answer</h2>{quoted}'
+    return Markup('<h2 id="flag-panel-title">{} {}’s answer</h2>{}').format(what, label, quoted)
 
 
 def sentence(text: str, tone: str = "trouble") -> str:
     """A sentence of its own, or nothing."""
     role = "alert" if tone == "trouble" else "status"
-    return f'<p class="{tone}" role="{role}">{escape(text)}</p>' if text else ""
+    return Markup('<p class="{}" role="{}">{}</p>').format(tone, role, text) if text else ""
 
 
 def flag_saved(flag: Flag, correctable: bool = False) -> str:
     """The confirmation of a flag, with a way back into it."""
-    told = f"Flag {flag.id} on {escape(flag.label)} is saved. You find it under Review."
-    button = ' <button type="button" class="link" data-event="correct">Correct it</button>'
-    return f'<p class="done" role="status">{told}{button if correctable else ""}</p>'
+    told = f"Flag {flag.id} on {flag.label} is saved. You find it under Review."
+    button = Markup(' <button type="button" class="link" data-event="correct">Correct it</button>')
+    return Markup('<p class="done" role="status">{}{}</p>').format(
+        told, button if correctable else ""
+    )
 
 
 def default_progress() -> Progress:

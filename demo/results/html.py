@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from demo import render
 from demo.asking import MODE_LABELS
@@ -53,33 +54,33 @@ def opening(summary: Mapping[str, Any]) -> str:
     questions = max((one["n"] for one in summary["figures"]), default=0)
     images = max((one["images"] for one in summary["figures"]), default=0)
     weights = ", ".join(
-        f"{escape(render.label_of(arm['name']))} <code>{escape(arm['revision'] or '–')}</code>"
+        Markup("{} <code>{}</code>").format(render.label_of(arm["name"]), arm["revision"] or "–")
         for arm in summary["arms"]
     )
     if warnings:
         count = len(warnings) + len(fine)
-        listed = "".join(f"<li>{escape(one)}</li>" for one in warnings)
-        told = (
-            f'<details class="told"><summary>In {len(warnings)} of {count} comparisons the answers '
-            "are no better with the scan than without it: as far as this shows, they do not need "
-            f"the image.</summary><ul>{listed}</ul></details>"
-        )
+        listed = Markup().join(Markup("<li>{}</li>").format(one) for one in warnings)
+        told = Markup(
+            '<details class="told"><summary>In {} of {} comparisons the answers are no '
+            "better with the scan than without it: as far as this shows, they do not "
+            "need the image.</summary><ul>{}</ul></details>"
+        ).format(len(warnings), count, listed)
     elif fine:
-        told = (
-            '<p class="told fine">Wherever it was asked, the answers are better with the scan than '
-            "without it.</p>"
+        told = Markup(
+            '<p class="told fine">Wherever it was asked, the answers are better with '
+            "the scan than without it.</p>"
         )
     else:
-        told = (
+        told = Markup(
             '<p class="told">Whether the answers need the image was not measured in this run.</p>'
         )
-    return (
-        f"<h2>What {escape(render.short_name(str(summary['model'])))} gets right</h2>"
-        f'<p class="hint">{questions:,} held-out questions about {images:,} images. Every figure '
-        "stands with its 95&nbsp;% interval, for which whole images are drawn again; where "
-        "intervals overlap widely, the variants may be equally good. Choose a line to see its "
-        f'differences and every answer behind it.</p><p class="facts">Weights: {weights}</p>{told}'
-    )
+    return Markup(
+        '<h2>What {} gets right</h2><p class="hint">{:,} held-out questions about '
+        "{:,} images. Every figure stands with its 95&nbsp;% interval, for which "
+        "whole images are drawn again; where intervals overlap widely, the "
+        "variants may be equally good. Choose a line to see its differences and "
+        'every answer behind it.</p><p class="facts">Weights: {}</p>{}'
+    ).format(render.short_name(str(summary["model"])), questions, images, weights, told)
 
 
 def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
@@ -103,45 +104,57 @@ def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
     for name in names:
         one = next(found[name, "scan", arm] for arm in arms if (name, "scan", arm) in found)
         blank = any((name, "blank", arm) in found for arm in arms)
-        current = ' aria-current="true"' if name == group else ""
-        cells = "".join(
+        current = Markup(' aria-current="true"') if name == group else ""
+        cells = Markup().join(
             _cell(arm, found.get((name, "scan", arm)), found.get((name, "blank", arm)))
             for arm in arms
         )
         lines.append(
-            f"<tr{current}><th scope='row'><button type='button' data-event='choose' "
-            f'data-group="{escape(name)}">{escape(titled(name))}</button>'
-            f"<small>{one['n']:,} questions, {one['images']:,} images"
-            f"{'; line: a blank picture instead' if blank else ''}</small></th>{cells}</tr>"
+            Markup(
+                "<tr{}><th scope='row'><button type='button' data-event='choose' "
+                'data-group="{}">{}</button><small>{:,} questions, {:,} '
+                "images{}</small></th>{}</tr>"
+            ).format(
+                current,
+                name,
+                titled(name),
+                one["n"],
+                one["images"],
+                "; line: a blank picture instead" if blank else "",
+                cells,
+            )
         )
-    head = "".join(f"<th scope='col'>{escape(render.label_of(arm))}</th>" for arm in arms)
-    return (
-        '<div class="scroll" tabindex="0" role="group" aria-label="Exact match">'
-        '<table class="lines"><caption>Exact match after normalisation, % of the answers</caption>'
-        f"<thead><tr><th scope='col'>Questions</th>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    head = Markup().join(
+        Markup("<th scope='col'>{}</th>").format(render.label_of(arm)) for arm in arms
     )
+    return Markup(
+        '<div class="scroll" tabindex="0" role="group" aria-label="Exact '
+        'match"><table class="lines"><caption>Exact match after normalisation, % '
+        "of the answers</caption><thead><tr><th "
+        "scope='col'>Questions</th>{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(head, Markup().join(lines))
 
 
 def _cell(arm: str, one: Mapping[str, Any] | None, blank: Mapping[str, Any] | None) -> str:
     # Where the table is folded up for a phone, each cell says whose it is.
-    opened = f'<td data-arm="{escape(render.label_of(arm))}">'
+    opened = Markup('<td data-arm="{}">').format(render.label_of(arm))
     if one is None:
-        return f"{opened}–</td>"
-    value = f"<b>{100 * one['value']:.1f}</b>"
+        return Markup("{}–</td>").format(opened)
+    value = Markup("<b>{:.1f}</b>").format(100 * one["value"])
     if one["low"] is None:
-        return f"{opened}{value}</td>"
+        return Markup("{}{}</td>").format(opened, value)
     low, high = 100 * one["low"], 100 * one["high"]
     ghost = ""
     if blank is not None:
         at = 100 * blank["value"]
-        ghost = f'<s style="left:{at:.1f}%" title="{at:.1f} with a blank picture"></s>'
-    return (
-        f"{opened}{value} <small>{low:.1f}–{high:.1f}</small>"
-        f'<span class="track" aria-hidden="true"><i style="left:{low:.1f}%;'
-        f'width:{high - low:.1f}%"></i><u style="left:{100 * one["value"]:.1f}%"></u>{ghost}'
-        "</span></td>"
-    )
+        ghost = Markup('<s style="left:{:.1f}%" title="{:.1f} with a blank picture"></s>').format(
+            at, at
+        )
+    return Markup(
+        '{}{} <small>{:.1f}–{:.1f}</small><span class="track" '
+        'aria-hidden="true"><i style="left:{:.1f}%;width:{:.1f}%"></i><u '
+        'style="left:{:.1f}%"></u>{}</span></td>'
+    ).format(opened, value, low, high, low, high - low, 100 * one["value"], ghost)
 
 
 def drawings(summary: Mapping[str, Any], mode: str, group: str) -> str:
@@ -153,18 +166,19 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str) -> str:
         ]
 
     compared = [one for one in of("differences") if one["second"].endswith(" scan")]
-    return f'<h2 class="of-group">{escape(titled(group))}</h2><div class="papers">' + "".join(
+    head = Markup('<h2 class="of-group">{}</h2><div class="papers">').format(titled(group))
+    return head + Markup().join(
         (
             _paper(
                 "Differences between variants",
-                svg(forest(compared), "Differences between variants") if compared else "",
+                _drawn(forest(compared), "Differences between variants") if compared else "",
                 "Points of exact match; filled where the interval excludes zero. Paired: the same "
                 "questions, whole images drawn again.",
                 "Only one variant was asked.",
             ),
             _paper(
                 "Do the answers need the image?",
-                svg(reliance_bars(of("reliance")), "Reliance on the image")
+                _drawn(reliance_bars(of("reliance")), "Reliance on the image")
                 if of("reliance")
                 else "",
                 "Right with the scan and with what stood in for it; and how often the answer "
@@ -173,7 +187,7 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str) -> str:
             ),
             _paper(
                 "Does its doubt mean anything?",
-                svg(reliability_diagram(of("calibration")), "Reliability diagram")
+                _drawn(reliability_diagram(of("calibration")), "Reliability diagram")
                 if of("calibration")
                 else "",
                 "Self-consistency of sampled answers against how many are right, and accuracy of "
@@ -181,17 +195,19 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str) -> str:
                 "No answers were sampled to these questions.",
             ),
         )
-    ) + "</div>"  # fmt: skip
+    ) + Markup("</div>")  # fmt: skip
 
 
 def _paper(title: str, drawing: str, caption: str, missing: str) -> str:
     inside = (
-        f'<div class="paper" tabindex="0" role="group" aria-label="{title}">{drawing}</div>'
-        f"<figcaption>{caption}</figcaption>"
+        Markup(
+            '<div class="paper" tabindex="0" role="group" '
+            'aria-label="{}">{}</div><figcaption>{}</figcaption>'
+        ).format(title, drawing, caption)
         if drawing
-        else f'<p class="quiet">{missing}</p>'
+        else Markup('<p class="quiet">{}</p>').format(missing)
     )
-    return f"<figure><h3>{title}</h3>{inside}</figure>"
+    return Markup("<figure><h3>{}</h3>{}</figure>").format(title, inside)
 
 
 def tables(summary: Mapping[str, Any], mode: str) -> str:
@@ -211,11 +227,16 @@ def tables(summary: Mapping[str, Any], mode: str) -> str:
         ),
         ("What the sets share with training, images", leakage_table(summary)),
     ]
-    return "<h2>Every other measure</h2>" + "".join(
-        f"<details><summary>{escape(title)}</summary>{_table(table)}</details>"
+    return Markup("<h2>Every other measure</h2>") + Markup().join(
+        Markup("<details><summary>{}</summary>{}</details>").format(title, _table(table))
         for title, table in parts
         if not table.empty
     )
+
+
+def _drawn(figure: Figure, title: str) -> Markup:
+    """A drawing of ours; Matplotlib escapes the words in it."""
+    return Markup(svg(figure, title))  # noqa: S704
 
 
 def _table(table: pd.DataFrame) -> str:
@@ -225,7 +246,8 @@ def _table(table: pd.DataFrame) -> str:
             "All questions" if name == ALL_GROUP else titled(name) for name in table["Questions"]
         ]
     html = table.to_html(index=False, border=0, escape=True, na_rep="")
-    return f'<div class="scroll" tabindex="0">{html}</div>'
+    # pandas has escaped every cell.
+    return Markup('<div class="scroll" tabindex="0">{}</div>').format(Markup(html))  # noqa: S704
 
 
 def listing(total: int, shown: Sequence[Shown], current: str) -> str:
@@ -237,60 +259,63 @@ def listing(total: int, shown: Sequence[Shown], current: str) -> str:
         current: id of the one that is open.
     """
     if not shown:
-        return '<div class="nothing"><p>No answer of this kind.</p></div>'
+        return Markup('<div class="nothing"><p>No answer of this kind.</p></div>')
     rows = []
     for one in shown:
-        said = "".join(
-            f'<span class="{"right" if row["exact"] else "wrong"}">'
-            f"{escape(render.label_of(str(row['arm'])))} "
-            f"<b>{escape(str(row['answer'])) or '–'}</b></span>"
+        said = Markup().join(
+            Markup('<span class="{}">{} <b>{}</b></span>').format(
+                "right" if row["exact"] else "wrong",
+                render.label_of(str(row["arm"])),
+                str(row["answer"]) or "–",
+            )
             for row in one.rows
         )
-        open_one = ' aria-current="true"' if one.id == current else ""
+        open_one = Markup(' aria-current="true"') if one.id == current else ""
         rows.append(
-            f'<button type="button" class="row" data-event="pick" '
-            f'data-example="{escape(one.id)}"{open_one}>'
-            f'<span class="row-question">{escape(one.question or one.id)}</span>'
-            f'<span class="row-said">{said}</span></button>'
+            Markup(
+                '<button type="button" class="row" data-event="pick" '
+                'data-example="{}"{}><span class="row-question">{}</span><span '
+                'class="row-said">{}</span></button>'
+            ).format(one.id, open_one, one.question or one.id, said)
         )
     more = (
-        '<button type="button" class="ghost" data-event="more">Show more</button>'
+        Markup('<button type="button" class="ghost" data-event="more">Show more</button>')
         if total > len(shown)
         else ""
     )
     count = f"{total:,} question{'' if total == 1 else 's'}"
-    return (
-        f'<p class="count" role="status">{count}</p><div class="rows">{"".join(rows)}</div>{more}'
+    return Markup('<p class="count" role="status">{}</p><div class="rows">{}</div>{}').format(
+        count, Markup().join(rows), more
     )
 
 
 def case(shown: Shown) -> str:
     """A question with its scan and every arm's answer."""
     if shown.example is not None and shown.example.image is not None:
-        picture = (
-            '<div class="stage" data-page="stage" tabindex="0" role="group" aria-label="scan of '
-            'the question: wheel or + and - zoom, 0 resets">'
-            f'<img src="{render.picture_url(shown.example.image.load())}" '
-            'alt="Scan of the question" draggable="false"></div>'
-        )
+        picture = Markup(
+            '<div class="stage" data-page="stage" tabindex="0" role="group" '
+            'aria-label="scan of the question: wheel or + and - zoom, 0 resets"><img '
+            'src="{}" alt="Scan of the question" draggable="false"></div>'
+        ).format(render.picture_url(shown.example.image.load()))
     else:
-        source = escape(str(shown.rows[0]["source"]))
-        picture = (
-            f'<div class="nothing"><p>The pixels of this scan are not at hand on this machine: '
-            f"they belong to the set {source}. Set RARL_DATA to the folder that holds it.</p></div>"
-        )
+        source = str(shown.rows[0]["source"])
+        picture = Markup(
+            '<div class="nothing"><p>The pixels of this scan are not at hand on this '
+            "machine: they belong to the set {}. Set RARL_DATA to the folder that "
+            "holds it.</p></div>"
+        ).format(source)
     question = shown.question or "The question’s words are with its set."
     reference = shown.reference or "with its set"
     flags = shown.has_pixels and bool(shown.question)
-    columns = "".join(_column(row, flags) for row in shown.rows)
+    columns = Markup().join(_column(row, flags) for row in shown.rows)
     mode = {key: label for label, key in MODE_LABELS}.get(shown.rows[0]["mode"], shown.mode)
-    return (
-        f'<div class="case"><div class="case-top"><div class="stages">{picture}</div>'
-        f'<div class="case-facts"><h4 class="eyebrow">Question</h4><h2>{escape(question)}</h2>'
-        f"<p><b>Reference: {escape(reference)}</b></p>"
-        f'<p class="facts">{escape(shown.id)} · {escape(str(mode))}</p></div></div>'
-        f'<div class="columns" data-count="{len(shown.rows)}">{columns}</div></div>'
-    )
+    return Markup(
+        '<div class="case"><div class="case-top"><div class="stages">{}</div><div '
+        'class="case-facts"><h4 '
+        'class="eyebrow">Question</h4><h2>{}</h2><p><b>Reference: {}</b></p><p '
+        'class="facts">{} · {}</p></div></div><div class="columns" '
+        'data-count="{}">{}</div></div>'
+    ).format(picture, question, reference, shown.id, str(mode), len(shown.rows), columns)
 
 
 def _column(row: Mapping[str, Any], flags: bool) -> str:
@@ -309,8 +334,10 @@ def _column(row: Mapping[str, Any], flags: bool) -> str:
             f"{row['judge_justification']}"
         )
     button = (
-        f'<button type="button" class="flag" data-event="complain" data-arm="{escape(arm)}" '
-        f'aria-label="Flag {escape(label)}’s answer">Flag</button>'
+        Markup(
+            '<button type="button" class="flag" data-event="complain" data-arm="{}" '
+            'aria-label="Flag {}’s answer">Flag</button>'
+        ).format(arm, label)
         if flags
         else ""
     )

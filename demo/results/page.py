@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo import render
 from demo.asking import MODE_LABELS
@@ -150,7 +151,7 @@ def results_page(desk: Desk, tab: gr.Tab, folder: Path = RESULTS) -> None:
             events=("choose",),
         )
         figures = panel(render.sentence("Drawing …", "quiet"), elem_id="results-figures")
-        panel("<h2>The answers behind it</h2>", elem_id="results-behind")
+        panel(Markup("<h2>The answers behind it</h2>"), elem_id="results-behind")
         with gr.Row(elem_id="results-filters"):
             arm = _choice("Variant", arms, arms[-1][1])
             kind = _choice("Answers", list(FILTERS))
@@ -224,7 +225,7 @@ def results_page(desk: Desk, tab: gr.Tab, folder: Path = RESULTS) -> None:
             return {note: ""}
         return {
             drawer: gr.Column(visible=True),
-            heading: f"<h2>Flag {render.label_of(whose)}’s answer</h2>",
+            heading: Markup("<h2>Flag {}’s answer</h2>").format(render.label_of(whose)),
             category: None,
             severity: None,
             comment: "",

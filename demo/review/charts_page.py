@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo.components import panel
 from demo.parts import QUIET, Parts, Update
@@ -28,7 +28,7 @@ _SCALES = {
 
 def charts_page(parts: Parts, tab: gr.Tab, tabs: gr.Tabs, queue: QueueWidgets) -> None:
     """Lay out the charts; a bar opens the queue with the cases behind it."""
-    charts = panel('<p class="hint">Counting …</p>', elem_id="charts", events=("through",))
+    charts = panel(Markup('<p class="hint">Counting …</p>'), elem_id="charts", events=("through",))
     trouble = panel(elem_id="charts-trouble")
 
     def drawn(request: gr.Request) -> Update:
@@ -103,15 +103,21 @@ def charts_view(
             "Nothing to chart yet",
             "Flags are counted here as they come in; rates of error need an audit.",
         )
-    return (
-        '<div class="charts"><section class="wide"><h2>Flags by kind and variant</h2>'
-        '<p class="hint">Counts, not rates: people flag what they notice, and nobody knows what '
-        f"was not flagged.</p>{_matrix(by_kind, labels, arms)}</section>"
-        f"<section><h2>By severity</h2>{_bars(severities, 'severity', labels.severities)}"
-        f"</section><section><h2>By modality</h2>{_bars(modalities, 'modality', {})}</section>"
-        f'<section class="wide"><h2>How often answers are wrong</h2>{_rates(rates, arms)}</section>'
-        f'<section class="wide"><h2>How far readers agree</h2>{_agreement(agreement)}</section>'
-        "</div>"
+    return Markup(
+        '<div class="charts"><section class="wide"><h2>Flags by kind and '
+        'variant</h2><p class="hint">Counts, not rates: people flag what they '
+        "notice, and nobody knows what was not "
+        "flagged.</p>{}</section><section><h2>By "
+        "severity</h2>{}</section><section><h2>By "
+        'modality</h2>{}</section><section class="wide"><h2>How often answers are '
+        'wrong</h2>{}</section><section class="wide"><h2>How far readers '
+        "agree</h2>{}</section></div>"
+    ).format(
+        _matrix(by_kind, labels, arms),
+        _bars(severities, "severity", labels.severities),
+        _bars(modalities, "modality", {}),
+        _rates(rates, arms),
+        _agreement(agreement),
     )
 
 
@@ -124,15 +130,17 @@ def _bars(counts: Sequence[Count], by: str, names: Mapping[str, str]) -> str:
         key=lambda c: -order.index(c.values[0] or "") if c.values[0] in order else -c.flags,
     ):
         value = one.values[0]
-        word = escape(names.get(value or "", value or "not stated"))
-        data = f'data-event="through" data-{by}="{escape(value or "")}"'
+        word = names.get(value or "", value or "not stated")
+        data = Markup('data-event="through" data-{}="{}"').format(by, value or "")
         dead = "" if value else " disabled"
         rows.append(
-            f'<button type="button" class="bar" {data}{dead} aria-label="{word}: {one.flags} '
-            f'flags; show them"><span>{word}</span><i><b style="width:{100 * one.flags / most:.1f}%'
-            f'"></b></i><em>{one.flags}</em></button>'
+            Markup(
+                '<button type="button" class="bar" {}{} aria-label="{}: {} flags; show '
+                'them"><span>{}</span><i><b '
+                'style="width:{:.1f}%"></b></i><em>{}</em></button>'
+            ).format(data, dead, word, one.flags, word, 100 * one.flags / most, one.flags)
         )
-    return "".join(rows)
+    return Markup().join(rows)
 
 
 def _matrix(counts: Sequence[Count], labels: Labels, arms: Mapping[str, str]) -> str:
@@ -142,89 +150,99 @@ def _matrix(counts: Sequence[Count], labels: Labels, arms: Mapping[str, str]) ->
     said = [key for key in arms if any(key == one.values[1] for one in counts)]
     said += sorted({one.values[1] or "" for one in counts} - set(said))
     most = max(number.values(), default=1)
-    head = "".join(f'<th scope="col">{escape(arms.get(arm, arm))}</th>' for arm in said)
-    rows = "".join(
-        f'<tr><th scope="row">{labels.category(kind)}</th>'
-        + "".join(_cell(number.get((kind, arm), 0), most, kind, arm, labels, arms) for arm in said)
-        + f'<td class="sum">{sum(number.get((kind, arm), 0) for arm in said)}</td></tr>'
+    head = Markup().join(
+        Markup('<th scope="col">{}</th>').format(arms.get(arm, arm)) for arm in said
+    )
+    rows = Markup().join(
+        Markup('<tr><th scope="row">{}</th>').format(labels.category(kind))
+        + Markup().join(
+            _cell(number.get((kind, arm), 0), most, kind, arm, labels, arms) for arm in said
+        )
+        + Markup('<td class="sum">{}</td></tr>').format(
+            sum(number.get((kind, arm), 0) for arm in said)
+        )
         for kind in kinds
     )
-    sums = "".join(f"<td>{sum(number.get((kind, arm), 0) for kind in kinds)}</td>" for arm in said)
-    return (
-        f'<table class="matrix"><thead><tr><th></th>{head}<th scope="col">All</th></tr></thead>'
-        f'<tbody>{rows}</tbody><tfoot><tr><th scope="row">All</th>{sums}'
-        f'<td class="sum">{sum(number.values())}</td></tr></tfoot></table>'
+    sums = Markup().join(
+        Markup("<td>{}</td>").format(sum(number.get((kind, arm), 0) for kind in kinds))
+        for arm in said
     )
+    return Markup(
+        '<table class="matrix"><thead><tr><th></th>{}<th '
+        'scope="col">All</th></tr></thead><tbody>{}</tbody><tfoot><tr><th '
+        'scope="row">All</th>{}<td class="sum">{}</td></tr></tfoot></table>'
+    ).format(head, rows, sums, sum(number.values()))
 
 
 def _cell(
     flags: int, most: int, kind: str, arm: str, labels: Labels, arms: Mapping[str, str]
 ) -> str:
     if not flags:
-        return '<td class="zero">·</td>'
-    told = f"{labels.category(kind)}, {escape(arms.get(arm, arm))}: {flags} flags; show them"
-    return (
-        f'<td><button type="button" data-event="through" data-category="{escape(kind)}" '
-        f'data-arm="{escape(arm)}" aria-label="{told}" style="--share:{flags / most:.2f}">{flags}'
-        "</button></td>"
-    )
+        return Markup('<td class="zero">·</td>')
+    told = f"{labels.category(kind)}, {arms.get(arm, arm)}: {flags} flags; show them"
+    return Markup(
+        '<td><button type="button" data-event="through" data-category="{}" '
+        'data-arm="{}" aria-label="{}" style="--share:{:.2f}">{}</button></td>'
+    ).format(kind, arm, told, flags / most, flags)
 
 
 def _rates(rates: Sequence[tuple[Study, Sequence[Rate]]], arms: Mapping[str, str]) -> str:
     if not rates:
-        return (
+        return Markup(
             '<p class="hint">Rates need answers that chance chose. Start the app with '
-            "RARL_AUDIT_SHARE=0.1 to keep one question in ten, then draw an audit under Studies."
-            "</p>"
+            "RARL_AUDIT_SHARE=0.1 to keep one question in ten, then draw an audit "
+            "under Studies.</p>"
         )
     rows = ""
     for study, found in rates:
-        rows += (
-            f'<h3><button type="button" class="link" data-event="through" data-work="{study.id}">'
-            f"{escape(study.title)}</button></h3>"
-        )
+        rows += Markup(
+            '<h3><button type="button" class="link" data-event="through" '
+            'data-work="{}">{}</button></h3>'
+        ).format(study.id, study.title)
         if not found:
-            rows += '<p class="hint">Nothing in it is settled yet.</p>'
-        rows += "".join(_rate(one, arms) for one in found)
+            rows += Markup('<p class="hint">Nothing in it is settled yet.</p>')
+        rows += Markup().join(_rate(one, arms) for one in found)
     return rows
 
 
 def _rate(rate: Rate, arms: Mapping[str, str]) -> str:
     wrong = rate.wrong
-    word = escape(arms.get(rate.arm, rate.arm))
+    word = arms.get(rate.arm, rate.arm)
     told = f"{wrong.value:.0%} of {wrong.n} wrong"
     between = ""
     if wrong.low is not None and wrong.high is not None:
         told += f", 95 % interval {wrong.low:.0%} to {wrong.high:.0%}"
-        between = (
-            f'<u style="left:{100 * wrong.low:.1f}%;'
-            f'width:{100 * (wrong.high - wrong.low):.1f}%"></u>'
+        between = Markup('<u style="left:{:.1f}%;width:{:.1f}%"></u>').format(
+            100 * wrong.low, 100 * (wrong.high - wrong.low)
         )
     left = f"; {rate.unsettled} not settled" if rate.unsettled else ""
-    return (
-        f'<div class="bar rate"><span>{word}</span><i role="img" aria-label="{word}: {told}">'
-        f'{between}<s style="left:{100 * wrong.value:.1f}%"></s></i><em>{told}{left}</em></div>'
-    )
+    return Markup(
+        '<div class="bar rate"><span>{}</span><i role="img" aria-label="{}: '
+        '{}">{}<s style="left:{:.1f}%"></s></i><em>{}{}</em></div>'
+    ).format(word, word, told, between, 100 * wrong.value, told, left)
 
 
 def _agreement(agreement: Sequence[tuple[str, Mapping[str, Interval | None]]]) -> str:
     tables = ""
     for title, found in agreement:
-        rows = "".join(
-            f'<tr><th scope="row">{_SCALES[name]}</th><td>{_interval(value)}</td>'
-            f"<td>{value.n}</td></tr>"
+        rows = Markup().join(
+            Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
+                _SCALES[name], _interval(value), value.n
+            )
             for name, value in found.items()
             if value is not None
         )
         if rows:
-            tables += (
-                f'<h3>{escape(title)}</h3><table class="outcomes"><thead><tr><th></th>'
-                '<th scope="col">Value with 95 % interval</th><th scope="col">Answers</th></tr>'
-                f"</thead><tbody>{rows}</tbody></table>"
-            )
+            tables += Markup(
+                '<h3>{}</h3><table class="outcomes"><thead><tr><th></th><th '
+                'scope="col">Value with 95 % interval</th><th '
+                'scope="col">Answers</th></tr></thead><tbody>{}</tbody></table>'
+            ).format(title, rows)
     return tables or (
-        '<p class="hint">Agreement needs answers that two readers have judged, not all of '
-        "them alike.</p>"
+        Markup(
+            '<p class="hint">Agreement needs answers that two readers have judged, not '
+            "all of them alike.</p>"
+        )
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from html import escape
 from io import BytesIO
 from typing import Any, Self
 
 import gradio as gr
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from demo import render
@@ -64,12 +64,12 @@ class Labels:
 
     def category(self, key: str) -> str:
         """Escaped."""
-        return escape(self.categories.get(key, key))
+        return self.categories.get(key, key)
 
     def severity(self, key: str) -> str:
         """With its square, the colour of which grows with it."""
-        word = escape(self.severities.get(key, key))
-        return f'<span class="severity severity-{escape(key)}">{word}</span>'
+        word = self.severities.get(key, key)
+        return Markup('<span class="severity severity-{}">{}</span>').format(key, word)
 
     def gravest(self, flags: Sequence[Flag]) -> Flag | None:
         """The newest of the gravest."""
@@ -214,28 +214,27 @@ def when(moment: datetime) -> str:
 
 def nothing(title: str, words: str) -> str:
     """A designed emptiness."""
-    return (
-        '<div class="nothing"><svg viewBox="0 0 64 64" aria-hidden="true"><path d="M20 54V12m0 '
-        '2c9-5 15 5 26 0v19c-11 5-17-5-26 0"/></svg>'
-        f"<h2>{escape(title)}</h2><p>{escape(words)}</p></div>"
-    )
+    return Markup(
+        '<div class="nothing"><svg viewBox="0 0 64 64" aria-hidden="true"><path '
+        'd="M20 54V12m0 2c9-5 15 5 26 0v19c-11 5-17-5-26 '
+        '0"/></svg><h2>{}</h2><p>{}</p></div>'
+    ).format(title, words)
 
 
 def stage(picture: Picture, number: int, regions: Sequence[Region] = ()) -> str:
     """A picture that the reader can zoom, with the places that were marked on it."""
     name = f"{picture.name} of the case" if picture.name else "scan of the case"
     if picture.png is None:
-        inside = "<p>Only the hash of this picture was kept.</p>"
+        inside = Markup("<p>Only the hash of this picture was kept.</p>")
     else:
         marked = with_boxes(picture.image(), [r.box for r in regions if r.picture == number])
-        inside = (
-            f'<img src="{render.picture_url(marked)}" alt="{escape(name.capitalize())}" '
-            'draggable="false">'
+        inside = Markup('<img src="{}" alt="{}" draggable="false">').format(
+            render.picture_url(marked), name.capitalize()
         )
-    return (
-        f'<div class="stage" data-page="stage" tabindex="0" role="group" '
-        f'aria-label="{escape(name)}: wheel or + and - zoom, 0 resets">{inside}</div>'
-    )
+    return Markup(
+        '<div class="stage" data-page="stage" tabindex="0" role="group" '
+        'aria-label="{}: wheel or + and - zoom, 0 resets">{}</div>'
+    ).format(name, inside)
 
 
 def with_boxes(image: Image.Image, boxes: Sequence[tuple[int, int, int, int]]) -> Image.Image:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 from uuid import uuid4
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo import render
 from demo.components import panel
@@ -80,12 +80,15 @@ def flag_correction(
                     "Only the newest flag of your own can be corrected; open the case again."
                 )
             said = next(one for one in store.case(flag.case_id).answers if one.arm == flag.arm)
-            quoted = f"<blockquote>{escape(said.answer)}</blockquote>" if said.answer else ""
+            quoted = (
+                Markup("<blockquote>{}</blockquote>").format(said.answer) if said.answer else ""
+            )
             return {
                 begun: Begun(flag, said.reasoning, uuid4().hex),
                 drawer: gr.Column(visible=True),
-                heading: f'<h2 id="correction-title">Correct your flag {flag.id} on '
-                f"{escape(flag.label)}’s answer</h2>{quoted}",
+                heading: Markup(
+                    '<h2 id="correction-title">Correct your flag {} on {}’s answer</h2>{}'
+                ).format(flag.id, flag.label, quoted),
                 **fields.filled(flag, said.reasoning, store.taxonomy),
                 fields.where: gr.Checkbox(flag.region is not None, visible=flag.region is not None),
                 told: "",

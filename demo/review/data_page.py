@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo.components import panel
 from demo.downloads import Downloads
@@ -39,7 +39,7 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
     """Lay out export, import and the records, and wire them."""
     with gr.Column(elem_id="data-page"):
         with gr.Column(elem_id="exports"):
-            panel("<h2>Export</h2>", elem_id="export-title")
+            panel(Markup("<h2>Export</h2>"), elem_id="export-title")
             form = gr.Radio(list(_FORMS), value="table", label="Form", elem_id="export-form")
             with gr.Row():
                 pixels = gr.Checkbox(True, label="With pictures", elem_id="export-pixels")
@@ -50,7 +50,7 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
                 )
             go = gr.Button("Export", variant="primary", elem_id="export-go")
         with gr.Column(elem_id="imports"):
-            panel("<h2>Import</h2>", elem_id="import-title")
+            panel(Markup("<h2>Import</h2>"), elem_id="import-title")
             file = gr.File(
                 label="A .jsonl, or a .zip of a folder, that Export saved",
                 file_types=[".jsonl", ".zip"],
@@ -188,34 +188,36 @@ def records_view(
         entries: of the audit, newest first.
         tombstones: of the cases deleted for good.
     """
-    roles = "".join(
-        f"<tr><th>{escape(name)}</th><td>{role}</td></tr>" for name, role in people.roles.items()
+    roles = Markup().join(
+        Markup("<tr><th>{}</th><td>{}</td></tr>").format(name, role)
+        for name, role in people.roles.items()
     )
-    roles += (
-        f"<tr><th>any other name</th><td>{people.otherwise or 'nothing'}</td></tr>"
-        f"<tr><th>without a name</th><td>{people.unnamed or 'nothing'}</td></tr>"
-    )
-    did = "".join(
-        f"<tr><td>{moment}</td><th>{escape(person)}</th><td>{action} {what}</td>"
-        f"<td>{_which(list(found))}</td></tr>"
+    roles += Markup(
+        "<tr><th>any other name</th><td>{}</td></tr><tr><th>without a name</th><td>{}</td></tr>"
+    ).format(people.otherwise or "nothing", people.unnamed or "nothing")
+    did = Markup().join(
+        Markup("<tr><td>{}</td><th>{}</th><td>{} {}</td><td>{}</td></tr>").format(
+            moment, person, action, what, _which(list(found))
+        )
         for (moment, person, action, what), found in groupby(
             entries, lambda one: (when(one.created), one.person, one.action, one.what)
         )
     )
-    gone = "".join(
-        f"<tr><td>{when(one.created)}</td><th>{escape(one.person or '')}</th>"
-        f"<td><code>{one.case_id[:12]}</code></td><td>{escape(one.reason)}</td></tr>"
+    gone = Markup().join(
+        Markup("<tr><td>{}</td><th>{}</th><td><code>{}</code></td><td>{}</td></tr>").format(
+            when(one.created), one.person or "", one.case_id[:12], one.reason
+        )
         for one in tombstones
     )
-    return (
-        "<details><summary>Who may do what</summary>"
-        '<p class="hint">The list is the file people.yaml; sign-in is set by RARL_SIGN_IN.</p>'
-        f'<table class="verdicts"><tbody>{roles}</tbody></table></details>'
-        f"<details><summary>Who did what ({len(entries)} newest)</summary>"
-        f'<table class="verdicts"><tbody>{did}</tbody></table></details>'
-        f"<details><summary>Deleted for good ({len(tombstones)})</summary>"
-        f'<table class="verdicts"><tbody>{gone}</tbody></table></details>'
-    )
+    return Markup(
+        '<details><summary>Who may do what</summary><p class="hint">The list is '
+        "the file people.yaml; sign-in is set by RARL_SIGN_IN.</p><table "
+        'class="verdicts"><tbody>{}</tbody></table></details><details><summary>Who '
+        "did what ({} newest)</summary><table "
+        'class="verdicts"><tbody>{}</tbody></table></details><details><summary>Dele'
+        "ted for good ({})</summary><table "
+        'class="verdicts"><tbody>{}</tbody></table></details>'
+    ).format(roles, len(entries), did, len(tombstones), gone)
 
 
 def _which(entries: Sequence[AuditEntry]) -> str:
@@ -223,4 +225,4 @@ def _which(entries: Sequence[AuditEntry]) -> str:
     cases = {one.case_id for one in entries if one.case_id}
     if len(cases) > 1:
         return f"{len(cases)} cases"
-    return f"<code>{next(iter(cases), '')[:12]}</code>"
+    return Markup("<code>{}</code>").format(next(iter(cases), "")[:12])

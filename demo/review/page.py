@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import gradio as gr
+from markupsafe import Markup
 
 from demo.components import panel
 from demo.parts import NOW, QUIET, Parts, Update
@@ -45,7 +44,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
         def work() -> Update:
             store = parts.desk.for_request(request)
             return {
-                who: f"<p>{escape(person.name or 'Without a name')} · {person.role}</p>",
+                who: Markup("<p>{} · {}</p>").format(person.name or "Without a name", person.role),
                 tabs: gr.Tabs(visible=True),
                 data: gr.Tab(visible=may(person.role, "export")),
                 **dict(zip(queue.choices, _choices(store, parts), strict=True)),
@@ -83,13 +82,15 @@ def _choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
 def closed_view(person: Person, sign_in: SignIn) -> str:
     """What somebody sees who may not see the cases of others."""
     how = {
-        "local": "The site has set up no sign-in: it is open at the machine that runs it.",
+        "local": "The site has set up no sign-in: open the address that the app has printed when "
+        "it started, with the key at its end.",
         "htpasswd": "Ask whoever keeps this site's list of people for the role of a reader.",
         "huggingface": "Sign in above; the site's list says who is a reader.",
         "header": "Ask whoever keeps this site's list of people for the role of a reader.",
     }[sign_in.way]
-    name = f"{escape(person.name)}, this" if person.name else "This"
-    return (
-        f'<div class="nothing"><h2>Review is for readers</h2><p>{name} page shows the cases of '
-        f"others. {how} What you flag on the Ask page arrives here all the same.</p></div>"
-    )
+    name = f"{person.name}, this" if person.name else "This"
+    return Markup(
+        '<div class="nothing"><h2>Review is for readers</h2><p>{} page shows the '
+        "cases of others. {} What you flag on the Ask page arrives here all the "
+        "same.</p></div>"
+    ).format(name, how)

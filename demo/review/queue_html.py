@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from markupsafe import Markup
 
 from demo.asking import MODE_LABELS, steps
 from demo.render import short_name
@@ -44,7 +45,7 @@ def flag_list(
     """
     if not items:
         return nothing(*empty)
-    rows = "".join(
+    rows = Markup().join(
         _row(item, _attributes(number, item, chosen), blind, labels)
         if pictures is None
         else _card(item, _attributes(number, item, chosen), blind, labels, pictures)
@@ -52,9 +53,11 @@ def flag_list(
     )
     shape = "rows" if pictures is None else "cards"
     button = (
-        '<button type="button" class="ghost" data-event="more">Show more</button>' if more else ""
+        Markup('<button type="button" class="ghost" data-event="more">Show more</button>')
+        if more
+        else ""
     )
-    return f'<div class="{shape}">{rows}</div>{button}'
+    return Markup('<div class="{}">{}</div>{}').format(shape, rows, button)
 
 
 def list_head(number: str, chosen: Chosen, labels: Labels, arms: Mapping[str, str]) -> str:
@@ -67,56 +70,68 @@ def list_head(number: str, chosen: Chosen, labels: Labels, arms: Mapping[str, st
         arms: arm name to what the page calls it.
     """
     words = [
-        escape(STATUS_WORDS.get(chosen.status, "waits for me" if chosen.status else "")),
-        escape(arms.get(chosen.arm, chosen.arm)),
+        STATUS_WORDS.get(chosen.status, "waits for me" if chosen.status else ""),
+        arms.get(chosen.arm, chosen.arm),
         labels.category(chosen.category),
-        escape(labels.severities.get(chosen.severity, chosen.severity)),
-        escape(chosen.modality),
-        escape(f"flagged by {chosen.reader}" if chosen.reader else ""),
-        escape(f"given to {chosen.assigned}" if chosen.assigned else ""),
-        escape(f"from {chosen.since}" if chosen.since else ""),
-        escape(f"to {chosen.until}" if chosen.until else ""),
-        f"“{escape(chosen.text)}”" if chosen.text else "",
+        labels.severities.get(chosen.severity, chosen.severity),
+        chosen.modality,
+        f"flagged by {chosen.reader}" if chosen.reader else "",
+        f"given to {chosen.assigned}" if chosen.assigned else "",
+        f"from {chosen.since}" if chosen.since else "",
+        f"to {chosen.until}" if chosen.until else "",
+        f"“{chosen.text}”" if chosen.text else "",
     ]
     told = ", ".join(word for word in words if word)
-    clear = '<button type="button" class="link" data-event="clear">Clear</button>'
-    narrowed = f'<p class="narrowed">{told} {clear}</p>' if told else ""
+    clear = Markup('<button type="button" class="link" data-event="clear">Clear</button>')
+    narrowed = Markup('<p class="narrowed">{} {}</p>').format(told, clear) if told else ""
     count = f"{number} answer{'' if number == '1' else 's'}"
-    return f'<p class="count" role="status">{count}</p>{narrowed}'
+    return Markup('<p class="count" role="status">{}</p>{}').format(count, narrowed)
 
 
 def _attributes(number: int, item: QueueItem, chosen: Item | None) -> str:
     """By its place in the list: the source of the page must not name the arm in an audit."""
-    current = ' aria-current="true"' if (item.case_id, item.arm) == chosen else ""
-    flag = f' data-flag="{item.flags[0].id}"' if item.flags else ""
-    return f'type="button" data-event="open" data-number="{number}"{flag}{current}'
+    current = Markup(' aria-current="true"') if (item.case_id, item.arm) == chosen else ""
+    flag = Markup(' data-flag="{}"').format(item.flags[0].id) if item.flags else ""
+    return Markup('type="button" data-event="open" data-number="{}"{}{}').format(
+        number, flag, current
+    )
 
 
 def _status(item: QueueItem) -> str:
-    return f'<span class="status status-{item.status}">{STATUS_WORDS[item.status]}</span>'
+    return Markup('<span class="status status-{}">{}</span>').format(
+        item.status, STATUS_WORDS[item.status]
+    )
 
 
 def _row(item: QueueItem, attributes: str, blind: bool, labels: Labels) -> str:
     flag = labels.gravest(item.flags)
     said = (
-        f"<span>{labels.category(flag.category)}</span>{labels.severity(flag.severity)}"
+        Markup("<span>{}</span>{}").format(
+            labels.category(flag.category), labels.severity(flag.severity)
+        )
         if flag
         else ""
     )
-    comment = f'<span class="comment">{escape(flag.comment)}</span>' if flag else ""
+    comment = Markup('<span class="comment">{}</span>').format(flag.comment) if flag else ""
     foot = [item.modality or ""]
     if flag:
         several = len(item.flags) > 1
         foot += [f"{len(item.flags)} flags" if several else f"flag {flag.id}", when(flag.created)]
     if item.assigned:
         foot.append("for " + ", ".join(item.assigned))
-    return (
-        f'<button class="row" {attributes}>'
-        f'<span class="row-head"><b>{"" if blind else escape(item.label)}</b>{said}</span>'
-        f'<span class="row-question">{escape(item.question)} '
-        f"<b>{escape(item.answer) or '–'}</b></span>{comment}"
-        f'<span class="row-foot">{_status(item)} '
-        f"{escape(' · '.join(word for word in foot if word))}</span></button>"
+    return Markup(
+        '<button class="row" {}><span class="row-head"><b>{}</b>{}</span><span '
+        'class="row-question">{} <b>{}</b></span>{}<span class="row-foot">{} '
+        "{}</span></button>"
+    ).format(
+        attributes,
+        "" if blind else item.label,
+        said,
+        item.question,
+        item.answer or "–",
+        comment,
+        _status(item),
+        " · ".join(word for word in foot if word),
     )
 
 
@@ -128,16 +143,19 @@ def _card(
     pictures: Mapping[str, bytes],
 ) -> str:
     png = pictures.get(item.case_id)
-    picture = f'<img src="{thumbnail_url(png)}" alt="" loading="lazy">' if png else "<i></i>"
+    picture = (
+        Markup('<img src="{}" alt="" loading="lazy">').format(thumbnail_url(png))
+        if png
+        else Markup("<i></i>")
+    )
     flag = labels.gravest(item.flags)
     kind = labels.category(flag.category) if flag else ""
     label = "" if blind else f"{item.label}: "
-    return (
-        f'<button class="row case-card" {attributes}>{picture}'
-        f'<span class="row-question">{escape(item.question)}</span>'
-        f"<b>{escape(label)}{escape(item.answer) or '–'}</b>"
-        f'<span class="row-foot">{kind}</span>{_status(item)}</button>'
-    )
+    return Markup(
+        '<button class="row case-card" {}>{}<span '
+        'class="row-question">{}</span><b>{}{}</b><span '
+        'class="row-foot">{}</span>{}</button>'
+    ).format(attributes, picture, item.question, label, item.answer or "–", kind, _status(item))
 
 
 def case_view(
@@ -168,52 +186,63 @@ def case_view(
     if not blind:
         words.append(f"model {short_name(case.model)}")
     words.append(f"asked {when(case.created)}")
-    facts = "".join(f"<span>{escape(word)}</span>" for word in words if word)
+    facts = Markup().join(Markup("<span>{}</span>").format(word) for word in words if word)
     regions = [flag.region for flag in flags if flag.region is not None]
-    pictures = "".join(stage(one, number, regions) for number, one in enumerate(case.pictures))
-    complaints = "".join(_complaint(flag, labels, me, earlier) for flag in flags)
+    pictures = Markup().join(
+        stage(one, number, regions) for number, one in enumerate(case.pictures)
+    )
+    complaints = Markup().join(_complaint(flag, labels, me, earlier) for flag in flags)
     judged = next(one for one in case.answers if one.arm == item.arm)
     others = [one for one in case.answers if one.arm != item.arm]
     beside = ""
     if others and not blind:
-        columns = "".join(_said(one, (), named=True) for one in others)
-        beside = (
-            f'<details class="others"><summary>What {_listed(others)} said</summary>'
-            f"<div>{columns}</div></details>"
-        )
-    return (
-        f'<div class="case" data-place="{place}"><div class="case-top">'
-        f'<div class="stages">{pictures}</div>'
-        f'<div class="case-facts"><h4 class="eyebrow">Question</h4><h2>{escape(case.question)}</h2>'
-        f'<p class="facts">{facts}</p>{complaints}</div></div>'
-        f"{_said(judged, flags, named=not blind)}{beside}</div>"
+        columns = Markup().join(_said(one, (), named=True) for one in others)
+        beside = Markup(
+            '<details class="others"><summary>What {} said</summary><div>{}</div></details>'
+        ).format(_listed(others), columns)
+    return Markup(
+        '<div class="case" data-place="{}"><div class="case-top"><div '
+        'class="stages">{}</div><div class="case-facts"><h4 '
+        'class="eyebrow">Question</h4><h2>{}</h2><p '
+        'class="facts">{}</p>{}</div></div>{}{}</div>'
+    ).format(
+        place,
+        pictures,
+        case.question,
+        facts,
+        complaints,
+        _said(judged, flags, named=not blind),
+        beside,
     )
 
 
 def _listed(answers: Sequence[ArmAnswer]) -> str:
-    names = [escape(one.label) for one in answers]
+    names = [one.label for one in answers]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _complaint(flag: Flag, labels: Labels, me: str | None, earlier: Mapping[str, Flag]) -> str:
-    who = f" by {escape(flag.reader)}" if flag.reader else ""
+    who = f" by {flag.reader}" if flag.reader else ""
     what = "Correction" if flag.replaces else "Flag"
     before = ""
     old = earlier.get(flag.replaces or "")
     while old is not None:
-        before += f'<p class="hint">{when(old.created)}</p>{_said_of(old, labels)}'
+        before += Markup('<p class="hint">{}</p>{}').format(
+            when(old.created), _said_of(old, labels)
+        )
         old = earlier.get(old.replaces or "")
     if before:
-        before = f"<details><summary>Before it was corrected</summary>{before}</details>"
+        before = Markup("<details><summary>Before it was corrected</summary>{}</details>").format(
+            before
+        )
     button = ""
     if me is not None and flag.reader == me:
-        button = (
-            f'<p><button type="button" class="link" data-event="correct" data-number="{flag.id}">'
-            "Correct this flag</button></p>"
-        )
-    return (
-        f'<div class="complaint"><h4 class="eyebrow">{what} {flag.id}{who}, {when(flag.created)}'
-        f"</h4>{_said_of(flag, labels)}{button}{before}</div>"
+        button = Markup(
+            '<p><button type="button" class="link" data-event="correct" '
+            'data-number="{}">Correct this flag</button></p>'
+        ).format(flag.id)
+    return Markup('<div class="complaint"><h4 class="eyebrow">{} {}{}, {}</h4>{}{}{}</div>').format(
+        what, flag.id, who, when(flag.created), _said_of(flag, labels), button, before
     )
 
 
@@ -221,21 +250,22 @@ def _said_of(flag: Flag, labels: Labels) -> str:
     """What a flag says."""
     more = ""
     if flag.comment:
-        more += f"<blockquote>{escape(flag.comment)}</blockquote>"
+        more += Markup("<blockquote>{}</blockquote>").format(flag.comment)
     if flag.corrected_answer or flag.corrected_explanation:
         words = " ".join((flag.corrected_answer, flag.corrected_explanation)).strip()
-        more += f'<p class="right"><b>Should be</b> {escape(words)}</p>'
-    return (
-        f"<p><b>{labels.category(flag.category)}</b></p><p>{labels.severity(flag.severity)}</p>"
-        f"{more}"
+        more += Markup('<p class="right"><b>Should be</b> {}</p>').format(words)
+    return Markup("<p><b>{}</b></p><p>{}</p>{}").format(
+        labels.category(flag.category), labels.severity(flag.severity), more
     )
 
 
 def _said(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> str:
     """One arm's answer and reasoning; flagged steps are marked."""
     wrong = {flag.sentence.strip() for flag in flags if flag.sentence}
-    listed = "".join(
-        f"<li><mark>{escape(step)}</mark></li>" if step in wrong else f"<li>{escape(step)}</li>"
+    listed = Markup().join(
+        Markup("<li><mark>{}</mark></li>").format(step)
+        if step in wrong
+        else Markup("<li>{}</li>").format(step)
         for step in steps(answer.reasoning)
     )
     faults = [] if answer.stopped else [_problem(problem) for problem in answer.problems]
@@ -246,12 +276,17 @@ def _said(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> str:
     if answer.stopped:
         foot += " · stopped"
     return (
-        f'<article class="said-by" data-arm="{escape(answer.arm) if named else ""}">'
-        f"<h3>{escape(answer.label) if named else 'The answer'}</h3>"
-        f'<p class="judged-answer">{escape(answer.answer) or "&ndash;"}</p>'
-        f"<ol>{listed}</ol>"
-        + "".join(f'<p class="caution">{escape(fault)}</p>' for fault in faults)
-        + f'<p class="row-foot">{foot}</p></article>'
+        Markup(
+            '<article class="said-by" data-arm="{}"><h3>{}</h3><p '
+            'class="judged-answer">{}</p><ol>{}</ol>'
+        ).format(
+            answer.arm if named else "",
+            answer.label if named else "The answer",
+            answer.answer or Markup("&ndash;"),
+            listed,
+        )
+        + Markup().join(Markup('<p class="caution">{}</p>').format(fault) for fault in faults)
+        + Markup('<p class="row-foot">{}</p></article>').format(foot)
     )
 
 
@@ -272,19 +307,25 @@ def standing(item: QueueItem, verdicts: Sequence[Verdict], mine: Verdict | None)
         told = "You have judged this answer; until the second reading comes in, you can correct it."
     elif item.status in ("new", "one-reader") and item.assigned:
         told += f" Given to {', '.join(item.assigned)}."
-    rows = "".join(
-        f"<tr><th>{escape(one.reader)}{' (adjudicator)' if one.role == 'adjudicator' else ''}</th>"
-        f"<td>{one.judgement.correctness}</td><td>{one.judgement.explanation}</td>"
-        f"<td>{escape(_words_of(one))}</td></tr>"
+    rows = Markup().join(
+        Markup("<tr><th>{}{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(
+            one.reader,
+            " (adjudicator)" if one.role == "adjudicator" else "",
+            one.judgement.correctness,
+            one.judgement.explanation,
+            _words_of(one),
+        )
         for one in verdicts
     )
     table = (
-        '<table class="verdicts"><thead><tr><th>Reader</th><th>Corr.</th><th>Expl.</th><th>Said'
-        f"</th></tr></thead><tbody>{rows}</tbody></table>"
+        Markup(
+            '<table class="verdicts"><thead><tr><th>Reader</th><th>Corr.</th><th>Expl.<'
+            "/th><th>Said</th></tr></thead><tbody>{}</tbody></table>"
+        ).format(rows)
         if rows
         else ""
     )
-    return f'<p class="standing">{escape(told)}</p>{table}'
+    return Markup('<p class="standing">{}</p>{}').format(told, table)
 
 
 def _words_of(verdict: Verdict) -> str:
@@ -297,20 +338,23 @@ def _words_of(verdict: Verdict) -> str:
 
 def progress_table(progress: Sequence[Progress], me: str | None, waiting: int) -> str:
     """What waits for oneself, and how far each reader is."""
-    head = (
-        f'<p class="count" role="status"><b>{waiting}</b> '
-        f"{'answer waits' if waiting == 1 else 'answers wait'} for your verdict</p>"
+    head = Markup('<p class="count" role="status"><b>{}</b> {} for your verdict</p>').format(
+        waiting, "answer waits" if waiting == 1 else "answers wait"
     )
-    rows = "".join(
-        f"<tr{' class=me' if one.reader == me else ''}><th>{escape(one.reader)}</th>"
-        f"<td>{one.judged}</td><td>{one.left if one.assigned else '–'}</td>"
-        f"<td>{'–' if one.seconds is None else f'{one.seconds:.0f} s'}</td></tr>"
+    rows = Markup().join(
+        Markup("<tr{}><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(
+            " class=me" if one.reader == me else "",
+            one.reader,
+            one.judged,
+            one.left if one.assigned else "–",
+            "–" if one.seconds is None else f"{one.seconds:.0f} s",
+        )
         for one in progress
     )
     if not rows:
         return head
-    return (
-        f'{head}<details><summary>Progress of each reader</summary><table class="verdicts"><thead>'
-        "<tr><th>Reader</th><th>Judged</th><th>Left</th><th>Time</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></details>"
-    )
+    return Markup(
+        "{}<details><summary>Progress of each reader</summary><table "
+        'class="verdicts"><thead><tr><th>Reader</th><th>Judged</th><th>Left</th><th'
+        ">Time</th></tr></thead><tbody>{}</tbody></table></details>"
+    ).format(head, rows)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo import render
 from demo.components import panel
@@ -50,8 +51,10 @@ _NONE_YET = (
 )
 _ALL_DONE = ("Nothing waits for you", "Choose another status to see what is done.")
 _NO_MATCH = ("Nothing matches", "Loosen the filters to see more.")
-_NO_CASE = '<div class="nothing quiet"><p>Choose an answer to see the case as it was.</p></div>'
-_KEYS = (
+_NO_CASE = Markup(
+    '<div class="nothing quiet"><p>Choose an answer to see the case as it was.</p></div>'
+)
+_KEYS = Markup(
     '<p class="keys"><kbd>N</kbd> next <kbd>0</kbd>–<kbd>3</kbd> correctness '
     "<kbd>Shift</kbd>+<kbd>0</kbd>–<kbd>3</kbd> explanation <kbd>A</kbd> agree "
     "<kbd>D</kbd> disagree <kbd>C</kbd> comment <kbd>S</kbd> save</p>"
@@ -237,7 +240,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
             ),
             state: standing(item, verdicts, mine),
             form: gr.Column(visible=bool(heading)),
-            title: f"<h2>{heading}</h2>",
+            title: Markup("<h2>{}</h2>").format(heading),
             **dict(zip(written, values, strict=True)),
             agrees: gr.Radio(value=values[2], visible=bool(item.flags)),
             save: gr.Button("Correct and next" if heading == _CORRECT else "Save and next"),
@@ -249,7 +252,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     def cleared(at: Place, words: str) -> Update:
         at.item = None
         return {
-            case: f'<div class="nothing quiet"><p>{words}</p></div>',
+            case: Markup('<div class="nothing quiet"><p>{}</p></div>').format(words),
             state: "",
             form: gr.Column(visible=False),
             assigning: gr.Accordion(visible=False),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from html import escape
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import gradio as gr
+from markupsafe import Markup
 
 from demo import render
 from demo.asking import steps
@@ -345,7 +345,7 @@ def study_list(
             "An audit draws answers at random and says how often each variant is wrong. A reader "
             "study shows people cases with and without AI.",
         )
-    return "".join(_card(study, done, person, may_export) for study, done in studies)
+    return Markup().join(_card(study, done, person, may_export) for study, done in studies)
 
 
 def _card(
@@ -356,9 +356,11 @@ def _card(
     if study.deadline is not None:
         facts.append(("ended " if over else "until ") + when(study.deadline - timedelta(minutes=1)))
     facts.append(f"from {study.population} {'answers' if study.kind == 'audit' else 'cases'}")
-    bars = "".join(
-        f'<div class="bar"><span>{escape(reader)}</span><i><b style="width:'
-        f'{100 * part / max(1, whole):.0f}%"></b></i><em>{part} of {whole}</em></div>'
+    bars = Markup().join(
+        Markup(
+            '<div class="bar"><span>{}</span><i><b '
+            'style="width:{:.0f}%"></b></i><em>{} of {}</em></div>'
+        ).format(reader, 100 * part / max(1, whole), part, whole)
         for reader, (part, whole) in done.items()
     )
     buttons = ""
@@ -370,19 +372,22 @@ def _card(
     if may_export and study.kind == "study":
         buttons += _button("show", study, "What it shows")
         buttons += _button("save", study, "Save responses as CSV")
-    return (
-        f'<article class="study"><h3>{escape(study.title)}</h3>'
-        f'<p class="facts">{"".join(f"<span>{escape(word)}</span>" for word in facts)}</p>'
-        f'<p class="instructions">{escape(study.instructions)}</p>{bars}<div>{buttons}</div>'
-        "</article>"
+    return Markup(
+        '<article class="study"><h3>{}</h3><p class="facts">{}</p><p '
+        'class="instructions">{}</p>{}<div>{}</div></article>'
+    ).format(
+        study.title,
+        Markup().join(Markup("<span>{}</span>").format(word) for word in facts),
+        study.instructions,
+        bars,
+        buttons,
     )
 
 
 def _button(event: str, study: Study, words: str) -> str:
-    return (
-        f'<button type="button" class="ghost edged" data-event="{event}" '
-        f'data-study="{study.id}">{words}</button>'
-    )
+    return Markup(
+        '<button type="button" class="ghost edged" data-event="{}" data-study="{}">{}</button>'
+    ).format(event, study.id, words)
 
 
 def outcomes_view(study: Study, found: Sequence[Outcome]) -> str:
@@ -393,9 +398,13 @@ def outcomes_view(study: Study, found: Sequence[Outcome]) -> str:
         found: of the responses so far.
     """
     if not found:
-        return f'<p class="hint">Nobody has answered a case of “{escape(study.title)}” yet.</p>'
+        return Markup('<p class="hint">Nobody has answered a case of “{}” yet.</p>').format(
+            study.title
+        )
     names = {key: name for name, key in _CONDITIONS}
-    head = "".join(f'<th scope="col">{names[one.condition]}</th>' for one in found)
+    head = Markup().join(
+        Markup('<th scope="col">{}</th>').format(names[one.condition]) for one in found
+    )
     rows: tuple[tuple[str, str, Callable[[Outcome], Interval | None], float, str], ...] = (
         ("Right", "agreement with the settled answer", lambda one: one.right, 100, "%"),
         ("As the AI", "agreement with its answer, seen or not", lambda one: one.like_ai, 100, "%"),
@@ -403,63 +412,68 @@ def outcomes_view(study: Study, found: Sequence[Outcome]) -> str:
         ("How sure", "mean", lambda one: one.confidence, 1, "%"),
         ("Time", "geometric mean", lambda one: one.seconds, 1, "s"),
     )
-    body = "".join(
-        f'<tr><th scope="row">{name}<small>{meaning}</small></th>'
-        + "".join(f"<td>{_figure(value(one), scale, unit)}</td>" for one in found)
-        + "</tr>"
+    body = Markup().join(
+        Markup('<tr><th scope="row">{}<small>{}</small></th>').format(name, meaning)
+        + Markup().join(
+            Markup("<td>{}</td>").format(_figure(value(one), scale, unit)) for one in found
+        )
+        + Markup("</tr>")
         for name, meaning, value, scale, unit in rows
     )
-    counts = "".join(
-        f"<td>{one.responses}<small>of {one.readers} reader{'s' if one.readers > 1 else ''}</small>"
-        "</td>"
+    counts = Markup().join(
+        Markup("<td>{}<small>of {} reader{}</small></td>").format(
+            one.responses, one.readers, "s" if one.readers > 1 else ""
+        )
         for one in found
     )
-    return (
-        f"<h3>What “{escape(study.title)}” shows so far</h3>"
-        '<p class="hint">95 % intervals are over pictures, for these readers. Where they overlap '
-        "widely, the conditions may be equally good. The settled answer of a case comes from the "
-        "queue and from audits; cases without one do not count for the first and third line.</p>"
-        f'<table class="outcomes"><thead><tr><th></th>{head}</tr></thead><tbody>{body}'
-        f'<tr><th scope="row">Responses</th>{counts}</tr>'
-        "</tbody></table>"
-    )
+    return Markup(
+        '<h3>What “{}” shows so far</h3><p class="hint">95 % intervals are over '
+        "pictures, for these readers. Where they overlap widely, the conditions "
+        "may be equally good. The settled answer of a case comes from the queue "
+        "and from audits; cases without one do not count for the first and third "
+        'line.</p><table class="outcomes"><thead><tr><th></th>{}</tr></thead><tbody'
+        '>{}<tr><th scope="row">Responses</th>{}</tr></tbody></table>'
+    ).format(study.title, head, body, counts)
 
 
 def _figure(found: Interval | None, scale: float, unit: str) -> str:
     if found is None:
-        return "&ndash;"
+        return Markup("&ndash;")
     between = ""
     if found.low is not None and found.high is not None:
-        between = f"<small>{scale * found.low:.0f}–{scale * found.high:.0f}</small>"
-    return f"<b>{scale * found.value:.0f} {unit}</b>{between}"
+        between = Markup("<small>{:.0f}–{:.0f}</small>").format(
+            scale * found.low, scale * found.high
+        )
+    return Markup("<b>{:.0f} {}</b>{}").format(scale * found.value, unit, between)
 
 
 def task_view(view: TaskView) -> str:
     """What a reader sees of a task: no arm, no model."""
     # An invented name would tell too much; the stage only needs an index.
-    pictures = "".join(stage(one, number) for number, one in enumerate(view.pictures))
+    pictures = Markup().join(stage(one, number) for number, one in enumerate(view.pictures))
     said = ""
     if view.answer is not None:
-        said = (
-            '<article class="said-by"><h3>What the AI answers</h3>'
-            f'<p class="judged-answer">{escape(view.answer) or "&ndash;"}</p>'
-        )
+        said = Markup(
+            '<article class="said-by"><h3>What the AI answers</h3><p class="judged-answer">{}</p>'
+        ).format(view.answer or Markup("&ndash;"))
         if view.reasoning is not None:
-            said += (
-                f"<ol>{''.join(f'<li>{escape(one)}</li>' for one in steps(view.reasoning))}</ol>"
+            said += Markup("<ol>{}</ol>").format(
+                Markup().join(Markup("<li>{}</li>").format(one) for one in steps(view.reasoning))
             )
-        said += "</article>"
-    return (
-        f'<div class="case" data-place="task-{view.position}"><div class="stages">{pictures}</div>'
-        f'<div><h4 class="eyebrow">Question</h4><h2>{escape(view.question)}</h2></div>{said}</div>'
-    )
+        said += Markup("</article>")
+    return Markup(
+        '<div class="case" data-place="task-{}"><div '
+        'class="stages">{}</div><div><h4 '
+        'class="eyebrow">Question</h4><h2>{}</h2></div>{}</div>'
+    ).format(view.position, pictures, view.question, said)
 
 
 def _where(study: Study, number: int, whole: int) -> str:
     words = (
-        f'<p class="instructions">{escape(study.instructions)}</p>' if study.instructions else ""
+        Markup('<p class="instructions">{}</p>').format(study.instructions)
+        if study.instructions
+        else ""
     )
-    return (
-        f'<h2>{escape(study.title)}</h2><p class="count" role="status">Case {number} of {whole}'
-        f"</p>{words}"
+    return Markup('<h2>{}</h2><p class="count" role="status">Case {} of {}</p>{}').format(
+        study.title, number, whole, words
     )

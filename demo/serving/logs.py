@@ -9,6 +9,8 @@ import re
 import sys
 import traceback
 from datetime import UTC, datetime
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 _FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>\S+)')
@@ -50,6 +52,43 @@ class Structured(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+class Throttle(logging.Filter):
+    """Lets through so many records of one place in the code in so many seconds.
+
+    What repeats without end, such as a socket that cannot be accepted, must not fill the disk. How
+    many were held back is told when the next one passes.
+
+    Args:
+        most: records of one place that pass.
+        seconds: in this time.
+    """
+
+    def __init__(self, most: int = 20, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._most = most
+        self._seconds = seconds
+        self._lock = Lock()
+        # Place to when its time began, how many passed in it, and how many did not.
+        self._seen: dict[tuple[str, str, int], tuple[float, int, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record passes."""
+        place = (record.name, record.pathname, record.lineno)
+        now = monotonic()
+        with self._lock:
+            began, passed, held = self._seen.get(place, (now, 0, 0))
+            if now - began >= self._seconds:
+                began, passed = now, 0
+            if passed >= self._most:
+                self._seen[place] = (began, passed, held + 1)
+                return False
+            self._seen[place] = (began, passed + 1, 0)
+        if held:
+            facts = record.__dict__.get("facts")
+            record.__dict__["facts"] = {**(facts if isinstance(facts, dict) else {}), "held": held}
+        return True
+
+
 class Printed(io.TextIOBase):
     """Stands in for standard error where other packages print tracebacks there, Gradio for one.
 
@@ -78,6 +117,7 @@ def start_logging() -> None:
     """Let every logger of the process, and all that is printed as an error, take this form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Structured())
+    handler.addFilter(Throttle())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in _OWN:
         logging.getLogger(name).setLevel(logging.INFO)

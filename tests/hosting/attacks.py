@@ -106,21 +106,23 @@ class Entry:
         row: number of the hole.
         title: what it tries.
         run: the attack.
+        timed: whether it measures time, which tells little on a busy machine.
     """
 
     row: int
     title: str
     run: Attack
+    timed: bool = False
 
 
 ATTACKS: list[Entry] = []
 
 
-def attack(row: int, title: str) -> Callable[[Attack], Attack]:
+def attack(row: int, title: str, *, timed: bool = False) -> Callable[[Attack], Attack]:
     """Put a function into the table."""
 
     def put(run: Attack) -> Attack:
-        ATTACKS.append(Entry(row, title, run))
+        ATTACKS.append(Entry(row, title, run, timed))
         return run
 
     return put
@@ -310,7 +312,7 @@ def fetches(target: Target) -> str | None:
         config = client.get(f"{target.address}/config").json()
         numbers = [event["id"] for event in config["dependencies"] if event["backend_fn"]]
         for place, file in enumerate(_files(f"{url}/inside")):
-            for number in numbers[place % 7 :: 7][:12]:
+            for number in numbers[place % 7 :: 7][:4]:
                 body = (
                     f'{{"data": [{file}, [{file}], {{"deep": {file}}}, {json.dumps(file)}],'
                     f' "fn_index": {number}, "session_hash": "{secrets.token_hex(8)}"}}'
@@ -369,7 +371,7 @@ def guesses(target: Target) -> str | None:
     return f"{checked} of 12 were checked" if checked > 6 else None
 
 
-@attack(5, "the time of a refusal tells whether there is such a name")
+@attack(5, "the time of a refusal tells whether there is such a name", timed=True)
 def timing(target: Target) -> str | None:
     if target.way != "htpasswd":
         raise NotTried("no passwords here")
@@ -387,7 +389,7 @@ def timing(target: Target) -> str | None:
     return f"{one:.2f} s against {other:.2f} s" if abs(one - other) > 0.15 else None
 
 
-@attack(5, "checking passwords keeps everybody else waiting")
+@attack(5, "checking passwords keeps everybody else waiting", timed=True)
 def blocking(target: Target) -> str | None:
     if target.way != "htpasswd":
         raise NotTried("no passwords here")
@@ -494,7 +496,7 @@ def forged_key(target: Target) -> str | None:
         client = httpx.Client(timeout=30)
         client.get(f"{target.address}/", params={"token": key})
         client.cookies.set(f"rarl-admin-{port}", f"9999999999.{key}")
-        client.headers["Authorization"] = f"Bearer {key}"
+        client.headers["Authorization"] = f"Bearer {key or '-'}"
         page = client.get(f"{target.address}/config")
         if page.status_code == 200 and page.json().get("username"):
             return f"{key!r} makes an admin"
@@ -511,7 +513,7 @@ def deputy(target: Target) -> str | None:
     }  # fmt: skip
     with httpx.Client(timeout=60, headers=forged) as client:
         tools = _rpc(client, target, "tools/list", {})
-        if "review" in tools:
+        if '"review_' in tools:
             return "the review is among the tools"
         for name in ("review_list", "review_export", "review_show"):
             said = _rpc(client, target, "tools/call", {"name": name, "arguments": {}})
@@ -531,7 +533,7 @@ def _rpc(client: httpx.Client, target: Target, method: str, parameters: object) 
 # --- 20, 21 ---------------------------------------------------------------------------------------
 
 
-@attack(20, "a connection that says nothing more is kept for ever")
+@attack(20, "a connection that says nothing more is kept for ever", timed=True)
 def slow_headers(target: Target, seconds: float = 25) -> str | None:
     host, port = urlsplit(target.address).hostname, urlsplit(target.address).port
     with socket.create_connection((host or "", port or 80), timeout=seconds) as connection:
@@ -568,7 +570,7 @@ def endless_headers(target: Target) -> str | None:
 
 @attack(21, "an identity header that stands there twice is read the attacker's way")
 def two_headers(target: Target) -> str | None:
-    names = [target.header] if target.way == "header" else ["Host", "Content-Type"]
+    names = [target.header] if target.way == "header" else ["Origin", "Content-Type"]
     for name in names:
         headers = [(name, "visitor"), (name.upper(), target.admin or "admin")]
         status = httpx.get(f"{target.address}/config", headers=headers, timeout=30).status_code

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from demo.serving import logs
 from demo.serving.logs import start_logging
 
 NAME = "Zebedee Quillfeather"
@@ -64,3 +67,19 @@ def test_nothing_that_others_quote_is() -> None:
     for line in found[3:]:
         assert line["error"] == "ValueError"
         assert line["frames"][-1].endswith("test_nothing_that_others_quote_is")
+
+
+def test_what_repeats_without_end_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(logs, "monotonic", lambda: now)
+    throttle = logs.Throttle(most=3, seconds=10)
+
+    def record(line: int) -> logging.LogRecord:
+        return logging.LogRecord("asyncio", 40, "/x.py", line, "socket.accept()", None, None)
+
+    passed = [throttle.filter(record(1)) for _ in range(1000)]
+    assert sum(passed) == 3
+    assert throttle.filter(record(2)), "another place is another matter"
+    now += 10
+    told = record(1)
+    assert throttle.filter(told) and told.__dict__["facts"] == {"held": 997}

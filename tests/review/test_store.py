@@ -46,7 +46,7 @@ def test_a_flag_survives_a_restart(address: str, make_case: MakeCase) -> None:
         severity="critical",
         comment="Apex, left.",
         created=flag.created,
-        reader="Dr. Ä",
+        reader="dr. ä",
         label="SFT",
         modality="CR",
         question="Is there a pneumothorax?",

@@ -22,7 +22,7 @@ MakeCase = Callable[..., CaseSnapshot]
 
 def test_balanced_by_seed() -> None:
     cases = [f"{number:02}" for number in range(18)]
-    readers, arms = ["A", "B", "C"], ["sft", "rl", "rarl"]
+    readers, arms = ["a", "b", "c"], ["sft", "rl", "rarl"]
     tasks = allocate(cases, readers, arms, CONDITIONS, seed=4)
     assert tasks == allocate(cases[::-1], readers, arms, CONDITIONS, seed=4)
     assert tasks != allocate(cases, readers, arms, CONDITIONS, seed=5)
@@ -43,16 +43,16 @@ def test_a_study_from_draw_to_export(store: ReviewStore, make_case: MakeCase) ->
     for number in range(4):
         store.add_case(make_case(f"Question {number}?"))
     runs = Studies(store.for_person("Judge", "admin"))
-    study = runs.draw_study("Nodules", ["A", "B"], seed=1, arms=["rarl"], instructions="Look.")
+    study = runs.draw_study("Nodules", ["a", "b"], seed=1, arms=["rarl"], instructions="Look.")
     assert runs.study(study.id) == study and study.population == 4
     tasks = {(task.reader, task.position): task for task in runs.tasks(study.id)}
-    reader = Studies(store.for_person("A", "reader"))
+    reader = Studies(store.for_person("a", "reader"))
     with pytest.raises(ReviewError, match="You may not"):
         reader.tasks(study.id)
     for position in range(4):
         view = reader.next(study.id)
         assert view is not None and view.position == position and view.pictures[0].png
-        condition = tasks["A", position].condition
+        condition = tasks["a", position].condition
         assert (view.answer is None) == (condition == "no-ai")
         assert (view.reasoning is not None) == (condition == "full-reasoning")
         sent = reader.respond(study.id, position, f"answer {position}", confidence=70, seconds=3)
@@ -63,7 +63,7 @@ def test_a_study_from_draw_to_export(store: ReviewStore, make_case: MakeCase) ->
         lambda: reader.respond(study.id, 9, "none such"),
         lambda: reader.respond(study.id, 0, " "),
         lambda: reader.respond(study.id, 0, "x", confidence=101),
-        lambda: Studies(store.for_person("C", "reader")).next(study.id),
+        lambda: Studies(store.for_person("c", "reader")).next(study.id),
     ):
         with pytest.raises(ReviewError):
             bad()
@@ -72,35 +72,35 @@ def test_a_study_from_draw_to_export(store: ReviewStore, make_case: MakeCase) ->
         *(f"answer {n}" for n in range(3)),
         "better",
     ]
-    assert found[-1] == (tasks["A", 3], better)
-    assert runs.done(study.id)["A"][0] == len({task.case_id for task, _ in found})
+    assert found[-1] == (tasks["a", 3], better)
+    assert runs.done(study.id)["a"][0] == len({task.case_id for task, _ in found})
     table = io.StringIO()
     assert runs.export_csv(study.id, table) == len(found)
     rows = list(csv.DictReader(io.StringIO(table.getvalue())))
     assert [row["answer"] for row in rows] == [response.answer for _, response in found]
     assert rows[0]["condition"] == found[0][0].condition
     late = runs.draw_study(
-        "Late", ["A"], seed=1, arms=["rarl"], size=2, deadline=datetime.now(UTC) - timedelta(1)
+        "Late", ["a"], seed=1, arms=["rarl"], size=2, deadline=datetime.now(UTC) - timedelta(1)
     )
     with pytest.raises(ReviewError, match="deadline"):
         reader.respond(late.id, 0, "x")
     with pytest.raises(ReviewError, match="answer of every arm"):
-        runs.draw_study("Base", ["A"], seed=1, arms=["base"])
+        runs.draw_study("Base", ["a"], seed=1, arms=["base"])
 
 
 def test_rates_come_from_a_random_audit_alone(store: ReviewStore, make_case: MakeCase) -> None:
     store.add_flag(store.add_case(make_case()), "sft", "style", "none")
     runs = Studies(store.for_person("Judge", "admin"))
     with pytest.raises(ReviewError, match="0 answers that chance kept"):
-        runs.draw_audit("June", 1, ["A", "B"], seed=0)
+        runs.draw_audit("June", 1, ["a", "b"], seed=0)
     for number in range(6):
         store.add_case(make_case(f"Question {number}?", pixel_seed=number, sampled=True))
-    audit = runs.draw_audit("June", 10, ["A", "B", "C"], seed=0)
+    audit = runs.draw_audit("June", 10, ["a", "b", "c"], seed=0)
     assert audit.population == 18
     queue = Queue(store, audit.id)
     items = queue.items()
     assert len(items) == 10 and all(len(item.assigned) == 2 for item in items)
-    again = runs.draw_audit("June", 10, ["A", "B", "C"], seed=0)
+    again = runs.draw_audit("June", 10, ["a", "b", "c"], seed=0)
     assert [item.case_id for item in Queue(store, again.id).items()] == [
         item.case_id for item in items
     ]
@@ -130,7 +130,7 @@ def test_what_a_study_shows(store: ReviewStore, make_case: MakeCase) -> None:
         store.add_case(case)
         if number < 6:  # the last three are never settled
             right = number % 2  # the AI says no, which is right every other time
-            for name, explanation in (("C", 3), ("D", 2)):
+            for name, explanation in (("c", 3), ("D", 2)):
                 Queue(store.for_person(name, "reader")).judge(
                     case.id, "rarl", Judgement(3 * right, explanation)
                 )
@@ -139,14 +139,14 @@ def test_what_a_study_shows(store: ReviewStore, make_case: MakeCase) -> None:
                 case.id, "rarl", Judgement(3 * right, 3, corrected_answer=correction)
             )
     runs = Studies(store.for_person("Judge", "admin"))
-    study = runs.draw_study("Help or harm", ["A", "B", "C"], seed=1, arms=["rarl"])
+    study = runs.draw_study("Help or harm", ["a", "b", "c"], seed=1, arms=["rarl"])
     shown = {(task.reader, task.position): task.condition for task in runs.tasks(study.id)}
-    for name in ("A", "B", "C"):
+    for name in ("a", "b", "c"):
         reader = Studies(store.for_person(name, "reader"))
         for position in range(9):
             # On their own they say yes, with the AI what it says.
             alone = shown[name, position] == "no-ai"
-            said, seconds = ("Yes, there is.", 40) if alone else ("no", 10 if name == "A" else 20)
+            said, seconds = ("Yes, there is.", 40) if alone else ("no", 10 if name == "a" else 20)
             reader.respond(study.id, position, said, seconds=seconds, confidence=60)
         with pytest.raises(ReviewError, match="You may not"):
             reader.outcomes(study.id)
@@ -170,4 +170,4 @@ def test_what_a_study_shows(store: ReviewStore, make_case: MakeCase) -> None:
     assert Counter(row["reference"] for row in rows) == {"yes": 9, "no": 9, "": 9}
     assert {row["right"] for row in rows if not row["reference"]} == {""}
     assert [one["title"] for one in overview(store)["studies"]] == ["Help or harm"]
-    assert overview(store.for_person("A", "reader"))["studies"] == []
+    assert overview(store.for_person("a", "reader"))["studies"] == []
