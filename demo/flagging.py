@@ -15,6 +15,8 @@ from uuid import uuid4
 import gradio as gr
 
 from demo.asking import log_fault
+from demo.services.fair_queue import current_share
+from demo.services.quota import Quotas
 from demo.session import Asked, Session
 from demo.signing_in import Person, SignIn
 from rarl.errors import ReviewError
@@ -120,12 +122,14 @@ class Desk:
         sign_in: who is who.
         share: of the questions asked, the part that chance keeps as cases for audits, 0 to 1.
         place: the repository on the Hub that keeps a copy, or None.
+        quotas: how much visitors may add.
     """
 
     store: ReviewStore | None = None
     sign_in: SignIn = field(default_factory=SignIn)
     share: float = 0.0
     place: Place | None = None
+    quotas: Quotas = field(default_factory=Quotas)
     _waiting: OrderedDict[str, CaseSnapshot] = field(default_factory=OrderedDict)
     _waiting_lock: Lock = field(default_factory=Lock)
     _copy: HubCopy | None = None
@@ -214,6 +218,10 @@ class Desk:
             raise ReviewError("Choose what is wrong with the answer.")
         if not words.severity:
             raise ReviewError("Choose how much it would matter.")
+        person = self.person(request)
+        if person.role == "visitor":
+            size = sum(len(picture.png or b"") for picture in case.pictures)
+            self.quotas.take(current_share() or f"name:{person.name or ''}", size)
         with self._waiting_lock:
             self._waiting[words.case_id] = case
             while len(self._waiting) > _WAITING:

@@ -230,8 +230,7 @@ class Database:
             if str(error) == GONE and self._file is not None and self._file.is_file():
                 raise StoreError(READ_ONLY) from None
             # On a full disk SQLite may fail before it writes, and then does not say why.
-            here = self._file is not None and self._file.is_file()
-            if here and shutil.disk_usage(self._file.parent).free < _LEAST_ROOM:
+            if self._file is not None and self._file.is_file() and _is_full(self._file.parent):
                 raise StoreError(FULL) from None
             raise
 
@@ -285,6 +284,10 @@ def _copied(rows: list[AuditRow]) -> list[AuditRow]:
         )
         for row in rows
     ]
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < _LEAST_ROOM
 
 
 def _size(file: Path) -> int:

@@ -209,6 +209,7 @@ class Queue:
             passed = self._passed(session, replace(chosen or QueueFilter(), waiting=True))
             waiting = sorted(passed, key=lambda item: me not in item.assigned)
             places = [(item.case_id, item.arm) for item in waiting]
+            found: QueueItem | None
             if after in places and places.index(after) + 1 < len(places):
                 found = waiting[places.index(after) + 1]
             else:

@@ -23,10 +23,11 @@ from demo.downloads import Downloads
 from demo.services.disk import Disk
 from demo.services.fair_queue import FairQueue, share_queue
 from demo.services.pages import Pages
+from demo.services.quota import Quota, Quotas
 from demo.services.volumes import Budget, Volume
 from demo.serving.caller import Caller, put_caller
 from demo.session import OpenScan, Session
-from rarl.errors import ScanError
+from rarl.errors import ReviewError, ScanError
 from rarl.fairness import TooManyError, Turns
 from rarl.scans import Limits, decoding, decoding_for, open_stack
 
@@ -235,3 +236,17 @@ def test_what_nobody_fetches_is_deleted(tmp_path: Path) -> None:
     while (room.exists() or failed.exists()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not list(tmp_path.iterdir())
+
+
+def test_visitors_cannot_fill_the_store() -> None:
+    quotas = Quotas(Quota(flags=3, size=100, all_size=250))
+    for _ in range(3):
+        quotas.take("address:192.0.2.1", 30)
+    with pytest.raises(ReviewError, match="as a visitor may within an hour"):
+        quotas.take("address:192.0.2.1", 1)
+    with pytest.raises(ReviewError, match="as a visitor may"):
+        quotas.take("address:192.0.2.2", 101)
+    quotas.take("address:192.0.2.2", 90)
+    with pytest.raises(ReviewError, match="Visitors have flagged"):
+        quotas.take("address:192.0.2.3", 90)
+    quotas.take("address:192.0.2.3", 60)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rarl.cli import main
 from rarl.review import COLUMNS, CaseSnapshot, ReviewStore, open_store
+from rarl.review.export import harmful, harmless
 
 MakeCase = Callable[..., CaseSnapshot]
 
@@ -138,3 +143,22 @@ def test_stats_import_and_delete(
     store = open_store()
     assert {entry.action for entry in store.audit(flagged.id)} == {"import"}
     store.close()
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|", ","])
+def test_no_cell_is_a_formula_whatever_separates_cells(separator: str) -> None:
+    """A spreadsheet of another country splits the same file elsewhere, and sees no quotes."""
+    attacks = [f"x{separator}{space}{sign}1+cmd" for sign in "=+-@\uff1d" for space in ("", ' "')]
+    attacks += ["=1", "\t=1", "x\n=1", f'"{separator}=1']
+    for attack in attacks:
+        file = io.StringIO()
+        csv.writer(file).writerow(["7", harmless(attack), "end"])
+        for line in file.getvalue().splitlines():
+            for cell in line.split(separator):
+                assert not re.match(r'[\s"]*[=+\-@\uff1d]', cell), (attack, cell)
+        assert harmful(harmless(attack)) == attack
+
+
+@given(st.text(alphabet="=+-@;,|\t\r\n '\"a\uff1d", max_size=12))
+def test_every_text_comes_back(text: str) -> None:
+    assert harmful(harmless(text)) == text

@@ -218,6 +218,21 @@ def test_the_audit_names_every_access(store: ReviewStore, make_case: MakeCase) -
         store.for_person("Dr. A", "adjudicator").audit()
 
 
+def test_the_next_case_is_one_row_of_the_audit(store: ReviewStore, make_case: MakeCase) -> None:
+    for _ in range(20):
+        case_id = store.add_case(make_case())
+        store.add_flag(case_id, "sft", "style", "none", reader="V")
+    work = queue(store, "A")
+    item = work.next()
+    assert item is not None
+    assert [(entry.action, entry.case_id) for entry in store.audit(person="A")] == [
+        ("list", item.case_id)
+    ]
+    work.statuses()
+    assert len(work.items(limit=5)) == 5
+    assert len(store.audit(person="A")) == 1 + 5  # what was shown
+
+
 def test_deleted_for_good(store: ReviewStore, make_case: MakeCase) -> None:
     case, other = make_case(), make_case()
     for one in (case, other):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -186,6 +188,27 @@ def test_a_series_that_does_not_arrive(body: bytes, kind: str, missing: int, sen
         (series,) = Pacs(url).search("A")
         with pytest.raises(PacsError, match=sentence):
             list(Pacs(url).files(series))
+
+
+def test_compressed_answers_are_not_unpacked() -> None:
+    """Compressed twice, 300 bytes would become two hundred megabytes in memory."""
+    packed = gzip.compress(gzip.compress(bytes(200_000_000), 9), 9)
+    asked: list[str | None] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["Accept-Encoding"])
+        handler.send_response(200)
+        handler.send_header("Content-Type", _JSON)
+        handler.send_header("Content-Encoding", "gzip, gzip")
+        handler.send_header("Content-Length", str(len(packed)))
+        handler.end_headers()
+        handler.wfile.write(packed)
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with _server(answer) as url, pytest.raises(PacsError, match="compressed answers"):
+        Pacs(url).search("A")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+    assert asked == ["identity"]
 
 
 def test_no_other_host_is_asked_and_silence_ends() -> None:

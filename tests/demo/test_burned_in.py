@@ -1,0 +1,109 @@
+"""Writing on a picture of any kind is asked about before the picture is kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn import drawn, saved
+from opened import report_of, session_with
+from PIL import Image, ImageDraw
+from scripted import ScriptedEngine
+
+from demo.asking import ask
+from demo.burned_in import picture_doubts, without_written
+from demo.flagging import case_of
+from demo.loading import EngineLoader
+from demo.session import OpenScan
+from demo.viewer import FrameServer, open_scan
+from rarl.scans import open_stack, writing
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = ("CR", "DX", "CT", "MR", "XA", "RF", "MG", "NM", "PT")
+
+
+def tissue(name: str = "", seed: int = 3) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(90, 6, (160, 240)).clip(0, 200)
+    image = Image.fromarray(values.astype(np.uint8))
+    if name:
+        ImageDraw.Draw(image).text((8, 6), name, 255, font_size=16)
+    return np.asarray(image).astype(np.uint16)
+
+
+def opened(kind: str, name: str) -> OpenScan:
+    data = saved(drawn(tissue(name), Modality=kind, WindowCenter=128, WindowWidth=256))
+    return open_scan(open_stack([data]), FrameServer(), "Your scan")
+
+
+def said(loader: EngineLoader, scan: OpenScan, **report: Any) -> tuple[str, bool]:
+    session = session_with(scan)
+    told = report_of(session, **report)
+    items = list(ask(loader, session, "Is there a mass?", "reason", "compare", told))
+    return items[-1].sentence, session.asked is not None
+
+
+@pytest.fixture(scope="module")
+def loader() -> EngineLoader:
+    loader = EngineLoader(ScriptedEngine).start()
+    loader.wait(5)
+    return loader
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_on_any_kind_is_asked_about(kind: str, loader: EngineLoader) -> None:
+    scan = opened(kind, "MILLER, ANNA")
+    assert not scan.decided and scan.proposed and not scan.stack.text_likely
+    sentence, asked = said(loader, scan, decided=False)
+    assert "Text may be burned into the picture" in sentence and not asked
+
+
+def test_a_picture_without_a_name_is_not(loader: EngineLoader) -> None:
+    scan = opened("CR", "")
+    assert scan.decided and not scan.proposed
+    assert said(loader, scan)[1]
+
+
+def test_a_name_on_a_later_slice_is_found_when_it_is_asked_about(loader: EngineLoader) -> None:
+    pages = [Image.fromarray(tissue(name, seed).astype(np.uint8)) for seed, name in
+             enumerate(("", "", "MILLER, ANNA", "", ""))]  # fmt: skip
+    file = BytesIO()
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    scan = open_scan(open_stack([file.getvalue()]), FrameServer(), "Your scan")
+    assert scan.decided  # the first and the last have nothing
+    sentence, asked = said(loader, scan, frame=2)
+    assert sentence.startswith("There is writing on the picture") and not asked
+    session = session_with(scan)
+    session.kept.add(picture_doubts(session)[1])  # "Keep it as it is"
+    items = list(ask(loader, session, "Mass?", "reason", "compare", report_of(session, frame=2)))
+    assert session.asked is not None and not items[-1].failed
+    # Covered, it is not asked about.
+    assert said(loader, scan, frame=2, masks=[[0, 0, 240, 30]])[1]
+    # Where nobody was asked, the hash alone is kept.
+    case = without_written(case_of(session.asked))
+    assert case.pictures[0].png is None and len(case.pictures[0].sha256) == 64
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Any]:
+    loader = SourceFileLoader("bench_burned_in", str(ROOT / "scripts/bench_burned_in"))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    yield module
+
+
+def test_what_the_benchmark_draws(bench: Any) -> None:
+    assert len({modality for modality, *_ in bench.MODALITIES}) == 13
+    draw = random.Random(1)
+    clean = bench.drawn(draw, 400, "chest")
+    written, ink = bench.with_name(draw, clean)
+    changed = np.asarray(written) != np.asarray(clean)
+    assert ink.sum() > 100 and changed[ink].all() and not writing(clean)
