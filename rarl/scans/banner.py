@@ -25,8 +25,9 @@ _MAYBE, _LIKELY = 0.2, 0.35
 # The detector marks the core of a line; how much wider the box is made, as it defines it.
 _WIDENED = 2.0
 # A taller mark, as a share of the picture's shorter side, is the anatomy itself.
-_LONGEST_STRIP = 64
 _TALLEST_LINE = 0.2
+# How many times as long as wide a picture is given to the detector.
+_LONGEST_STRIP = 64
 
 
 def proposed_masks(stack: Stack, view: View | None = None) -> tuple[Box, ...]:
