@@ -8,6 +8,7 @@ from collections.abc import Callable
 from io import BytesIO
 
 from rarl.errors import ScanError
+from rarl.scans.announced import announced_bytes, announced_in_archive
 from rarl.scans.dicom import looks_like_dicom, read_dicom
 from rarl.scans.limits import Limits, refused_as
 from rarl.scans.nifti import looks_like_nifti, read_nifti
@@ -87,12 +88,12 @@ def _one(data: bytes, limits: Limits, secret: bytes, tick: Callable[[], None]) -
 def _unpacked(data: bytes, limits: Limits) -> bytes:
     """A gzip file's content, which must be a NIfTI volume."""
     with refused_as("The compressed file is damaged or not complete; compress it again."):
-        start = zlib.decompressobj(31).decompress(data, 600)
+        start = limits.gunzip_start(data, 600)
         if not looks_like_nifti(start):
             raise ScanError(
                 "This is a compressed (gzip) file without a NIfTI volume; upload what is in it."
             )
-        return limits.inflated(zlib.decompressobj(31), data)
+        return limits.inflated(zlib.decompressobj(31), data, announced_bytes)
 
 
 def _archive(
@@ -107,7 +108,10 @@ def _archive(
             )
         archive = zipfile.ZipFile(BytesIO(data))
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        limits.check_expansion(len(data), sum(entry.file_size for entry in entries))
+        total = sum(entry.file_size for entry in entries)
+        suspicious = limits.unsuspicious(len(data)) < total <= limits.series_bytes
+        announced = announced_in_archive(archive, entries) if suspicious else 0
+        limits.check_expansion(len(data), total, announced)
         if any(entry.flag_bits & 1 for entry in entries):
             raise ScanError("The archive is locked with a password; pack it without one.")
     parts: list[Part] = []
