@@ -9,9 +9,8 @@ import argparse
 import sys
 from importlib.util import find_spec
 
-from demo.interface import build, launch, make_parts
-from demo.loading import EngineLoader
 from demo.serving.logs import start_logging
+from demo.serving.starting import prepare_start
 from rarl.errors import RarlError
 from rarl.inference import load_offer, with_modes
 from rarl.inference.zerogpu import on_zero_gpu
@@ -33,6 +32,15 @@ def main() -> None:
     if arguments.mcp and find_spec("mcp") is None:
         parser.error('--mcp needs another package: pip install "gradio[mcp]"')
     start_logging()
+    try:
+        prepare_start()
+    except RarlError as error:
+        print(error, file=sys.__stderr__)
+        sys.exit(2)
+    # Here, since they import Gradio, which reads its own settings at once.
+    from demo.interface import build, launch, make_parts
+    from demo.loading import EngineLoader
+
     loader = EngineLoader(lambda: with_modes(load_offer(arguments.model, arguments.endpoint)))
     try:
         parts = make_parts(loader)

@@ -6,13 +6,17 @@ module of the command that was asked for is imported, so that `scan` and `review
 
 from __future__ import annotations
 
-import argparse
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from rarl import __version__
+from rarl.arguments import Parser, check_text
 from rarl.errors import RarlError
+from rarl.settings import check_settings
 
 COMMANDS: dict[str, str] = {
     "data": "rarl.data.command",
@@ -30,8 +34,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit status: 0, or 2 after one sentence on standard error where the input was bad.
+        The exit status: 0; 2 after one sentence on standard error where the input was bad or the
+        output cannot be written; 130 where the user interrupted it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal does not have is no reason to stop.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if not _output_failed(error):
+            raise
+        return 2
+    return status
+
+
+def _output_failed(error: OSError) -> bool:
+    """Whether standard output is closed or full; says so, and lets the process end quietly."""
+    if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+        return False
+    # What is buffered would be tried again when the interpreter ends.
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    sentence = "The output cannot be written; is the disk full?"
+    if error.errno == errno.EPIPE:
+        sentence = "The output was closed before all was written."
+    print(sentence, file=sys.stderr)
+    return True
+
+
+def _run(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["--version"]:
         print(__version__)
@@ -42,11 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         print(f"There is no command {words[0]!r}.\n{_USAGE}", file=sys.stderr)
         return 2
-    module = import_module(COMMANDS[words[0]])
-    parser = argparse.ArgumentParser(prog=f"python -m rarl {words[0]}", description=module.HELP)
-    module.add_arguments(parser)
     try:
-        status: int = module.run(parser.parse_args(words[1:]))
+        check_settings(os.environ)
+        module = import_module(COMMANDS[words[0]])
+        parser = Parser(prog=f"python -m rarl {words[0]}", description=module.HELP)
+        module.add_arguments(parser)
+        arguments = parser.parse_args(words[1:])
+        check_text(arguments)
+        status: int = module.run(arguments)
     except RarlError as error:
         print(error, file=sys.stderr)
         return 2

@@ -8,8 +8,24 @@ class RarlError(Exception):
     """
 
 
+class ArgumentError(RarlError):
+    """An argument of the command line that cannot be used."""
+
+
+class SettingError(RarlError):
+    """An environment variable that cannot be used."""
+
+
 class ScanError(RarlError):
-    """A file that cannot be opened as a scan."""
+    """A file that cannot be opened as a scan.
+
+    Attributes:
+        kind: what the file is, in a few words, for a list of the files that were left out.
+    """
+
+    def __init__(self, sentence: str = "", kind: str = "a damaged file") -> None:
+        super().__init__(sentence)
+        self.kind = kind
 
 
 class PacsError(RarlError):

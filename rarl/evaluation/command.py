@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from rarl.arguments import check_output_folder, real_number, seed_number, whole_number
 from rarl.data.example import Example
 from rarl.errors import QuestionError
 from rarl.evaluation.conditions import ALTERED, Condition
@@ -57,11 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--samples",
-        type=_whole,
+        type=whole_number(0),
         default=0,
         help="answers sampled besides the greedy one, for self-consistency (default: 0)",
     )
-    parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of these samples")
+    parser.add_argument(
+        "--temperature", type=real_number(0, 100), default=TEMPERATURE, help="of these samples"
+    )
     parser.add_argument(
         "--trained-on",
         nargs="+",
@@ -77,18 +80,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--endpoint", metavar="URL", help="ask an OpenAI-compatible server instead")
     parser.add_argument(
-        "--concurrency", type=_positive, default=8, help="requests at once, with --endpoint"
+        "--concurrency", type=whole_number(1), default=8, help="requests at once, with --endpoint"
     )
     parser.add_argument(
         "--judge", metavar="URL", help="have answers judged by a model of an OpenAI-compatible API"
     )
     parser.add_argument("--judge-model", metavar="NAME", help="the judge, pinned by name")
-    parser.add_argument("--judge-calls", type=_positive, help="most requests to the judge")
-    parser.add_argument("--judge-tokens", type=_positive, help="most tokens of the judge")
-    parser.add_argument("--limit", type=_positive, help="questions per set, drawn with the seed")
-    parser.add_argument("--batch", type=_positive, default=16, help="questions asked at once")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-new-tokens", type=_positive, default=256)
+    parser.add_argument("--judge-calls", type=whole_number(1), help="most requests to the judge")
+    parser.add_argument("--judge-tokens", type=whole_number(1), help="most tokens of the judge")
+    parser.add_argument(
+        "--limit", type=whole_number(1), help="questions per set, drawn with the seed"
+    )
+    parser.add_argument("--batch", type=whole_number(1), default=16, help="questions asked at once")
+    parser.add_argument("--seed", type=seed_number, default=0)
+    parser.add_argument("--max-new-tokens", type=whole_number(1), default=256)
     parser.add_argument("--json", action="store_true", help="print summary.json instead of tables")
 
 
@@ -102,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         RarlError: a set, split, arm, mode, model or server that is not there, or a folder of
             another run.
     """
+    check_output_folder(arguments.out)
     modes = [_mode(name) for name in dict.fromkeys(arguments.modes.split(","))]
     if arguments.samples and not arguments.temperature > 0:
         raise QuestionError("Answers can be sampled only with --temperature above 0.")
@@ -239,20 +245,6 @@ def _judged(
         store.close()
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks}
     return judged, judge_summary(judge, rows, judged, humans, labels)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
-    return number
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is below 0")
-    return number
 
 
 def _mode(name: str) -> Mode:

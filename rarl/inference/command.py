@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rarl.arguments import real_number, seed_number, whole_number
 from rarl.errors import ModelError, QuestionError, ScanError
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question
 from rarl.prompts import messages, user_text
@@ -47,12 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FOLDER",
         help="an adapter beside or instead of those in the model folder; may be repeated",
     )
-    parser.add_argument("--max-new-tokens", type=int, default=default.max_new_tokens)
     parser.add_argument(
-        "--temperature", type=float, default=default.temperature, help="0 is greedy (default)"
+        "--max-new-tokens", type=whole_number(1, 100_000), default=default.max_new_tokens
     )
     parser.add_argument(
-        "--seed", type=int, default=default.seed, help="used where the temperature is above 0"
+        "--temperature",
+        type=real_number(0, 100),
+        default=default.temperature,
+        help="0 is greedy (default)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=seed_number,
+        default=default.seed,
+        help="used where the temperature is above 0",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rarl.arguments import whole_number
 from rarl.errors import ReviewError
 from rarl.review.case import CaseSnapshot, Flag, FlagFilter
 from rarl.review.export import flag_as_json
@@ -29,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     listing = actions.add_parser("list", help="flags, newest first")
     _add_filter(listing)
-    listing.add_argument("--limit", type=_count, default=50, help="at most so many (50)")
-    listing.add_argument("--offset", type=_count, default=0, help="leave out the newest so many")
+    listing.add_argument("--limit", type=whole_number(), default=50, help="at most so many (50)")
+    listing.add_argument(
+        "--offset", type=whole_number(), default=0, help="leave out the newest so many"
+    )
 
     showing = actions.add_parser("show", help="a case with its answers, flags and verdicts")
     showing.add_argument("id", metavar="ID", help="number of a flag, or id of a case")
@@ -102,15 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 1 << 31:
-        raise ValueError("out of range")
-    return number
-
-
 def _date(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("a date is written as 2026-03-31") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

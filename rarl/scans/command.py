@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rarl.arguments import whole_number
 from rarl.errors import PacsError, RarlError, ScanError
 from rarl.scans.banner import proposed_masks
 from rarl.scans.dicomweb import SETTING, Pacs
 from rarl.scans.limits import Limits
-from rarl.scans.opening import open_stack, open_stack_file
+from rarl.scans.opening import open_series, open_series_files
+from rarl.scans.series import Opened
 from rarl.scans.stack import Stack
 
 HELP = (
-    "Open scans (DICOM, NIfTI, PNG, JPEG, TIFF, WebP, BMP; a folder or zip of one series) and show "
-    "what is kept of them."
+    "Open scans (DICOM, NIfTI, MetaImage, NRRD, MGH, PNG, JPEG, TIFF, WebP, BMP, AVIF; a folder or "
+    "zip) and show what is kept of them."
 )
 
 
@@ -34,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--study",
         metavar="NUMBER",
         help=f"accession number or study UID: open its series from the PACS at {SETTING}",
+    )
+    parser.add_argument(
+        "--series",
+        type=whole_number(1),
+        metavar="N",
+        help="of several in a folder or zip, the one with this number (default: the largest)",
     )
     parser.add_argument(
         "--json", action="store_true", help="one JSON list, one object per file or series"
@@ -57,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     if bool(arguments.study) == bool(arguments.files):
         raise ScanError("Say which files, or --study with a number, and not both.")
     found: list[dict[str, Any]] = [
-        {what: number, **_described(stack)} for number, stack in enumerate(opened, 1)
+        {what: number, **_described(_chosen(together, arguments.series)), **_contents(together)}
+        for number, together in enumerate(opened, 1)
     ]
     if arguments.json:
         print(json.dumps(found))
@@ -68,23 +77,27 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"   {keyword}: {text}")
         for sentence in entry["warnings"]:
             print(f"   ! {sentence}")
+        if len(entry["choices"]) > 1:
+            print("   Series, for --series:")
+            for series in entry["choices"]:
+                print(f"   {series['number']}: {series['title']}")
     return 0
 
 
-def _from_files(paths: list[Path], limits: Limits) -> Iterator[Stack]:
+def _from_files(paths: list[Path], limits: Limits) -> Iterator[Opened]:
     for number, path in enumerate(paths, 1):
         with _placed("File", number, len(paths)):
-            yield open_stack_file([path], limits)
+            yield open_series_files([path], limits)
 
 
-def _from_pacs(study: str, limits: Limits) -> Iterator[Stack]:
+def _from_pacs(study: str, limits: Limits) -> Iterator[Opened]:
     pacs = Pacs.from_environment()
     if pacs is None:
         raise PacsError(f"No PACS is set; put the address of its DICOMweb service in {SETTING}.")
     found = pacs.search(study)
     for number, series in enumerate(found, 1):
         with _placed("Series", number, len(found)):
-            yield open_stack(list(pacs.files(series, limits)), limits)
+            yield open_series(list(pacs.files(series, limits)), limits)
 
 
 @contextmanager
@@ -95,6 +108,39 @@ def _placed(what: str, number: int, count: int) -> Iterator[None]:
     except RarlError as error:
         where = f"{what} {number} of {count}: " if count > 1 else ""
         raise type(error)(f"{where}{error}") from None
+
+
+def _chosen(opened: Opened, number: int | None) -> Stack:
+    """The series with a number, from 1; the largest where None.
+
+    Raises:
+        ScanError: there is none.
+    """
+    if number is None:
+        return opened.stack()
+    if not 1 <= number <= len(opened.series):
+        raise ScanError(
+            f"There is no series {number}; choose from 1 to {len(opened.series)} with --series."
+        )
+    return opened.stack(number - 1)
+
+
+def _contents(opened: Opened) -> dict[str, Any]:
+    """All series that were opened together, and the files that belong to none."""
+    return {
+        "choices": [
+            {
+                "number": number,
+                "title": series.title,
+                "description": series.description,
+                "modality": series.modality,
+                "pictures": series.pictures,
+                "size": list(series.size),
+            }
+            for number, series in enumerate(opened.series, 1)
+        ],
+        "left_out": [{"name": file.name, "kind": file.kind} for file in opened.left_out],
+    }
 
 
 def _described(stack: Stack) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import numpy as np
 
 from rarl.errors import ScanError
 from rarl.scans.limits import Limits
-from rarl.scans.part import Part
+from rarl.scans.part import LeftOut, Part
 from rarl.scans.windowing import Values
 from rarl.scans.worker import LENGTH, TIMED_OUT
 
@@ -45,13 +45,14 @@ _CRASHED = (
 _KNOWN = {
     ("rarl.scans.part", "Part"),
     ("rarl.scans.part", "Frame"),
+    ("rarl.scans.part", "LeftOut"),
     ("rarl.scans.part", "Lut"),
     ("rarl.scans.windowing", "Window"),
     ("builtins", "frozenset"),
 }
 
 
-def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], int]:
+def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], list[LeftOut]]:
     """What a file holds, read by a worker; any thread may call it. See `rarl.scans.reading.read`.
 
     Raises:
@@ -68,8 +69,8 @@ def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], int]
             worker.end()  # interrupted between request and reply
             raise
         pool.give_back(worker)
-    if isinstance(answer, str):
-        raise ScanError(answer)
+    if isinstance(answer, ScanError):
+        raise answer
     return answer
 
 
@@ -130,7 +131,9 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], int] | str:
+    def ask(
+        self, data: bytes, limits: Limits, secret: bytes
+    ) -> tuple[list[Part], list[LeftOut]] | ScanError:
         self.asked += 1
         # The worker ends itself in time; this is for one that cannot any more.
         watch = threading.Timer(limits.open_seconds + _GRACE_SECONDS, self._process.kill)
@@ -143,17 +146,17 @@ class _Worker:
             self._to.flush()
             (size,) = LENGTH.unpack(self._exactly(LENGTH.size))
             reply: Any = _Careful(io.BytesIO(self._exactly(size))).load()
-            if isinstance(reply, str):
-                return reply
+            if len(reply) == 2:
+                return ScanError(*reply)
             if len(reply) == 1:
                 # Not foreseen by the reader: a fault of ours. The type's name tells no more.
                 log.warning("decoder raised %.40s", reply[0])
-                return _CRASHED
-            bare, shapes, refused = reply
+                return ScanError(_CRASHED)
+            bare, shapes, left_out = reply
             return [
                 replace(part, pixels=tuple(self._array(*known) for known in arrays))
                 for part, arrays in zip(bare, shapes, strict=True)
-            ], int(refused)
+            ], list(left_out)
         finally:
             watch.cancel()
 

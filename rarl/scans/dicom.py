@@ -21,7 +21,10 @@ from pydicom.uid import (
 
 from rarl.errors import ScanError
 from rarl.scans.codestream import ends_early, read_codestream
+from rarl.scans.directions import direction_letters, unit_vectors
+from rarl.scans.framing import framed
 from rarl.scans.header import (
+    functional,
     header_warnings,
     kept_attributes,
     modality_of,
@@ -112,7 +115,8 @@ def read_dicom(data: bytes, limits: Limits, secret: bytes, tick: Callable[[], No
         decoding = _prepared(dataset, frames)
         pixels = tuple(_decoded(dataset, frames, decoding, tick))
     with refused_as(_DAMAGED):
-        return _part(dataset, pixels, decoding, secret)
+        part = _part(dataset, pixels, decoding, secret)
+        return framed(part, dataset, limits, secret)
 
 
 @dataclass
@@ -151,10 +155,11 @@ def _parse(data: bytes, limits: Limits) -> FileDataset:
         )
     if "DirectoryRecordSequence" in dataset:
         raise ScanError(
-            "The file is only the index of a disc (DICOMDIR); choose the images beside it."
+            "The file is only the index of a disc (DICOMDIR); choose the images beside it.",
+            "the index of the disc",
         )
     if not any(keyword in dataset for keyword in _PIXELS) or "Rows" not in dataset:
-        raise ScanError(_NO_PICTURE)
+        raise ScanError(_NO_PICTURE, "a DICOM file without a picture")
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         uncompressed = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -338,7 +343,6 @@ def _part(
         text_likely=text_likely(dataset),
         study=_hashed(dataset, "StudyInstanceUID", secret),
         series=_hashed(dataset, "SeriesInstanceUID", secret),
-        number=_instance(dataset),
         identifiers=digests,
         overlays=overlay_bitmaps(dataset, (height, width), len(pixels)),
     )
@@ -347,11 +351,6 @@ def _part(
 def _hashed(dataset: Dataset, keyword: str, secret: bytes) -> str | None:
     value = optional(dataset, keyword)
     return keyed_hash(str(value), secret) if value is not None else None
-
-
-def _instance(dataset: Dataset) -> int:
-    given = numbers(optional(dataset, "InstanceNumber"))
-    return int(given[0]) if given and abs(given[0]) < 1 << 31 else 0
 
 
 def _with_first_frame(dataset: Dataset) -> Dataset:
@@ -363,32 +362,14 @@ def _with_first_frame(dataset: Dataset) -> Dataset:
     for sequence in ("PixelMeasuresSequence", "FrameVOILUTSequence"):
         for keyword in ("PixelSpacing", "WindowCenter", "WindowWidth"):
             value = optional(flat, keyword)
-            found = _functional(dataset, 0, sequence, keyword)
+            found = functional(dataset, 0, sequence, keyword)
             if value is None and found is not None:
                 setattr(flat, keyword, found)
     return flat
 
 
-def _functional(dataset: Dataset, index: int, sequence: str, keyword: str) -> Any:
-    """A value of a frame's functional groups, its own or the shared ones; else the image's own.
-
-    PS3.3 C.7.6.16.2; a damaged group counts as absent.
-    """
-    for holder, place in (
-        ("PerFrameFunctionalGroupsSequence", index),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        try:
-            value = optional(dataset[holder].value[place][sequence].value[0], keyword)
-        except Exception:
-            continue
-        if value is not None:
-            return value
-    return optional(dataset, keyword)
-
-
 def _numbers(dataset: Dataset, index: int, sequence: str, keyword: str) -> list[float]:
-    return numbers(_functional(dataset, index, sequence, keyword))
+    return numbers(functional(dataset, index, sequence, keyword))
 
 
 def _frame(
@@ -405,7 +386,7 @@ def _frame(
             first, last = (float(value) for value in grey.modality(np.array(padding)))
             padding = min(first, last), max(first, last)
         windows = _windows(dataset, index, function)
-    right, down = _directions(
+    right, down = unit_vectors(
         _numbers(dataset, index, "PlaneOrientationSequence", "ImageOrientationPatient")
     )
     position = _numbers(dataset, index, "PlanePositionSequence", "ImagePositionPatient")
@@ -450,7 +431,7 @@ def _spacing(dataset: Dataset, index: int) -> Spacing:
 
 def _function(dataset: Dataset) -> VoiFunction | None:
     """The VOI LUT Function (PS3.3 C.11.2.1.3); None where it is none of the three."""
-    name = _functional(dataset, 0, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
+    name = functional(dataset, 0, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
     known: dict[str, VoiFunction] = {
         "LINEAR": "LINEAR",
         "LINEAR_EXACT": "LINEAR_EXACT",
@@ -461,9 +442,9 @@ def _function(dataset: Dataset) -> VoiFunction | None:
 
 def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tuple[Window, ...]:
     sequence = "FrameVOILUTSequence"
-    centers = numbers(_functional(dataset, index, sequence, "WindowCenter"))
-    widths = numbers(_functional(dataset, index, sequence, "WindowWidth"))
-    named = _functional(dataset, index, sequence, "WindowCenterWidthExplanation")
+    centers = numbers(functional(dataset, index, sequence, "WindowCenter"))
+    widths = numbers(functional(dataset, index, sequence, "WindowWidth"))
+    named = functional(dataset, index, sequence, "WindowCenterWidthExplanation")
     names = [named] if isinstance(named, str) else list(named or [])
     smallest = 1.0 if function == "LINEAR" else 1e-9
     found: list[Window] = []
@@ -475,22 +456,10 @@ def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tupl
     return tuple(found)
 
 
-def _directions(cosines: list[float]) -> tuple[Vector | None, Vector | None]:
-    """Unit vectors of rows and columns (PS3.3 C.7.6.2.1.1), None unless at right angles."""
-    if len(cosines) != 6:
-        return None, None
-    right, down = np.array(cosines[:3]), np.array(cosines[3:])
-    lengths = np.linalg.norm(right), np.linalg.norm(down)
-    if min(lengths) < 0.5 or max(lengths) > 2 or abs(right @ down) > 0.01:
-        return None, None
-    (rx, ry, rz), (dx, dy, dz) = (right / lengths[0]).tolist(), (down / lengths[1]).tolist()
-    return (rx, ry, rz), (dx, dy, dz)
-
-
 def _toward(dataset: Dataset, right: Vector | None, down: Vector | None) -> tuple[str, str] | None:
     """Letters of the right and lower edge: from the cosines, or Patient Orientation."""
     if right is not None and down is not None:
-        return letter(right), letter(down)
+        return direction_letters(right, down)
     given = optional(dataset, "PatientOrientation")
     if given is None or isinstance(given, str) or len(given) != 2:
         return None
@@ -499,22 +468,12 @@ def _toward(dataset: Dataset, right: Vector | None, down: Vector | None) -> tupl
     return (first, second) if known else None
 
 
-def letter(direction: Vector) -> str:
-    """The patient axis nearest to a direction: L or R, P or A, H or F.
-
-    >>> letter((0.1, -0.9, 0.2))
-    'A'
-    """
-    axis = max(range(3), key=lambda index: abs(direction[index]))
-    return "LPH"[axis] if direction[axis] > 0 else "RAF"[axis]
-
-
 def _unit(dataset: Dataset) -> str:
     """Of the values after the modality LUT (PS3.3 C.11.1.1.2, C.8.9.1.1.3)."""
     modality = optional(dataset, "Modality")
     sequence = "PixelValueTransformationSequence"
-    kind = _functional(dataset, 0, sequence, "RescaleType") or _modality_type(dataset)
-    rescaled = _functional(dataset, 0, sequence, "RescaleIntercept") is not None
+    kind = functional(dataset, 0, sequence, "RescaleType") or _modality_type(dataset)
+    rescaled = functional(dataset, 0, sequence, "RescaleIntercept") is not None
     if kind == "HU" or (modality == "CT" and rescaled and kind in (None, "US")):
         return "HU"
     unit = optional(dataset, "Units")

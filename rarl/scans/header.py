@@ -54,6 +54,24 @@ def optional(dataset: Dataset, keyword: str) -> Any:
     return None if value is None or value == "" else value
 
 
+def functional(dataset: Dataset, index: int, sequence: str, keyword: str) -> Any:
+    """A value of a frame's functional groups, its own or the shared ones; else the image's own.
+
+    PS3.3 C.7.6.16.2; a damaged group counts as absent.
+    """
+    for holder, place in (
+        ("PerFrameFunctionalGroupsSequence", index),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        try:
+            value = optional(dataset[holder].value[place][sequence].value[0], keyword)
+        except Exception:
+            continue
+        if value is not None:
+            return value
+    return optional(dataset, keyword)
+
+
 def kept_attributes(dataset: Dataset, identifiers: Identifiers, secret: bytes) -> dict[str, str]:
     """The attributes that may leave the file, DICOM keyword to text.
 

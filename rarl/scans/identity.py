@@ -29,15 +29,16 @@ import hashlib
 import hmac
 import re
 import secrets
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cache
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileDataset
+
+from rarl.scans.dates import dates_in, days
+from rarl.scans.spelling import forms, name_words, names_inside, normal, readings, stems, surnames
 
 _MOST_WORDS = 20_000
 _LONGEST_PHRASE = 6
@@ -73,28 +74,6 @@ _TEXT = frozenset(
     ["PN", "LO", "SH", "LT", "ST", "UT", "UC", "AE", "UI", "DA", "DT", "UN", "OB", "CS"]
 )
 
-_ISO = re.compile(r"(?<!\d)(\d{4})[-./](\d{1,2})[-./](\d{1,2})(?!\d)")
-_NUMERIC = re.compile(r"(?<![\d.])(\d{1,2})[-./](\d{1,2})[-./](\d{4}|\d{2})(?![\d.]*\d)")
-_COMPACT = re.compile(r"(?<![\d.])((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?![\d.]*\d)")
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            "january jan januar jänner", "february feb februar", "march mar märz mrz",
-            "april apr", "may mai", "june jun juni", "july jul juli", "august aug",
-            "september sept sep", "october oct oktober okt", "november nov",
-            "december dec dezember dez",
-        ),
-        1,
-    )
-    for name in names.split()
-}  # fmt: skip
-_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_DAY_FIRST = re.compile(
-    rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th|\.)?[ -](?:of )?({_MONTH})\.?,?[ -](\d{{4}})\b", re.I
-)
-_MONTH_FIRST = re.compile(rf"\b({_MONTH})\.? (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b", re.I)
-
 _LABELLED = re.compile(
     r"\b(?:mrn|m\.r\.n\.|patient(?:en)?[ -]?(?:id|nr|no|number|nummer)|pid|accession"
     r"(?: (?:no|number))?|acc(?:ession)?\.? ?#|case ?#|record(?: (?:no|number))?|ssn|nhs"
@@ -102,10 +81,13 @@ _LABELLED = re.compile(
     re.I,
 )
 _SOCIAL = re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)")
-_LONG_NUMBER = re.compile(r"(?<![\w.,])[A-Z]{0,3}\d{6,}(?![\w]*[.,]\d)\b")
+# Letters of the alphabet alone: in Chinese and Japanese no space stands before a number.
+_LONG_NUMBER = re.compile(r"(?<![A-Za-z0-9_.,])[A-Z]{0,3}\d{6,}(?!\w*[.,]\d)(?![A-Za-z0-9_])")
 _UID = re.compile(r"(?<![\d.])[0-2](?:\.\d+){5,}")
 _MAIL = re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.]+")
-_PHONE = re.compile(r"(?<!\w)(?:\+\d{1,3}[ -]?)?\(?\d{3,5}\)?[ /-]\d{3,4}[ -]\d{3,4}(?!\w)")
+_PHONE = re.compile(
+    r"(?<![A-Za-z0-9_])(?:\+\d{1,3}[ -]?)?\(?\d{3,5}\)?[ /-]\d{3,4}[ -]\d{3,4}(?![A-Za-z0-9_])"
+)
 # Case tells a title from a modality: "Mr Smith", "MR brain".
 _TITLED = re.compile(
     r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof|Herr|Frau|Mme|Sr|Sra)\.? (?:[A-Z]\. ?)?[A-Z][a-zà-ÿ'’-]+"
@@ -148,9 +130,10 @@ class Identifiers:
     """Keyed hashes of the words in a header that identify someone; the words themselves are gone.
 
     Names are kept word by word, numbers and UIDs as a whole, dates by their day and longer texts
-    as phrases, each normalised (`_normal`) so that case, accents and punctuation do not matter. Of
-    each digest 64 bits are kept: enough to recognise a word, while one who finds the digests needs
-    the secret, which is nowhere near them, to try words against them.
+    as phrases, each normalised (`rarl.scans.spelling`) so that case, accents, ae for ä and
+    punctuation do not matter. Of each digest 64 bits are kept: enough to recognise a word, while
+    one who finds the digests needs the secret, which is nowhere near them, to try words against
+    them.
     """
 
     digests: frozenset[bytes] = field(default=frozenset(), repr=False)
@@ -160,8 +143,8 @@ class Identifiers:
 
     def knows(self, word: str, secret: bytes | None = None) -> bool:
         """Whether the header held this word, number, date (ISO) or phrase."""
-        normal = _normal(word)
-        return bool(normal) and _digest(normal, secret or process_secret()) in self.digests
+        key = secret or process_secret()
+        return any(form and _digest(form, key) in self.digests for form in forms(word))
 
 
 def header_digests(dataset: Dataset, secret: bytes | None = None) -> frozenset[bytes]:
@@ -183,8 +166,9 @@ def identity_in_text(
 ) -> tuple[str, ...]:
     """Sentences on what in a typed text may identify a patient, to be shown to who typed it.
 
-    Finds dates with a day, labelled or long record numbers, UIDs, telephone numbers, mail
-    addresses, titles with a name, and whatever stood in a scan's header. A year or an age alone,
+    Finds dates with a day in many languages, labelled or long record numbers, UIDs, telephone
+    numbers, mail addresses, titles with a name, and whatever stood in a scan's header, inside
+    sentences without spaces too. A year or an age alone,
     measurements and slice numbers are left in peace. A sentence quotes the text: it belongs on
     the screen of the person who typed it, never in a log.
 
@@ -209,8 +193,8 @@ def identity_in_text(
             spans.append((start, end))
             said.append(f'"{text[start:end]}" {what}.')
 
-    for match, days in _dates(text):
-        stands = any(in_header(day.isoformat()) for day in days)
+    for match, meant in dates_in(text):
+        stands = any(in_header(day.isoformat()) for day in meant)
         what = "is a date that stands in the scan's header" if stands else "looks like a date"
         say(*match.span(), what)
     for pattern, what in _PATTERNS:
@@ -220,18 +204,17 @@ def identity_in_text(
         for start, end in _phrases(text):
             if in_header(text[start:end]):
                 say(start, end, "stands in the scan's header")
+        for start, end in names_inside(text):
+            if in_header(text[start:end]):
+                say(start, end, "stands in the scan's header")
+        for start, end, form in surnames(text):
+            if in_header(form):
+                say(start, end, "stands in the scan's header")
     return tuple(dict.fromkeys(said))
 
 
 def _digest(normal: str, secret: bytes) -> bytes:
     return hmac.new(secret, normal.encode(), hashlib.sha256).digest()[:8]
-
-
-def _normal(text: str) -> str:
-    """Case, accents and punctuation taken away; words stay apart by one space."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    kept = (mark if mark.isalnum() else " " for mark in plain if not unicodedata.combining(mark))
-    return " ".join("".join(kept).split())
 
 
 def _phrases(text: str) -> Iterator[tuple[int, int]]:
@@ -244,41 +227,8 @@ def _phrases(text: str) -> Iterator[tuple[int, int]]:
         yield match.span()
 
 
-def _dates(text: str) -> Iterator[tuple[re.Match[str], list[date]]]:
-    """What reads as a date, and the days it may mean (day or month first)."""
-    for match in _ISO.finditer(text):
-        yield match, _days(match[1], match[2], match[3])
-    for match in _NUMERIC.finditer(text):
-        year = match[3]
-        years = [year] if len(year) == 4 else [f"19{year}", f"20{year}"]
-        found = [
-            day
-            for full in years
-            for first, second in ((match[1], match[2]), (match[2], match[1]))
-            for day in _days(full, second, first)
-        ]
-        # "1.5.10" may be a version and "3/4/12" a score; only what is a day counts.
-        if found:
-            yield match, found
-    for match in _COMPACT.finditer(text):
-        days = _days(match[1], match[2], match[3])
-        if days:
-            yield match, days
-    for match in _DAY_FIRST.finditer(text):
-        yield match, _days(match[3], str(_MONTHS[match[2].lower()]), match[1])
-    for match in _MONTH_FIRST.finditer(text):
-        yield match, _days(match[3], str(_MONTHS[match[1].lower()]), match[2])
-
-
 def _is_record(word: str) -> bool:
     return len(word) >= 6 and sum(mark.isdigit() for mark in word) >= 3
-
-
-def _days(year: str, month: str, day: str) -> list[date]:
-    try:
-        return [date(int(year), int(month), int(day))]
-    except ValueError:
-        return []
 
 
 def _elements(dataset: Dataset) -> Iterator[tuple[str, str, Any]]:
@@ -313,31 +263,42 @@ def _words_of(keyword: str, vr: str, value: Any) -> Iterator[str]:
         for item in value:
             yield from _words_of(keyword, vr, item)
         return
-    text = str(value)[:4096]
+    for reading in readings(str(value)[:4096]):
+        yield from _words_in(keyword, vr, reading)
+
+
+def _words_in(keyword: str, vr: str, text: str) -> Iterator[str]:
     if keyword in _DESCRIPTIVE or vr in ("CS", "OB"):
         # Descriptions are everybody's words; only what reads as a number in them is not.
         if vr != "UI":
-            yield from (word for word in _normal(text).split() if _is_record(word))
+            yield from (word for word in normal(text).split() if _is_record(word))
         return
-    for _, days in _dates(text):
-        yield from (_normal(day.isoformat()) for day in days)
+    for _, meant in dates_in(text):
+        yield from (normal(day.isoformat()) for day in meant)
     if vr in ("DA", "DT"):
-        yield from (_normal(day.isoformat()) for day in _days(text[:4], text[4:6], text[6:8]))
+        yield from (normal(day.isoformat()) for day in days(text[:4], text[4:6], text[6:8]))
         return
-    normal = _normal(text)
-    words = normal.split()
+    if vr == "PN":
+        yield from name_words(text)
+    for form in forms(text):
+        yield from _words_of_form(keyword, vr, form)
+
+
+def _words_of_form(keyword: str, vr: str, form: str) -> Iterator[str]:
+    words = form.split()
     if vr == "UI":
-        yield normal
+        yield form
     elif vr == "PN":
         for word in words:
             if word not in _NO_NAMES and len(word) >= (_SHORTEST_NAME if word.isascii() else 2):
                 yield word
+                yield from stems(word)
     else:
         whole = 1 < len(words) <= _LONGEST_PHRASE
-        whole |= keyword in _IDENTIFYING and len(normal) >= _SHORTEST_RECORD
-        numbered = any(mark.isdigit() for mark in normal)
-        if whole or (words and numbered and len(normal) >= _SHORTEST_RECORD):
-            yield normal
+        whole |= keyword in _IDENTIFYING and len(form) >= _SHORTEST_RECORD
+        numbered = any(mark.isdigit() for mark in form)
+        if whole or (words and numbered and len(form) >= _SHORTEST_RECORD):
+            yield form
         for word in words:
             if len(word) >= _SHORTEST_RECORD and any(mark.isdigit() for mark in word):
                 yield word

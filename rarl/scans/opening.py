@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
 
 from rarl.errors import ScanError
+from rarl.scans.companions import data_file_of, is_header, may_be_header
 from rarl.scans.decoding import decode
+from rarl.scans.files import first_bytes, size_of, whole_file
 from rarl.scans.identity import process_secret
 from rarl.scans.limits import Limits
-from rarl.scans.part import Part
+from rarl.scans.naming import harmless_name, is_system_file, natural_key
+from rarl.scans.part import LeftOut, Part
 from rarl.scans.scan import Scan
-from rarl.scans.stack import Stack, assemble
+from rarl.scans.series import PICTURES, Opened, separated
+from rarl.scans.stack import Stack
+
+_LONGEST_HEADER = 1 << 20
 
 
 def open_stack(
@@ -21,9 +29,10 @@ def open_stack(
 ) -> Stack:
     """Open one file, one zip archive, or the files of one series.
 
-    DICOM (PS3.3 C.7.6.3, C.11.1, C.11.2; PS3.15 Annex E), NIfTI (also gzipped), PNG, JPEG, TIFF,
-    WebP or BMP, recognised by content. Several files of one DICOM series are sorted by position;
-    of several series the largest is opened, and a warning says so.
+    DICOM (PS3.3 C.7.6.3, C.11.1, C.11.2; PS3.15 Annex E), NIfTI and Analyze, MetaImage, NRRD,
+    FreeSurfer (MGH), PNG, JPEG, TIFF, WebP, BMP or AVIF, also gzipped, recognised by content. A
+    header and its values may be two files. Several files of one DICOM series are sorted by
+    position; of several series the largest is opened, and a warning says so and what was left out.
 
     Args:
         files: each file whole.
@@ -34,7 +43,7 @@ def open_stack(
         ScanError: it cannot be opened; the sentence says what to do. Nothing else is raised,
             whatever the bytes.
     """
-    return _open(files, limits or Limits.from_environment(), secret)
+    return open_series(files, limits, secret).stack()
 
 
 def open_stack_file(
@@ -48,9 +57,35 @@ def open_stack_file(
         ScanError: as for `open_stack`, or a file cannot be read. No sentence names the file, since
             file names often name patients.
     """
+    return open_series_files(paths, limits, secret).stack()
+
+
+def open_series(
+    files: Sequence[bytes], limits: Limits | None = None, secret: bytes | None = None
+) -> Opened:
+    """Open files as all the series that they hold. See `open_stack`.
+
+    Args:
+        files: each file whole, in the natural order of their names.
+        limits: see `open_stack`.
+        secret: see `open_stack`.
+
+    Raises:
+        ScanError: as for `open_stack`.
+    """
+    return _open([_from_bytes(data) for data in files], limits or Limits.from_environment(), secret)
+
+
+def open_series_files(
+    paths: Sequence[Path], limits: Limits | None = None, secret: bytes | None = None
+) -> Opened:
+    """Open files from disk, or folders of them, as all the series that they hold.
+
+    Raises:
+        ScanError: as for `open_stack_file`.
+    """
     limits = limits or Limits.from_environment()
-    found = _files(paths, limits)
-    return _open(_contents(found, limits), limits, secret)
+    return _open(_from_paths(paths, limits), limits, secret)
 
 
 def open_scan(data: bytes, limits: Limits | None = None) -> Scan:
@@ -80,72 +115,164 @@ def _first(stack: Stack) -> Scan:
     return replace(scan, warnings=(*scan.warnings, said))
 
 
-def _open(files: Iterable[bytes], limits: Limits, secret: bytes | None) -> Stack:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One file, not read yet.
+
+    Attributes:
+        path: its name within what was chosen, "" where unknown.
+        size: in bytes; None where that is unknown before it is read (a pipe).
+        start: reads its first bytes.
+        read: reads all of it.
+    """
+
+    path: str
+    size: int | None
+    start: Callable[[int], bytes]
+    read: Callable[[], bytes]
+
+
+def _from_bytes(data: bytes) -> _Source:
+    return _Source("", len(data), lambda count: data[:count], lambda: data)
+
+
+def _open(sources: list[_Source], limits: Limits, secret: bytes | None) -> Opened:
     secret = secret or process_secret()
     parts: list[Part] = []
+    left_out: list[LeftOut] = []
     refusals: list[ScanError] = []
-    left_out = total = pixels = frames = 0
-    for data in files:
-        total += len(data)
-        if total > limits.series_bytes:
-            raise ScanError(
-                f"The files are larger than {limits.series_bytes // 1_000_000} MB together; "
-                "upload the part of the series in question."
-            )
+    total = pixels = frames = 0
+    for label, source in _paired(sources, left_out):
         try:
-            limits.check_bytes(len(data))
+            if source.size is not None:
+                limits.check_bytes(source.size)
+            data = source.read()
+            total += len(data)
+            if total > limits.series_bytes:
+                raise _TooMuchError(
+                    f"The files are larger than {limits.series_bytes // 1_000_000} MB together; "
+                    "upload the part of the series in question."
+                )
             found, refused = decode(data, limits, secret)
+        except _TooMuchError:
+            raise
         except ScanError as refusal:
             refusals.append(refusal)
+            left_out.append(LeftOut(label, _kind(refusal, source, limits)))
             continue
         left_out += refused
-        parts += found
+        alone = len(found) == 1 and not found[0].name
+        parts += [replace(found[0], name=label)] if alone else found
         frames += sum(len(part.pixels) for part in found)
         pixels += sum(array.shape[0] * array.shape[1] for part in found for array in part.pixels)
         limits.check_frames(frames)
         limits.check_total(pixels)
     if not parts:
         raise refusals[0] if refusals else ScanError("There is no file in it; choose a scan.")
-    if len(parts) > 1 and any(part.format != "dicom" for part in parts):
+    series, others = separated(parts)
+    pictures = len(parts) > 1 and all(part.format in PICTURES for part in parts)
+    if pictures:
         raise ScanError("These are several pictures and not one DICOM series; open each by itself.")
-    left_out += len(refusals)
-    said = [f"Left out, being no picture or damaged: {left_out} of the files."] if left_out else []
-    return assemble(parts, said)
+    return Opened(series, (*left_out, *others))
 
 
-def _files(paths: Sequence[Path], limits: Limits) -> list[Path]:
-    """The files meant, those of a folder in the order of their names."""
-    found: list[Path] = []
+class _TooMuchError(ScanError):
+    """More than may be read in all, which no file alone is to blame for."""
+
+
+def _kind(refusal: ScanError, source: _Source, limits: Limits) -> str:
+    if source.size == 0:
+        return "an empty file"
+    if source.size is not None and source.size > limits.file_bytes:
+        return "too large a file"
+    return refusal.kind
+
+
+def _paired(sources: list[_Source], left_out: list[LeftOut]) -> Iterator[tuple[str, _Source]]:
+    """Each file under a name that can be shown, headers together with their values.
+
+    Args:
+        sources: in the order in which they are to be read.
+        left_out: takes the files of an operating system, which are not read.
+    """
+    if len(sources) == 1:
+        yield "", sources[0]
+        return
+    labelled = []
+    for number, source in enumerate(sources, 1):
+        label = harmless_name(source.path) or f"file {number}"
+        if is_system_file(source.path):
+            left_out.append(LeftOut(label, "a system file"))
+        else:
+            labelled.append((label, source))
+    values: dict[int, _Source] = {}
+    for _, source in labelled:
+        if source.size is None or not 40 <= source.size <= _LONGEST_HEADER:
+            continue
+        if may_be_header(source.start(600)) and is_header(header := source.read()):
+            others = [other for _, other in labelled if other is not source]
+            found = data_file_of(header, source.path, [other.path for other in others])
+            if found is not None:
+                values[id(source)] = others[found]
+    taken = {id(source) for source in values.values()}
+    for label, source in labelled:
+        if id(source) in values:
+            yield label, _joined(source, values[id(source)])
+        elif id(source) not in taken:
+            yield label, source
+
+
+def _joined(header: _Source, values: _Source) -> _Source:
+    """A header and its values as one archive, which the decoding process puts together."""
+
+    def read() -> bytes:
+        buffer = BytesIO()
+        with ZipFile(buffer, "w", ZIP_STORED) as archive:
+            archive.writestr("header", header.read())
+            archive.writestr("values", values.read())
+        return buffer.getvalue()
+
+    size = None if values.size is None else (header.size or 0) + values.size
+    return _Source(header.path, size, header.start, read)
+
+
+def _from_paths(paths: Sequence[Path], limits: Limits) -> list[_Source]:
+    """The files meant, those of a folder in the natural order of their names."""
+    found: list[tuple[str, Path]] = []
     with _readable():
         for path in paths:
             if not path.is_dir():
-                found.append(path)
+                found.append((path.name, path))
                 continue
             for inside in path.rglob("*"):
                 if inside.is_file() and not inside.is_symlink():
-                    found.append(inside)
+                    found.append((str(inside.relative_to(path)), inside))
                 if len(found) > limits.entries:
                     raise ScanError(
                         f"The folder holds more than {limits.entries} files; choose one series."
                     )
-    return sorted(found)
+        found.sort(key=lambda entry: natural_key(entry[0]))
+        return [_from_path(name, path, limits) for name, path in found]
 
 
-def _contents(paths: Sequence[Path], limits: Limits) -> Iterator[bytes]:
-    for path in paths:
+def _from_path(name: str, path: Path, limits: Limits) -> _Source:
+    def start(count: int) -> bytes:
         with _readable():
-            size = path.stat().st_size if path.is_file() else 1
-            if len(paths) == 1:
-                limits.check_bytes(size)
-            # An oversized file among others is left out like any that cannot be opened.
-            data = path.read_bytes() if size <= limits.file_bytes else b""
-        yield data
+            return first_bytes(path, count)
+
+    def read() -> bytes:
+        with _readable():
+            return whole_file(path, limits)
+
+    return _Source(name, size_of(path), start, read)
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
     try:
         yield
+    except ScanError:
+        raise
     except FileNotFoundError:
         raise ScanError("There is no such file; check the name and the folder.") from None
     except (OSError, ValueError):

@@ -42,6 +42,7 @@ class Frame:
         spacing: distance between rows and between columns.
         aspect: height and width of a pixel in any unit, where their ratio alone is known.
         time: index of the time point, where the file states it.
+        location: Slice Location in mm, which orders slices that have no position.
     """
 
     slope: float = 1.0
@@ -55,6 +56,20 @@ class Frame:
     spacing: tuple[float, float] | None = None
     aspect: tuple[float, float] | None = None
     time: int | None = None
+    location: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that is no part of what was opened.
+
+    Attributes:
+        name: its name where that names nobody (see `harmless_name`), else "".
+        kind: what it is or why it was left out, in a few words with an article.
+    """
+
+    name: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,8 @@ class Part:
         pixels: one array a frame, (rows, columns) in the stored type, or uint8
             (rows, columns, 3). All of a file's frames are grey or all are colour.
         frames: as many as `pixels`.
-        format: "dicom", "nifti", "png", "jpeg", "tiff", "webp" or "bmp".
+        format: "dicom"; a research volume's "nifti", "metaimage", "nrrd" or "mgh"; a picture's
+            "png", "jpeg", "tiff", "webp", "bmp" or "avif".
         modality: DICOM Modality.
         attributes: DICOM keyword to text, an allow-list (see `kept_attributes`).
         warnings: sentences for the reader.
@@ -77,9 +93,13 @@ class Part:
         text_likely: whether text is burned into the pixels, or often is in this kind.
         study: keyed hash of the Study Instance UID; see `rarl.scans.identity`.
         series: keyed hash of the Series Instance UID.
-        number: place within the series where positions do not tell.
+        number: Instance Number, the place within the series where positions do not tell.
         identifiers: keyed hashes of the words in the header that identify someone.
         overlays: drawings over the frames, see `overlay_bitmaps`; () without any.
+        instance: keyed hash of the SOP Instance UID.
+        localizer: whether the file says that it is a localizer (scout, topogram).
+        description: of the series, made of known words alone (see `series_description`).
+        name: the file's name where that names nobody, else "".
     """
 
     pixels: tuple[Values, ...]
@@ -96,6 +116,10 @@ class Part:
     text_likely: bool = False
     study: str | None = None
     series: str | None = None
-    number: int = 0
+    number: int | None = None
     identifiers: frozenset[bytes] = frozenset()
     overlays: tuple[bytes, ...] = ()
+    instance: str | None = None
+    localizer: bool = False
+    description: str = ""
+    name: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rarl.scans.arranging import Axis, arrange
+from rarl.scans.arranging import Axis, arrange, in_series_order
 from rarl.scans.identity import Identifiers
 from rarl.scans.part import Frame, Part, VoiFunction
 from rarl.scans.scan import Scan
@@ -93,12 +92,12 @@ class Stack:
         said: further sentences for the reader.
 
     Attributes:
-        format: "dicom", "nifti", "png", "jpeg", "tiff", "webp" or "bmp".
+        format: see `Part.format`.
         modality: DICOM Modality (CT, MR, CR, DX, US, ...), else None.
         attributes: what survives of the header, DICOM keyword to text (an allow-list).
         warnings: sentences the reader should see.
         planes: ("acquired",), followed for an even DICOM volume by "axial", "coronal" and
-            "sagittal"; a NIfTI volume has these three alone.
+            "sagittal"; a research volume (NIfTI and its like) has these three alone.
         times: time points of every plane.
         color: whether frames are RGB, which knows no window.
         unit: of `values`: "HU", "Bq/ml", ... or "" for raw values.
@@ -113,7 +112,7 @@ class Stack:
     """
 
     def __init__(self, parts: Sequence[Part], said: Sequence[str] = ()) -> None:
-        ordered = sorted(parts, key=lambda part: part.number)
+        ordered = in_series_order(parts)
         head = ordered[0]
         pixels = [array for part in ordered for array in part.pixels]
         frames = [frame for part in ordered for frame in part.frames]
@@ -142,7 +141,7 @@ class Stack:
         )
         self.planes: tuple[str, ...] = (ACQUIRED,)
         if self._axes is not None:
-            self.planes = tuple(_PLANES) if head.format == "nifti" else (ACQUIRED, *_PLANES)
+            self.planes = (ACQUIRED, *_PLANES) if head.format == "dicom" else tuple(_PLANES)
         self.windows: tuple[Window, ...] = self._frames[0].windows
         self._overall = self._overall_window()
         self._window_serves = False
@@ -501,29 +500,6 @@ _LINEAR_OF: dict[VoiFunction, VoiFunction] = {
     "LINEAR_EXACT": "LINEAR_EXACT",
     "SIGMOID": "LINEAR_EXACT",
 }
-
-
-def assemble(parts: Sequence[Part], said: Sequence[str] = ()) -> Stack:
-    """The stack of what was opened together: one series, the largest where there are several.
-
-    Frames of one series that differ in kind (colour beside grey) are separated as well.
-
-    Raises:
-        ValueError: there are no parts.
-    """
-    groups: dict[tuple[object, ...], list[Part]] = {}
-    for number, part in enumerate(parts):
-        kind = (part.study, part.series or number, part.pixels[0].ndim, part.inverted)
-        groups.setdefault(kind, []).append(part)
-    sizes = Counter({key: sum(len(part.pixels) for part in group) for key, group in groups.items()})
-    (largest, _) = sizes.most_common(1)[0]
-    if len(groups) > 1:
-        said = [
-            *said,
-            f"There are {len(groups)} series: the one with the most pictures is shown; open the "
-            "others by themselves.",
-        ]
-    return Stack(groups[largest], said)
 
 
 def _physical(stored: Values, frame: Frame) -> Values:

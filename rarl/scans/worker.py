@@ -21,7 +21,7 @@ import numpy as np
 
 from rarl.errors import ScanError
 from rarl.scans.limits import Limits
-from rarl.scans.part import Part
+from rarl.scans.part import LeftOut, Part
 from rarl.scans.reading import read
 
 LENGTH = struct.Struct("<Q")
@@ -34,9 +34,10 @@ TIMED_OUT = 1
 def serve(requests: BinaryIO, replies: BinaryIO, nothing: BinaryIO) -> None:
     """Answer requests until the input ends.
 
-    A request is a pickled (limits, secret) and then the file; a reply is a pickled `ScanError`
-    sentence; the name of any other exception's type, alone in a tuple; or the parts with their
-    arrays taken out, followed by each array's bytes.
+    A request is a pickled (limits, secret) and then the file. A reply is a pickled tuple: the
+    sentence and kind of a `ScanError`; the name of any other exception's type; or the parts with
+    their arrays taken out, the arrays' types and shapes, and the files left out, followed by each
+    array's bytes.
     """
     while True:
         head = _receive(requests)
@@ -45,13 +46,13 @@ def serve(requests: BinaryIO, replies: BinaryIO, nothing: BinaryIO) -> None:
         limits, secret = pickle.loads(head)
         data = _receive(requests) or b""
         try:
-            parts, refused = read(data, limits, secret, _clock(limits, nothing))
+            parts, left_out = read(data, limits, secret, _clock(limits, nothing))
         except ScanError as error:
-            _send(replies, pickle.dumps(str(error)))
+            _send(replies, pickle.dumps((str(error), error.kind)))
         except BaseException as error:  # a Rust panic is no `Exception`; the parent waits
             _send(replies, pickle.dumps((type(error).__name__,)))
         else:
-            _reply(replies, parts, refused)
+            _reply(replies, parts, left_out)
             del parts
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -74,10 +75,10 @@ def _clock(limits: Limits, nothing: BinaryIO) -> Callable[[], None]:
     return tick
 
 
-def _reply(replies: BinaryIO, parts: list[Part], refused: int) -> None:
+def _reply(replies: BinaryIO, parts: list[Part], left_out: list[LeftOut]) -> None:
     shapes = [[(array.dtype.str, array.shape) for array in part.pixels] for part in parts]
     bare = [replace(part, pixels=()) for part in parts]
-    _send(replies, pickle.dumps((bare, shapes, refused)))
+    _send(replies, pickle.dumps((bare, shapes, left_out)))
     for part in parts:
         for array in part.pixels:
             replies.write(np.ascontiguousarray(array).data.cast("B"))

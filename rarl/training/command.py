@@ -9,6 +9,7 @@ import random
 from importlib.util import find_spec
 from pathlib import Path
 
+from rarl.arguments import check_output_folder, seed_number, whole_number
 from rarl.errors import DataError
 
 HELP = "Train an arm (SFT, RL or RARL) as a LoRA adapter, and keep what it was made of."
@@ -37,10 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="change one key of the recipe, as in lora.rank=4; may be repeated",
     )
-    parser.add_argument("--max-steps", type=int, metavar="N", help="steps, instead of the recipe's")
-    parser.add_argument("--limit", type=int, metavar="N", help="use N rows, drawn by the seed")
-    parser.add_argument("--seed", type=int, default=0, help="0 if not given")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    parser.add_argument(
+        "--max-steps", type=whole_number(1), metavar="N", help="steps, instead of the recipe's"
+    )
+    parser.add_argument(
+        "--limit", type=whole_number(1), metavar="N", help="use N rows, drawn by the seed"
+    )
+    parser.add_argument("--seed", type=seed_number, default=0, help="0 if not given")
+    parser.add_argument("--threads", type=whole_number(1, 4096), metavar="N", help="CPU threads")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(
         "--report-to",
@@ -53,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--judge", metavar="URL", help="OpenAI-compatible API that scores reasoning"
     )
     parser.add_argument("--judge-model", metavar="NAME", help="the judge's model")
-    parser.add_argument("--judge-calls", type=int, metavar="N", help="most requests to the judge")
+    parser.add_argument(
+        "--judge-calls", type=whole_number(1), metavar="N", help="most requests to the judge"
+    )
     parser.add_argument(
         "--vllm-server", metavar="URL", help="a server (trl vllm-serve) that samples completions"
     )
@@ -69,10 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         RarlError: something the user can mend.
     """
-    for name in ("max_steps", "limit", "threads", "judge_calls"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise DataError(f"--{name.replace('_', '-')} must be 1 or more.")
+    check_output_folder(arguments.out)
     if bool(arguments.judge) != bool(arguments.judge_model):
         raise DataError("--judge URL and --judge-model NAME go together.")
     for tracker in arguments.report_to:

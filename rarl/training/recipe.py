@@ -217,9 +217,9 @@ def _number_or_flag(kind: type, value: Any, path: str) -> Any:
         if isinstance(value, (bool, types.NoneType)):
             raise ValueError
         number = float(value)  # YAML 1.1 reads `1e-4` as text
-        if number < 0 or (kind is int and number != int(number)):
+        if not 0 <= number < float("inf") or (kind is int and number != int(number)):
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         what = "a whole number" if kind is int else "a number"
         raise RecipeError(f"{path} must be {what}, 0 or more, not {value!r}.") from None
     return int(number) if kind is int else number

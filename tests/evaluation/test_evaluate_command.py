@@ -86,4 +86,4 @@ def test_a_limit_is_a_positive_number(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as ended:
         main(words(tmp_path, tmp_path, "--limit", "0"))
     assert ended.value.code == 2
-    assert "0 is not a positive number" in capsys.readouterr().err
+    assert "'0' is not a whole number from 1 to" in capsys.readouterr().err

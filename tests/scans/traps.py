@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import struct
@@ -13,6 +14,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pydicom.data
+from drawn import drawn, saved
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -83,13 +85,201 @@ def seeds() -> list[bytes]:
     Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32)).save(deep, "PNG")
     found.append(deep.getvalue())
     found += [volume(), volume((9, 8, 7, 3), nib.Nifti2Image), gzip.compress(volume())]
+    found += research_volumes()
+    found += [picture("AVIF"), gzip.compress((PACKAGED / "MR_small.dcm").read_bytes())]
+    found += [framed_file(what) for what in ("dose", "nuclear", "slide", "mosaic", "enhanced")]
     slices = [(PACKAGED / name).read_bytes() for name in ("MR_small.dcm", "MR_small_RLE.dcm")]
-    return [*found, zipped(*slices), zipped(picture("PNG"))]
+    pair = [volume_header(), np.arange(960, dtype=np.int16).tobytes()]
+    return [*found, zipped(*slices), zipped(picture("PNG")), zipped(*pair)]
+
+
+def volume_header() -> bytes:
+    """The header of a NIfTI pair, 12 x 10 x 8."""
+    whole = bytearray(volume()[:348])
+    whole[344:348] = b"ni1\0"
+    struct.pack_into("<f", whole, 108, 0.0)
+    return bytes(whole)
+
+
+def metaimage(header: str = "", values: bytes | None = None, **fields: str) -> bytes:
+    """A MetaImage of 12 x 10 x 8 values that count upwards, 2 x 2 x 3 mm apart."""
+    known = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "False",
+        "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+        "Offset": "10 20 30",
+        "ElementSpacing": "2 2 3",
+        "DimSize": "12 10 8",
+        "ElementType": "MET_SHORT",
+        **fields,
+    }
+    text = "".join(f"{key} = {value}\n" for key, value in known.items())
+    pixels = np.arange(960, dtype="<i2").tobytes() if values is None else values
+    return f"{text}{header}ElementDataFile = LOCAL\n".encode() + pixels
+
+
+def nrrd(values: bytes | None = None, **fields: str) -> bytes:
+    """An NRRD volume of 12 x 10 x 8 values that count upwards, 2 x 2 x 3 mm apart."""
+    known = {
+        "type": "short",
+        "dimension": "3",
+        "space": "left-posterior-superior",
+        "sizes": "12 10 8",
+        "space directions": "(2,0,0) (0,2,0) (0,0,3)",
+        "kinds": "domain domain domain",
+        "endian": "little",
+        "encoding": "raw",
+        "space origin": "(10,20,30)",
+        **{key.replace("_", " "): value for key, value in fields.items()},
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in known.items() if value)
+    pixels = np.arange(960, dtype="<i2").tobytes() if values is None else values
+    return f"NRRD0004\n# made for a test\n{text}\n".encode() + pixels
+
+
+def mgh() -> bytes:
+    """A FreeSurfer volume of 12 x 10 x 8 values that count upwards, 2 x 2 x 3 mm apart."""
+    values = np.arange(960, dtype=np.int16).reshape((12, 10, 8), order="F")
+    data: bytes = nib.freesurfer.MGHImage(values, np.diag([-2.0, -2.0, 3.0, 1.0])).to_bytes()
+    return data
+
+
+def research_volumes() -> list[bytes]:
+    """One volume in the research formats other than NIfTI, packed and not."""
+    packed = zlib.compress(np.arange(960, dtype="<i2").tobytes())
+    return [
+        metaimage(),
+        metaimage(values=packed, CompressedData="True"),
+        nrrd(),
+        nrrd(gzip.compress(np.arange(960, dtype="<i2").tobytes()), encoding="gzip"),
+        nrrd(bz2.compress(np.arange(960, dtype="<i2").tobytes()), encoding="bzip2"),
+        mgh(),
+        gzip.compress(mgh()),
+    ]
+
+
+def framed_file(what: str) -> bytes:
+    """A DICOM file of several frames: dose, nuclear, slide, mosaic or enhanced."""
+    frames = np.stack([np.full((16, 16), 100 * index, np.uint16) for index in range(1, 7)])
+    header: dict[str, object] = {
+        "NumberOfFrames": 6,
+        "PixelSpacing": [2.5, 2.5],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [0, 0, 0],
+    }
+    if what == "mosaic":
+        frames = np.kron(np.arange(9, dtype=np.uint16).reshape(3, 3), np.ones((16, 16), np.uint16))
+        header |= {"NumberOfFrames": 1, "ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}
+        header |= {"SpacingBetweenSlices": 4}
+    dataset = drawn(frames, **header)
+    if what == "dose":
+        dataset.Modality, dataset.DoseUnits, dataset.DoseGridScaling = "RTDOSE", "GY", "0.0005"
+        dataset.GridFrameOffsetVector = [0, 3, 6, 9, 12, 15]
+        dataset.FrameIncrementPointer = 0x3004000C
+    elif what == "nuclear":
+        dataset.Modality, dataset.SpacingBetweenSlices = "NM", -4
+        dataset.SliceVector = [1, 2, 3, 1, 2, 3]
+        dataset.TimeSlotVector = [1, 1, 1, 2, 2, 2]
+        dataset.FrameIncrementPointer = [0x00540070, 0x00540080]
+    elif what == "slide":
+        dataset.Modality, dataset.DimensionOrganizationType = "SM", "TILED_FULL"
+        dataset.TotalPixelMatrixColumns, dataset.TotalPixelMatrixRows = 44, 30
+        dataset.ImagedVolumeWidth, dataset.ImagedVolumeHeight = 4.4, 3.0
+    elif what == "mosaic":
+        block = dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+        block.add_new(0x0A, "US", 8)
+    elif what == "enhanced":
+        groups = []
+        for index in range(6):
+            place, content, group = Dataset(), Dataset(), Dataset()
+            place.ImagePositionPatient = [0, 0, 3 * (index % 3)]
+            content.TemporalPositionIndex = 2 - index // 3  # the later time comes first
+            group.PlanePositionSequence = Sequence([place])
+            group.FrameContentSequence = Sequence([content])
+            groups.append(group)
+        dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    return saved(dataset)
 
 
 def traps() -> list[bytes]:
     """Hostile and mistaken files, made by hand."""
-    return [*_strangers(), *_bombs(), *_dicom_traps(), *_nifti_traps(), *_tiff_traps()]
+    return [
+        *_strangers(), *_bombs(), *_dicom_traps(), *_nifti_traps(), *_tiff_traps(),
+        *_research_traps(), *_frame_traps(),
+    ]  # fmt: skip
+
+
+def _research_traps() -> list[bytes]:
+    bomb = zlib.compress(bytes(100_000_000))
+    found = [
+        metaimage(DimSize="0 10 8"), metaimage(DimSize="-1 10 8"), metaimage(DimSize="12 10"),
+        metaimage(DimSize="999999 999999 9"), metaimage(NDims="9"), metaimage(NDims="x"),
+        metaimage(ElementType="MET_NOTHING"), metaimage(ElementNumberOfChannels="7"),
+        metaimage(TransformMatrix="nan nan nan 0 0 0 0 0 0"), metaimage(ElementSpacing="0 0 0"),
+        metaimage(TransformMatrix="0 0 0 0 0 0 0 0 0"), metaimage(HeaderSize="-1"),
+        metaimage(HeaderSize="99999999999"), metaimage(values=b"x", CompressedData="True"),
+        metaimage(values=bomb, CompressedData="True"), metaimage(BinaryData="False"),
+        metaimage(ElementToIntensityFunctionSlope="1e308"), metaimage(values=b""),
+        metaimage().replace(b"LOCAL", b"LIST"), metaimage().replace(b"LOCAL", b"../../etc/passwd"),
+        nrrd(sizes="12 10 0"), nrrd(sizes="99999 99999 99999"), nrrd(dimension="2"),
+        nrrd(encoding="gzip"), nrrd(bomb, encoding="gzip"), nrrd(encoding="hex"),
+        nrrd(bz2.compress(bytes(100_000_000)), encoding="bzip2"), nrrd(encoding="ascii"),
+        nrrd(type="block"), nrrd(byte_skip="-1"), nrrd(byte_skip="99999999"), nrrd(line_skip="-5"),
+        nrrd(line_skip="999999999"), nrrd(space_directions="none none none"),
+        nrrd(space_directions="(nan,0,0) (0,0,0) (0,0,0)"), nrrd(kinds="vector domain domain"),
+        nrrd(space_directions="(1,0) (0,1) (1,1)"), nrrd(data_file="/etc/passwd"),
+        nrrd(space="", space_directions="", space_origin=""), nrrd(b""),
+    ]  # fmt: skip
+    data = mgh()
+    for sizes in ((65535, 65535, 65535, 1), (12, 10, 8, 65535), (1, 1, 1, 1)):
+        wrong = bytearray(data)
+        struct.pack_into(">4i", wrong, 4, *sizes)
+        found.append(bytes(wrong))
+    broken = bytearray(data)
+    struct.pack_into(">12f", broken, 30, *[float("nan")] * 12)
+    tar = bytearray(1024)
+    tar[257:262] = b"ustar"
+    ftyp = b"\0\0\0\x18ftyp"
+    header = volume_header()
+    return [
+        *found, bytes(broken), data[:100], data[:290], bytes(tar), ftyp + b"heic" + bytes(40),
+        ftyp + b"isom" + bytes(40), ftyp + b"avif" + bytes(40), header, zipped(header),
+        zipped(header, b"x"), zipped(header, header), zipped(header, bytes(2000), bytes(2000)),
+        gzip.compress(header), zipped(gzip.compress(header), gzip.compress(bytes(1920))),
+        b"\0\0\0\x01Bud1" + bytes(400), b"NRRD0005\n", b"ObjectType = Image\n",
+    ]  # fmt: skip
+
+
+def _frame_traps() -> list[bytes]:
+    found = []
+
+    def changed(what: str, **header: object) -> None:
+        dataset = dcmread(BytesIO(framed_file(what)))
+        for keyword, value in header.items():
+            setattr(dataset, keyword, value)
+        found.append(saved(dataset))
+
+    changed("dose", GridFrameOffsetVector=[0, 0, 0, 0, 0, 0])
+    changed("dose", GridFrameOffsetVector=[1e300] * 5)
+    changed("dose", DoseGridScaling="1e300")
+    changed("dose", ImagePositionPatient=None)
+    changed("nuclear", SliceVector=[0, 0, 0, 0, 0, 0])
+    changed("nuclear", SliceVector=[1, 2])
+    changed("nuclear", SpacingBetweenSlices="1e30")
+    for rows, columns in ((0, 0), (-5, 44), (2**31, 2**31 - 1), (17, 17), (4000, 4000)):
+        changed("slide", TotalPixelMatrixRows=rows & 0xFFFFFFFF, TotalPixelMatrixColumns=columns)
+    changed("slide", ConcatenationFrameOffsetNumber=4_000_000_000)
+    changed("slide", DimensionOrganizationType="TILED_SPARSE")
+    for count in (0, 1, 10, 65535):
+        dataset = dcmread(BytesIO(framed_file("mosaic")))
+        dataset[0x0019, 0x100A].value = count
+        found.append(saved(dataset))
+    changed("mosaic", SpacingBetweenSlices="nan")
+    changed("enhanced", PerFrameFunctionalGroupsSequence=Sequence([Dataset()]))
+    return found
 
 
 def _strangers() -> list[bytes]:

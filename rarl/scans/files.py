@@ -1,0 +1,75 @@
+"""Reading files from disk within limits, whatever they are: devices and pipes too."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+from pathlib import Path
+
+from rarl.errors import ScanError
+from rarl.scans.limits import Limits
+
+_PIECE = 1 << 20
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a regular file; None for a pipe, whose length nobody knows.
+
+    Raises:
+        ScanError: it is a device or a socket, which never ends or holds no file.
+        OSError: it is not there or cannot be looked at.
+    """
+    found = path.stat()
+    if stat.S_ISREG(found.st_mode):
+        return found.st_size
+    if stat.S_ISFIFO(found.st_mode):
+        return None
+    raise ScanError("This is a device and not a file; choose a scan.", "a device")
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """The start of a regular file."""
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def whole_file(path: Path, limits: Limits) -> bytes:
+    """All of a file; never more than `limits.file_bytes` and one byte.
+
+    Raises:
+        ScanError: it is too large, or nothing comes through a pipe in time.
+        OSError: it cannot be read.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode):
+        return _from_pipe(path, limits)
+    with path.open("rb") as file:
+        data = file.read(limits.file_bytes + 1)
+    limits.check_bytes(len(data))
+    return data
+
+
+def _from_pipe(path: Path, limits: Limits) -> bytes:
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    end = time.monotonic() + limits.decode_seconds
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while size <= limits.file_bytes:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                raise ScanError(
+                    f"Nothing came through the pipe for {limits.decode_seconds:g} seconds; save "
+                    "the scan as a file."
+                )
+            piece = os.read(pipe, _PIECE)
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+            end = time.monotonic() + limits.decode_seconds
+    finally:
+        os.close(pipe)
+    limits.check_bytes(size)
+    return b"".join(pieces)
