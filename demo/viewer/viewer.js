@@ -822,7 +822,10 @@ const RarlViewer = (() => {
     /** Send files under neutral names, since file names name patients, then tell Python. */
     async open(files, add = false) {
       const chosen = [...files].filter((file) => !/^(\.|Thumbs\.db$|DICOMDIR$)/i.test(file.name));
-      const wanted = chosen.filter((file) => file.size);
+      const path = (file) => file.webkitRelativePath || file.name;
+      const wanted = chosen.filter((file) => file.size)
+        // IM2 before IM10: slices without a position or a number are shown in this order.
+        .sort((one, two) => path(one).localeCompare(path(two), "en", { numeric: true }));
       if (this.sending) { this.say("Another scan is being opened; wait for it."); return; }
       const report = (problem) => this.trigger("opened", { paths: [], problem });
       if (!wanted.length) { report(chosen.length ? "empty" : "nothing"); return; }

@@ -395,7 +395,10 @@ def _tiles(part: Part, dataset: Dataset, limits: Limits) -> Part:
     missing = across * downward * len(layers) - len(set(places))
     warnings = list(part.warnings)
     if missing > 0:
-        warnings.append(f"{missing} of the picture's tiles are missing: their places are blank.")
+        whole = across * downward * len(layers)
+        warnings.append(
+            f"Tiles are missing from the picture ({missing} of {whole}): their places are blank."
+        )
     return replace(
         part,
         pixels=tuple(pictures[layer] for layer in layers),

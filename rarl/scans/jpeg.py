@@ -7,8 +7,9 @@ plugins: `is_available`, `DECODER_DEPENDENCIES` and a function that decodes one 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     JPEGBaseline8Bit,
@@ -18,6 +19,8 @@ from pydicom.uid import (
     JPEGLSLossless,
     JPEGLSNearLossless,
 )
+
+from rarl.scans.codestream import Codestream
 
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import DecodeRunner
@@ -47,6 +50,19 @@ def decoder_plugin(syntax: str) -> str:
     if PLUGIN not in decoder.available_plugins:
         decoder.add_plugin(PLUGIN, (__name__, "decode_frame"))
     return PLUGIN
+
+
+def decode_deep(data: bytes, stream: Codestream) -> NDArray[Any]:
+    """The samples of a plain JPEG file that Pillow cannot decode: 12 bits, lossless or JPEG-LS.
+
+    Raises:
+        ValueError: the codestream is damaged.
+    """
+    import imagecodecs  # here, since only these files need it
+
+    decode = imagecodecs.jpegls_decode if stream.coding == "jpeg-ls" else imagecodecs.jpeg8_decode
+    pixels: NDArray[Any] = decode(data)
+    return pixels
 
 
 def decode_frame(frame: bytes, runner: DecodeRunner) -> bytes:

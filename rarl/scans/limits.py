@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from rarl.errors import ScanError
 
 _MEGA = 1_000_000
+_GZIP = b"\x1f\x8b"
+_GZIP_FORMAT = 31  # zlib's number for gzip with the largest window
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Limits:
         frames: most frames of a file or series.
         entries: most files in an archive or a folder.
         expansion_ratio: how many times its own size an archive or compressed volume may unpack
-            to; asked only above `unsuspicious_bytes`.
+            to; asked only above `unsuspicious_bytes`, and not of what a scan's header announces.
         unsuspicious_bytes: what may be unpacked whatever the ratio: black slices and label maps
             compress a thousandfold.
         decode_seconds: longest time for one step: reading a header, decoding one frame.
@@ -131,40 +133,90 @@ class Limits:
                 "together; export the part in question and upload that."
             )
 
-    def check_expansion(self, packed: int, unpacked: int) -> None:
-        """Refuse what unpacks to far more than it is, both in bytes.
+    def check_expansion(self, packed: int, unpacked: int, announced: int = 0) -> None:
+        """Refuse what unpacks to far more than it is, all in bytes.
+
+        Args:
+            packed: as it came.
+            unpacked: as it becomes.
+            announced: how much of `unpacked` the headers of the scans inside account for.
 
         Raises:
-            ScanError: above `series_bytes`, or above both `unsuspicious_bytes` and
-                `expansion_ratio` times the packed size.
+            ScanError: above `series_bytes`, or, leaving out what is announced, above both
+                `unsuspicious_bytes` and `expansion_ratio` times the packed size.
         """
         if unpacked > self.series_bytes:
             raise ScanError(
                 f"The file unpacks to more than {self.series_bytes // _MEGA} MB; upload the part "
                 "in question."
             )
-        if unpacked > max(self.unsuspicious_bytes, self.expansion_ratio * packed):
+        if unpacked - announced > self.unsuspicious(packed):
             raise ScanError(
                 f"The file unpacks to more than {self.expansion_ratio} times its size, which scans "
                 "do not; upload the pictures themselves."
             )
 
-    def inflated(self, stream: zlib._Decompress, packed: bytes) -> bytes:
+    def unsuspicious(self, packed: int) -> int:
+        """The bytes that anything of a packed size may unpack to."""
+        return max(self.unsuspicious_bytes, self.expansion_ratio * packed)
+
+    def inflated(
+        self,
+        stream: zlib._Decompress,
+        packed: bytes,
+        announced: Callable[[bytes], int] | None = None,
+    ) -> bytes:
         """Decompress within the limits, and never by more than they allow.
 
         Args:
-            stream: a fresh `zlib.decompressobj`.
+            stream: a fresh `zlib.decompressobj`. Of a gzip file, the members that follow the first
+                are decompressed as well (RFC 1952, 2.2).
             packed: all of what it is to decompress.
+            announced: from the beginning of the content to the bytes that its header announces.
 
         Raises:
             ScanError: it unpacks to too much, or is cut short.
             zlib.error: it is damaged.
         """
-        most = max(self.unsuspicious_bytes, self.expansion_ratio * len(packed))
-        content = stream.decompress(packed, min(most, self.series_bytes) + 1)
-        self.check_expansion(len(packed), len(content))
+        most = min(self.unsuspicious(len(packed)), self.series_bytes) + 1
+        pieces: list[bytes] = []
+        size = foreseen = 0
+        left = packed
+        while True:
+            piece = stream.decompress(left, most - size)
+            pieces.append(piece)
+            size += len(piece)
+            if size >= most and announced is not None and not foreseen:
+                foreseen = announced(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                most = min(self.unsuspicious(len(packed)) + foreseen, self.series_bytes) + 1
+            if size >= most:
+                break
+            if not stream.eof:
+                left = stream.unconsumed_tail
+                if not left:
+                    break
+                continue
+            left = stream.unused_data
+            if not (packed.startswith(_GZIP) and left.startswith(_GZIP)):
+                break
+            stream = zlib.decompressobj(_GZIP_FORMAT)
+        self.check_expansion(len(packed), size, min(foreseen, size))
         if not stream.eof:
             raise ScanError("The compressed file is cut short; send or compress it again.")
+        return b"".join(pieces)
+
+    def gunzip_start(self, packed: bytes, size: int) -> bytes:
+        """The first bytes of a gzip file, whatever its members hold of them.
+
+        Raises:
+            zlib.error: it is damaged.
+        """
+        content = b""
+        left = packed
+        while len(content) < size and left.startswith(_GZIP):
+            stream = zlib.decompressobj(_GZIP_FORMAT)
+            content += stream.decompress(left, size - len(content))
+            left = stream.unused_data
         return content
 
     def too_many_pixels(self) -> ScanError:

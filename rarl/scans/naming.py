@@ -54,7 +54,9 @@ def harmless_name(path: str) -> str:
     words = re.findall(r"[a-z]+", name.lower())
     figures = re.findall(r"\d+", name)
     ordinary = bool(words) and all(word in _WORDS for word in words)
-    short = len(figures) <= _MOST_NUMBERS and all(len(run) <= _MOST_DIGITS for run in figures)
+    short = len(figures) <= _MOST_NUMBERS and all(
+        len(run.lstrip("0")) <= _MOST_DIGITS for run in figures
+    )
     return name if ordinary and short else ""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rarl.errors import ScanError
 from rarl.scans.limits import Limits, refused_as
@@ -18,6 +18,18 @@ _DAMAGED = "The NIfTI volume is damaged or not complete; export it again and upl
 _UNORIENTED = (
     "The NIfTI file does not say how the volume lies in the patient: planes and sides may be wrong."
 )
+_TWO_SPACINGS = (
+    "The NIfTI file states two voxel sizes (pixdim and sform): that of the sform was used, which "
+    "also gives the orientation."
+)
+_SHEARED = (
+    "The axes of the NIfTI volume are not at right angles: lengths and angles across them are "
+    "wrong."
+)
+_NO_UNIT = "The NIfTI file states an unknown unit of length: millimetres were assumed."
+_MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # xyzt_units, its three lowest bits
+_SAME_LENGTH = 1e-2
+_RIGHT_ANGLE = 1e-2
 _MAGIC = {b"n+1\0": 344, b"n+2\0": 4}
 _PAIRED = {b"ni1\0": 344, b"ni2\0": 4}
 
@@ -94,9 +106,8 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
     # To L, P, H: what nibabel calls canonical is R, A, S.
     wanted = nib.orientations.axcodes2ornt(("L", "P", "S"))
     moved = nib.apply_orientation(stored, nib.orientations.ornt_transform(turn, wanted))
-    steps = [float(step) for step in np.asarray(header.get_zooms()[:3], np.float64)]
-    steps += [1.0] * (3 - len(steps))
-    known = all(isfinite(step) and 1e-6 < step < 1e4 for step in steps)
+    steps, warnings = _steps(header, affine, oriented)
+    known = all(1e-6 < step < 1e4 for step in steps)
     sides = [1.0, 1.0, 1.0]
     for axis, (target, _) in enumerate(nib.orientations.ornt_transform(turn, wanted)):
         sides[int(target)] = steps[axis] if known else 1.0
@@ -120,5 +131,41 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
                     time=time,
                 )
             )
-    warnings = () if oriented else (_UNORIENTED,)
-    return Part(tuple(pixels), tuple(frames), "nifti", warnings=warnings)
+    if not oriented:
+        warnings.append(_UNORIENTED)
+    return Part(tuple(pixels), tuple(frames), "nifti", warnings=tuple(warnings))
+
+
+def _steps(
+    header: Any, affine: NDArray[np.float64], oriented: bool
+) -> tuple[list[float], list[str]]:
+    """Millimetres between voxels along each array axis, and sentences for the reader.
+
+    Taken from the affine that gives the orientation, so that both agree; from pixdim where no
+    affine is set. Units are those of xyzt_units (NIfTI-1.1, nifti1.h).
+
+    Args:
+        header: of nibabel.
+        affine: (4, 4), in the file's units.
+        oriented: whether the affine can be used.
+    """
+    warnings = []
+    code = int(header["xyzt_units"]) & 7
+    scale = _MILLIMETRES.get(code)
+    if scale is None:
+        warnings.append(_NO_UNIT)
+        scale = 1.0
+    zooms = np.asarray(header.get_zooms()[:3], np.float64)
+    stated = np.abs(np.concatenate([zooms, np.ones(3 - zooms.size)]))
+    steps = stated
+    if oriented:
+        columns = affine[:3, :3]
+        steps = np.linalg.norm(columns, axis=0)
+        steps[zooms.size :] = 1.0  # a slice has no thickness here
+        directions = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-30)
+        angles = directions.T @ directions - np.eye(3)
+        if np.abs(angles).max() > _RIGHT_ANGLE:
+            warnings.append(_SHEARED)
+        if np.abs(steps - stated).max() > _SAME_LENGTH * max(float(steps.max()), 1e-30):
+            warnings.append(_TWO_SPACINGS)
+    return [float(step) * scale for step in steps], warnings

@@ -200,7 +200,8 @@ def _paired(sources: list[_Source], left_out: list[LeftOut]) -> Iterator[tuple[s
         return
     labelled = []
     for number, source in enumerate(sources, 1):
-        label = harmless_name(source.path) or f"file {number}"
+        # Uploads have no names, and may be a choice of what was sent: no number either.
+        label = harmless_name(source.path) or (f"file {number}" if source.path else "")
         if is_system_file(source.path):
             left_out.append(LeftOut(label, "a system file"))
         else:

@@ -10,16 +10,20 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from rarl.errors import ScanError
+from rarl.scans.codestream import Codestream, ends_early, read_codestream
+from rarl.scans.jpeg import decode_deep
 from rarl.scans.limits import Limits, refused_as
 from rarl.scans.part import Frame, Part
 from rarl.scans.presentation import narrowed
-from rarl.scans.windowing import Values
+from rarl.scans.tiff import looks_like_tiff, read_tiff
+from rarl.scans.windowing import Values, to_eight_bit
 
 _DAMAGED = "The picture is damaged or not complete; export it again and upload the new copy."
 
 # Pillow's readers are named one by one: its others (PostScript, FITS, ...) are never tried.
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "AVIF")
 _NAMES = {"MPO": "jpeg"}  # a JPEG with more behind it
+_PILLOWS_JPEG = frozenset([0xC0, 0xC1, 0xC2])  # baseline, extended, progressive
 _DEEP = frozenset(["I;16", "I;16B", "I;16L", "I", "F"])
 
 
@@ -49,11 +53,16 @@ def read_plain(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
     with refused_as(_DAMAGED), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        if looks_like_tiff(data):
+            return _tiff(data, limits, tick)
+        stream = read_codestream(data)
+        if stream and (stream.precision != 8 or stream.process not in _PILLOWS_JPEG):
+            return _deep_jpeg(data, stream, limits, tick)
         picture = _open(data, limits)
         name = picture.format or ""
         pages: list[Values] = []
         total = 0
-        paged = name in ("TIFF", "WEBP", "AVIF")
+        paged = name in ("WEBP", "AVIF")
         for page in ImageSequence.Iterator(picture) if paged else [picture]:
             tick()
             limits.check_pixels(*page.size)
@@ -67,6 +76,34 @@ def read_plain(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
         kind = _NAMES.get(name, name.lower())
         # Screenshots come as colour; so do photographs of a screen.
         return Part(tuple(pages), (Frame(),) * len(pages), kind, text_likely=colour)
+
+
+def _tiff(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
+    picture: Image.Image | None = None
+
+    def by_pillow(number: int) -> Values:
+        nonlocal picture
+        picture = picture or _open(data, limits)
+        picture.seek(number)
+        return _pixels(picture)
+
+    pages, sentences = read_tiff(data, limits, tick, by_pillow)
+    colour = any(page.ndim == 3 for page in pages)
+    if colour:
+        pages = [_coloured(page) for page in pages]
+    frames = (Frame(),) * len(pages)
+    return Part(tuple(pages), frames, "tiff", warnings=tuple(sentences), text_likely=colour)
+
+
+def _deep_jpeg(data: bytes, stream: Codestream, limits: Limits, tick: Callable[[], None]) -> Part:
+    limits.check_pixels(stream.width, stream.height)
+    if stream.components not in (1, 3) or ends_early(data):
+        raise ScanError(_DAMAGED)
+    tick()
+    pixels = decode_deep(data, stream)
+    if stream.components == 3:
+        pixels = to_eight_bit(pixels, 0, float((1 << stream.precision) - 1))
+    return Part((narrowed(pixels),), (Frame(),), "jpeg", text_likely=stream.components == 3)
 
 
 def _open(data: bytes, limits: Limits) -> Image.Image:

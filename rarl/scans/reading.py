@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 
 from rarl.errors import ScanError
+from rarl.scans.announced import announced_bytes, announced_in_archive
 from rarl.scans.companions import data_file_of, is_header, joined, may_be_header
 from rarl.scans.dicom import looks_like_dicom, read_dicom
 from rarl.scans.limits import Limits, refused_as
@@ -99,7 +100,7 @@ def _one(data: bytes, limits: Limits, secret: bytes, tick: Tick) -> Part:
 def _unpacked(data: bytes, limits: Limits) -> bytes:
     """A gzip file's content, which must be a single scan."""
     with refused_as(_BAD_GZIP):
-        start = zlib.decompressobj(31).decompress(data, _ENOUGH_TO_TELL)
+        start = limits.gunzip_start(data, _ENOUGH_TO_TELL)
         known = None if start[128:132] == b"DICM" else stranger(start)
         scans = (looks_like_nifti, looks_like_metaimage, looks_like_nrrd, looks_like_mgh,
                  looks_like_dicom, looks_plain)  # fmt: skip
@@ -114,7 +115,7 @@ def _unpacked(data: bytes, limits: Limits) -> bytes:
                 "upload what is in it.",
                 "a compressed file",
             )
-        return limits.inflated(zlib.decompressobj(31), data)
+        return limits.inflated(zlib.decompressobj(31), data, announced_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,10 @@ def _archive(
         if document:
             raise ScanError(document.sentence, document.kind)
         infos = [info for info in archive.infolist() if not info.is_dir()]
-        limits.check_expansion(len(data), sum(info.file_size for info in infos))
+        total = sum(info.file_size for info in infos)
+        suspicious = limits.unsuspicious(len(data)) < total <= limits.series_bytes
+        announced = announced_in_archive(archive, infos) if suspicious else 0
+        limits.check_expansion(len(data), total, announced)
         if any(info.flag_bits & 1 for info in infos):
             raise ScanError("The archive is locked with a password; pack it without one.")
         entries, left_out = _entries(archive, infos, limits)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 from struct import unpack_from
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
@@ -33,6 +35,7 @@ WRONG_SYNTAX = (
     "The header states another compression than the pixel data have: the picture was decoded by "
     "its content."
 )
+_LONGEST_HEADER = 2_000_000  # bytes in front of the pixels that are searched for their size
 _DAMAGED = "The DICOM file is damaged or not complete; send it again from the archive."
 _ITEM = b"\xfe\xff\x00\xe0"
 _STREAMS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
@@ -138,7 +141,18 @@ def inflated_dataset(data: bytes, limits: Limits) -> bytes:
     meta = bytearray(data[:position])
     for place, length in syntaxes:
         meta[place : place + length] = _EXPLICIT.ljust(length, b"\0")
-    return bytes(meta) + limits.inflated(zlib.decompressobj(-zlib.MAX_WBITS), data[position:])
+    head = bytes(meta)
+
+    def announced(content: bytes) -> int:
+        try:
+            start = BytesIO(head + content[:_LONGEST_HEADER])
+            dataset = dcmread(start, stop_before_pixels=True, force=True)
+            return native_length(dataset, int(dataset.get("NumberOfFrames") or 1))
+        except Exception:  # whatever is wrong with the header, it announces nothing
+            return 0
+
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    return head + limits.inflated(stream, data[position:], announced)
 
 
 def native_length(dataset: Dataset, frames: int) -> int:
