@@ -15,8 +15,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"rarl", "rarl.arguments", "rarl.errors", "rarl.extras", "rarl.fairness", "rarl.stats"}
     ),
-    frozenset({"rarl.records", "rarl.response", "rarl.settings", "rarl.text"}),
-    frozenset({"rarl.judge", "rarl.models", "rarl.prompts", "rarl.scans"}),
+    frozenset({"rarl.records", "rarl.response", "rarl.text"}),
+    frozenset({"rarl.judge", "rarl.models", "rarl.prompts", "rarl.scans", "rarl.settings"}),
     frozenset({"rarl.data", "rarl.generation", "rarl.rewards"}),
     frozenset({"rarl.checks", "rarl.inference"}),
     frozenset({"rarl.review"}),

@@ -14,7 +14,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +24,7 @@ from transformers import Qwen2VLForConditionalGeneration
 
 from rarl.generation.cache import RowCache
 from rarl.generation.multi_lora import MultiLora, Slots
-
-if TYPE_CHECKING:
-    from rarl.generation.decoder import Batch
+from rarl.generation.sampling import Draw
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,6 +36,17 @@ _LENGTH = 256
 _KEPT = 4
 # Steps between two looks of the host at what was written. Stop and a new question wait as long.
 STRIDE = 4
+
+
+class ReadRows(Protocol):
+    """Rows whose prompts were just read, with their first token (see `rarl.generation.decoder`)."""
+
+    cache: Any
+    positions: Tensor
+    arms: list[str | None]
+    draw: Draw
+    newest: Tensor
+    limit: int
 
 
 class CannotCaptureError(Exception):
@@ -95,7 +104,7 @@ class StaticDecoder:
 
         return layers_of(self.base, embedded, positions, attend)
 
-    def start(self, batch: Batch) -> StaticBatch:
+    def start(self, batch: ReadRows) -> StaticBatch:
         """Move a batch that was just read into a bucket.
 
         Raises:
@@ -259,7 +268,7 @@ class StaticBatch:
         CannotCaptureError: the step cannot be captured.
     """
 
-    def __init__(self, decoder: StaticDecoder, batch: Batch) -> None:
+    def __init__(self, decoder: StaticDecoder, batch: ReadRows) -> None:
         self._decoder = decoder
         self._arms: list[str | None] = []
         # Of each row its slot, the tokens that it holds, and the most it may come to hold.
@@ -314,7 +323,7 @@ class StaticBatch:
         else:
             self._settle()
 
-    def join(self, other: Batch) -> None:
+    def join(self, other: ReadRows) -> None:
         """See `rarl.generation.decoder.Rows`."""
         rows = len(self._slots) + len(other.arms)
         needed = max(*self._most, self._needed(other))
@@ -328,7 +337,7 @@ class StaticBatch:
         self._decoder.give_back(self._bucket)
 
     @staticmethod
-    def _needed(batch: Batch) -> int:
+    def _needed(batch: ReadRows) -> int:
         """Tokens that the longest row may come to hold, looked at every few steps."""
         assert isinstance(batch.cache, RowCache)
         return max(batch.cache.lengths) + batch.limit + STRIDE
@@ -339,7 +348,7 @@ class StaticBatch:
         self._held = [self._held[row] for row in rows]
         self._most = [self._most[row] for row in rows]
 
-    def _place(self, batch: Batch) -> None:
+    def _place(self, batch: ReadRows) -> None:
         """Copy a batch's rows into free slots."""
         lent = self._bucket
         assert isinstance(batch.cache, RowCache)
