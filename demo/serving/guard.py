@@ -218,9 +218,10 @@ class Guard:
         self._check_single(headers)
         caller = self._sign_in.caller(scope, headers)
         trusted = within(caller.peer, self._sign_in.proxies)
-        secure = bool(self._embedding) or scope.get("scheme") == "https"
+        secure = scope.get("scheme") == "https"
         secure = secure or (trusted and headers.get("x-forwarded-proto", "") == "https")
-        reply.cookies = Cookies(secure, bool(self._embedding), self._prefix)
+        embedded = bool(self._embedding)  # browsers take such cookies over TLS alone
+        reply.cookies = Cookies(secure or embedded, embedded, self._prefix)
         self._check_origin(door, scope["method"], headers, trusted)
         query = _query(scope)
         if path == "/" and self._prefix and scope["path"] == self._prefix:
