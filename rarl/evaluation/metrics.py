@@ -27,7 +27,7 @@ from rarl.evaluation.conditions import ALTERED, Condition, flip_sides, sides
 from rarl.evaluation.rows import Row, to_frame
 from rarl.evaluation.statistics import clustered_means, holm, mcnemar
 from rarl.response import Mode
-from rarl.rewards.text import normalise
+from rarl.text.normalise import normalise
 
 HELD_OUT: tuple[Split, ...] = ("test", "image-disjoint", "unseen")
 # Question types of sets that ask every image the same things; each is a task of its own.

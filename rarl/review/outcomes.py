@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from rarl.evaluation.statistics import LEVEL, Interval, clustered_mean
 from rarl.rewards.accuracy import score_answer
-from rarl.rewards.text import tokens
+from rarl.text.normalise import tokens
 
 Condition = Literal["no-ai", "answer-only", "full-reasoning"]
 CONDITIONS: tuple[Condition, ...] = ("no-ai", "answer-only", "full-reasoning")

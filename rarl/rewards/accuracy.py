@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rarl.response import parse_response
 from rarl.rewards.completions import Completion, completion_text
-from rarl.rewards.text import exact_match, token_f1, tokens
+from rarl.text.negation import NEGATIONS
+from rarl.text.normalise import exact_match, token_f1, tokens
 
 _LIST = re.compile(r"[,;/|\n]|\b(?:or|and|versus|vs|maybe|perhaps|possibly|alternatively)\b", re.I)
-_NEGATIONS = frozenset({"no", "not", "none", "without", "negative", "absent", "never"})
 _SIDES = frozenset({"left", "right"})
 _BOTH = frozenset({"both", "bilateral", "bilaterally"})
 
@@ -44,7 +44,7 @@ def score_answer(answer: str, reference: str, kind: str) -> float:
     if kind == "closed":
         return 0.0
     said, wanted = set(tokens(answer)), set(tokens(reference))
-    if bool(said & _NEGATIONS) != bool(wanted & _NEGATIONS):
+    if bool(said & NEGATIONS) != bool(wanted & NEGATIONS):
         return 0.0
     said_sides, wanted_sides = _sides(said), _sides(wanted)
     if said_sides and wanted_sides and not said_sides & wanted_sides:

@@ -3,8 +3,8 @@
 The paper rewards reasoning that fits a ground-truth explanation. Here it is read as statements
 and compared with the annotated facts of the image: which facts it states, which it contradicts,
 and whether it leads to the answer that follows it. Statements that no annotation speaks of count
-neither way, suppositions cover nothing, and length counts for nothing. Words are read and not
-grammar: the same words in disorder say the same.
+neither way, suppositions cover nothing, and length counts for nothing. Where no annotated fact
+bears on the explanation, the explanation itself is the reference (`rarl.rewards.free_text`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from functools import lru_cache
 
 from rarl.response import Mode, parse_response
 from rarl.rewards.completions import Completion, completion_text
-from rarl.rewards.text import normalise, tokens
+from rarl.rewards.free_text import compare
+from rarl.text.negation import NEGATIONS, SUPPOSING
+from rarl.text.normalise import normalise, tokens
 
 # A conclusion that the reasoning denies halves the reward, however good the reasoning is.
 _DISAGREEMENT = 0.5
@@ -28,11 +30,6 @@ _KIND_WEIGHT = 0.25
 _RUN = 6
 _RUN_TIMES = 4
 
-_NEGATIONS = frozenset(
-    "no not none without absent negative denies never nor neither cannot isn aren doesn".split()
-)
-# A sentence with one of these supposes and does not state.
-_SUPPOSING = frozenset("if whether would could may might perhaps possibly maybe".split())
 _STOPWORDS = frozenset(
     "is are was were be been am do does did has have had can could would should will may might this"
     " that these those there here it its of in on at to for from by with as and or if any some such"
@@ -188,7 +185,7 @@ def reasoning_score(
         recall = known.weight(stated & known.relevant) / known.weight(known.relevant)
         fit = 2 * precision * recall / (precision + recall) if recall else 0.0
     else:
-        fit = _overlap(statements, known.explained)
+        fit = compare(reasoning, explanation, question).score if explanation else 0.0
     return fit * (_DISAGREEMENT if _disagrees(statements, question, answer) else 1.0)
 
 
@@ -313,11 +310,10 @@ class _Fact:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Facts of an image; those that the explanation states; the explanation itself."""
+    """Facts of an image, and those that the explanation states."""
 
     facts: tuple[_Fact, ...]
     relevant: frozenset[int]
-    explained: frozenset[str]
 
     def weight(self, chosen: Iterable[int]) -> float:
         return sum(_weight(self.facts[index].kind) for index in chosen)
@@ -348,14 +344,13 @@ def _known(facts: str, explanation: str) -> _Known:
     known = tuple(read)
     statements = read_statements(explanation)
     stated, _ = _compare(statements, known)
-    said = frozenset(word for statement in statements for word in statement.said)
-    return _Known(known, stated, said)
+    return _Known(known, stated)
 
 
 def _words(text: str) -> frozenset[str]:
     """Words that carry meaning, in the singular."""
     return frozenset(
-        _singular(word) for word in tokens(text) if word not in _STOPWORDS | _NEGATIONS
+        _singular(word) for word in tokens(text) if word not in _STOPWORDS | NEGATIONS
     )
 
 
@@ -375,13 +370,13 @@ def _read(sentence: str) -> Statement | None:
         if answered[0] in {"yes", "no"}:
             said = frame | told
             return _statement(said, said if answered[0] == "no" else frozenset(), sentence, frame)
-        denied = told if _NEGATIONS & set(answered) else frozenset[str]()
+        denied = told if NEGATIONS & set(answered) else frozenset[str]()
         return _statement(frame | told, denied, sentence, frame, told)
     words, under_no = set[str](), set[str]()
     for clause in _CLAUSE.split(sentence):
         under = False
         for word in tokens(clause):
-            if word in _NEGATIONS:
+            if word in NEGATIONS:
                 under = True
             elif word not in _STOPWORDS:
                 words.add(_singular(word))
@@ -405,7 +400,7 @@ def _statement(
         reply=reply,
         about_kind=len(said - _KIND_WORDS) <= 1,
         view=bool(said & _PLANES) or bool(_VIEW_WORDS & set(tokens(sentence))),
-        supposed=bool(_SUPPOSING & set(tokens(sentence))),
+        supposed=bool(SUPPOSING & set(tokens(sentence))),
     )
 
 
@@ -516,7 +511,7 @@ def _contradictions(
 def _disagrees(statements: Sequence[Statement], question: str, answer: str) -> bool:
     """Whether the reasoning denies the answer that goes with it."""
     asked, said = _words(question), _words(answer)
-    asked_denied = bool(_NEGATIONS & set(tokens(question.lower().replace("yes/no", ""))))
+    asked_denied = bool(NEGATIONS & set(tokens(question.lower().replace("yes/no", ""))))
     asked |= {_IS_A[word] for word in asked if word in _IS_A}
     replied = tokens(answer)
     if not replied:
@@ -528,7 +523,7 @@ def _disagrees(statements: Sequence[Statement], question: str, answer: str) -> b
         return about[-1].denies(asked) == ((replied[0] == "yes") != asked_denied)
     if not said:
         return False
-    denied = bool(_NEGATIONS & set(replied))
+    denied = bool(NEGATIONS & set(replied))
     about = [item for item in statements if said <= item.said]
     if about:
         return all(item.denies(said) != denied for item in about)
@@ -545,10 +540,3 @@ def _disagrees(statements: Sequence[Statement], question: str, answer: str) -> b
 def _sides(words: Iterable[str]) -> frozenset[str]:
     found = frozenset(words)
     return _SIDES if found & _BOTH else _SIDES & found
-
-
-def _overlap(statements: Sequence[Statement], explained: frozenset[str]) -> float:
-    """Where no fact is annotated: overlap of words with the explanation."""
-    said = frozenset(word for statement in statements for word in statement.said)
-    shared = len(said & explained)
-    return 2 * shared / (len(said) + len(explained)) if shared else 0.0

@@ -21,7 +21,7 @@ from rarl.data import Example
 from rarl.models.loading import LoadedModel
 from rarl.prompts import messages, user_text
 from rarl.response import Mode, parse_response
-from rarl.rewards.text import exact_match
+from rarl.text.normalise import exact_match
 from rarl.training.grouped import (
     ImageFeatures,
     gather_prompts,

@@ -11,7 +11,7 @@ from rarl.response import MODES
 from rarl.rewards import accuracy_reward, format_reward, reasoning_reward
 from rarl.rewards.accuracy import score_answer
 from rarl.rewards.reasoning import reasoning_score
-from rarl.rewards.text import exact_match, normalise, token_f1
+from rarl.text.normalise import exact_match, normalise, token_f1
 from rarl.training.recipe import load_recipe
 
 FACTS = [

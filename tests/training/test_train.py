@@ -23,7 +23,7 @@ from rarl.inference.local import LocalEngine
 from rarl.models.loading import load_model, weights_revision
 from rarl.models.processor import load_processor
 from rarl.prompts import messages, user_text
-from rarl.rewards.text import exact_match
+from rarl.text.normalise import exact_match
 from rarl.training.run import Options, train
 
 SMALL = {
