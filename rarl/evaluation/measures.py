@@ -44,7 +44,9 @@ def score(text: str, mode: Mode, example: Example, condition: Condition = "scan"
     check = None
     if reasoned:
         facts = json.dumps([asdict(fact) for fact in example.facts])
-        check = check_facts(response.reasoning, answer, example.question, facts)
+        check = check_facts(
+            response.reasoning, answer, example.question, facts, example.explanation or ""
+        )
     return {
         "reference": known,
         "reasoning": response.reasoning,

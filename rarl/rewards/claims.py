@@ -270,7 +270,7 @@ def pair_features(
     alike_all = []
     for row, claim in enumerate(reference):
         alike = claim.vectors @ own_vectors.T
-        same = np.array([[a == b for b in own_stems] for a in claim.stems], bool)
+        same: NDArray[np.bool_] = np.array([[a == b for b in own_stems] for a in claim.stems], bool)
         alike = np.where(same, 1.0, np.minimum(alike, 0.97))
         alike_all.append(alike)
         weights = claim.weights / claim.weights.sum()
@@ -296,7 +296,7 @@ def pair_features(
             related[row, column] = support[row, column, :3]
     everything = np.concatenate(alike_all)
     nearest = everything.max(0)
-    hit = (everything >= 1.0).any(0)
+    hit: NDArray[np.bool_] = np.asarray((everything >= 1.0).any(0))
     back_rows = np.zeros((len(candidate), 3), np.float32)
     for column, other in enumerate(candidate):
         part = slice(bounds[column], bounds[column + 1])
@@ -417,5 +417,3 @@ def _mean(vectors: Sequence[Floats]) -> Floats:
     total: Floats = np.mean(vectors, axis=0)
     unit: Floats = total / max(float(np.linalg.norm(total)), 1e-9)
     return unit
-
-

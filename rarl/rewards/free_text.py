@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
-from rarl.rewards.claims import Claim, pair_features, read_claims
+from rarl.rewards.claims import Claim, claim_texts, pair_features, read_claims
 from rarl.rewards.head import Match, apply, shipped_head
 from rarl.text.encoder import shipped_encoder
 from rarl.text.order import order_score, words_and_marks
 
 # Below this a score is chance likeness.
 _FLOOR = 0.08
+# Raises middling scores, so that a paraphrase earns clearly more than half.
+_POWER = 0.85
 _SURE = 0.5
 
 
@@ -30,12 +33,14 @@ class Comparison:
         claims: of the explanation.
         covered: those that the reasoning states.
         contradicted: those of which it states the opposite.
+        neutral: clauses of the reasoning of which the explanation does not speak.
     """
 
     score: float
     claims: int
     covered: int
     contradicted: int
+    neutral: int
 
 
 @lru_cache(maxsize=20_000)
@@ -59,13 +64,37 @@ def compare(reasoning: str, explanation: str, question: str = "") -> Comparison:
     reference = _reference(explanation)
     candidate = read_claims(reasoning, shipped_encoder(), question)
     if not reference or not candidate:
-        return Comparison(0.0, len(reference), 0, 0)
+        return Comparison(0.0, len(reference), 0, 0, len(candidate))
     match = match_claims(reference, candidate, order_features(reasoning, explanation))
     return Comparison(
-        score=max(0.0, (match.score - _FLOOR) / (1 - _FLOOR)),
+        score=max(0.0, (match.score - _FLOOR) / (1 - _FLOOR)) ** _POWER,
         claims=len(reference),
         covered=int((match.covered >= _SURE).sum()),
         contradicted=int((match.contradicted >= _SURE).sum()),
+        neutral=int((match.supported < _SURE).sum()),
+    )
+
+
+def answer_score(answer: str, question: str, explanation: str) -> float:
+    """How surely an explanation states a short answer, where there is no reference answer.
+
+    >>> known = "There is a stone in the left kidney. The bladder is normal."
+    >>> answer_score("left kidney", "Which kidney holds a stone?", known) > 0.5
+    True
+    >>> answer_score("right kidney", "Which kidney holds a stone?", known) < 0.2
+    True
+    """
+    return compare(explanation, f"{question.rstrip(' ?.')}? {answer.rstrip(' .')}.").score
+
+
+def encode_together(reasonings: Sequence[str], questions: Sequence[str]) -> None:
+    """Encode the claims of many texts in a few batches, ahead of `compare`."""
+    shipped_encoder()(
+        [
+            claim
+            for reasoning, question in zip(reasonings, questions, strict=True)
+            for claim in claim_texts(reasoning, question)
+        ]
     )
 
 
@@ -87,8 +116,8 @@ def order_features(reasoning: str, explanation: str) -> tuple[float, float]:
     score = order_score(reasoning, explanation)
     words = words_and_marks(reasoning)
     theirs = words_and_marks(explanation)
-    known, near = set(theirs), set(zip(theirs, theirs[1:], strict=False))
-    pairs = list(zip(words, words[1:], strict=False))
+    known, near = set(theirs), set(pairwise(theirs))
+    pairs = list(pairwise(words))
     apart = [pair for pair in pairs if pair[0] in known and pair[1] in known and pair not in near]
     return (
         2.5 if score is None else min(max(score, -3.0), 4.0),

@@ -58,13 +58,13 @@ class Match:
     Attributes:
         covered: for each claim of the reference how surely it is stated, 0 to 1.
         contradicted: likewise, how surely it is contradicted.
-        weights: of the claims, they sum to 1.
+        supported: for each clause of the candidate how surely the reference speaks of it.
         score: credit, 0 to 1.
     """
 
     covered: Floats
     contradicted: Floats
-    weights: Floats
+    supported: Floats
     score: float
 
 
@@ -89,7 +89,7 @@ def apply(head: Head, features: PairFeatures, order: Sequence[float]) -> Match:
     fluent = float(_logistic(np.dot(head.order[:-1], order) + head.order[-1]))
     cost = float(np.exp(-head.against * wrong - head.worst * against.max()))
     score = coverage * cost * precise**head.precision * fluent
-    return Match(covered, against, features.weights, min(max(score, 0.0), 1.0))
+    return Match(covered, against, back, min(max(score, 0.0), 1.0))
 
 
 @lru_cache(maxsize=1)
@@ -126,5 +126,5 @@ def _aimed(head: Head, features: PairFeatures, count: int) -> Floats:
 
 
 def _logistic(values: Floats | np.floating) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-np.clip(values, -30, 30)))
+    result: Floats = np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), np.float32)
     return result

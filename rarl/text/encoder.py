@@ -76,6 +76,11 @@ class SentenceEncoder:
         self._kept: OrderedDict[str, Encoded] = OrderedDict()
         self._lock = Lock()
 
+    def forget(self) -> None:
+        """Drop the kept encodings."""
+        with self._lock:
+            self._kept.clear()
+
     def __call__(self, texts: Sequence[str]) -> list[Encoded]:
         """Encode texts; those of similar length share a batch."""
         with self._lock:

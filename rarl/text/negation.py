@@ -88,9 +88,7 @@ def negated(words: Sequence[str]) -> list[bool]:
                 place = count
             else:
                 _deny(denied, place + 1, count)
-        elif words[place] in _BACKWARD and place and not _deny_behind(words, place):
-            _deny(denied, 0, place)
-        elif words[place : place + 2] == ["ruled", "out"]:
+        elif _denies_before(words, place):
             _deny(denied, 0, place)
         place += 1
     return denied
@@ -134,6 +132,9 @@ def _deny(denied: list[bool], start: int, end: int) -> None:
         denied[place] = not denied[place]
 
 
-def _deny_behind(words: Sequence[str], place: int) -> bool:
-    """Whether the cue stands before its noun ("absent uptake") and not behind its subject."""
-    return words[place - 1] not in {"is", "are", "was", "were", "been", "has", "have", "completely"}
+def _denies_before(words: Sequence[str], place: int) -> bool:
+    """Whether a cue denies its subject ("is absent"), not a noun behind it ("absent uptake")."""
+    if list(words[place : place + 2]) == ["ruled", "out"]:
+        return True
+    verbs = {"is", "are", "was", "were", "been", "has", "have", "completely"}
+    return words[place] in _BACKWARD and place > 0 and words[place - 1] in verbs

@@ -52,7 +52,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 _CANONICAL = {other: word for word, others in _SYNONYMS.items() for other in others}
 _LONGEST_FIRST = "|".join(sorted(_CANONICAL, key=len, reverse=True))
 _OTHERS = re.compile(rf"(?<![a-z0-9])(?:{_LONGEST_FIRST})(?![a-z0-9])")
-_DASH = re.compile(r"(?<=[a-z])[-‐-—/](?=[a-z])")
+_DASH = re.compile(r"(?<=[a-z])[-\u2010-\u2014/](?=[a-z])")
 _WORDS = re.compile(r"[a-z]+|\d+(?:\.\d+)?")
 
 

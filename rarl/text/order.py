@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from math import log
 
 _FUNCTION_WORDS = frozenset(
@@ -30,8 +31,8 @@ _FUNCTION_WORDS = frozenset(
 )
 _ENDINGS = (
     "ing ed ly tion sion ment ness ity ance ence ism ist ous ive able ible ful less ical ic al ary"
-    " ory ar oid ate ize ise ify er or est itis oma osis emia logy graphy graph scopy gram ure um us"
-    " is a ss es s y th"
+    " ory ar oid ate ize ise ify er or est itis oma osis emia logy graphy graph scopy gram ure um"
+    " us is a ss es s y th"
 ).split()
 _BY_LENGTH = sorted(_ENDINGS, key=len, reverse=True)
 _WORD = re.compile(r"[^\W_]+(?:'[a-z]+)?|[.,;:?!]")
@@ -140,7 +141,7 @@ def order_score(text: str, reference: str = "") -> float | None:
         )
     mean = sum(others) / len(others)
     spread = (sum((value - mean) ** 2 for value in others) / len(others)) ** 0.5
-    return (own - mean) / max(spread, 1e-6)
+    return (own - mean) / max(float(spread), 1e-6)
 
 
 def _mean_likelihood(
@@ -148,7 +149,7 @@ def _mean_likelihood(
 ) -> float:
     total = 0.0
     for (first, second), pair in zip(
-        zip(classes, classes[1:], strict=False), zip(words, words[1:], strict=False), strict=True
+        pairwise(classes), pairwise(words), strict=True
     ):
         total += max(_link(first, second), 1.0) if pair in near else _link(first, second)
     return total / len(words)
@@ -157,4 +158,4 @@ def _mean_likelihood(
 @lru_cache(maxsize=4096)
 def _neighbours(reference: str) -> frozenset[tuple[str, str]]:
     words = words_and_marks(reference)
-    return frozenset(zip(words, words[1:], strict=False))
+    return frozenset(pairwise(words))

@@ -19,7 +19,8 @@ _WORD = re.compile(r"[^\W_]+")
 _LIGHT = frozenset(
     "a an the is are was were be been it its this that these those there and but while whereas"
     " with without so which because although though however when where as since of in on at to"
-    " for from by has have had no not or nor seen shown means mean indicates suggests therefore thus hence".split()
+    " for from by has have had no not or nor seen shown means mean indicates suggests therefore"
+    " thus hence".split()
 )
 
 
