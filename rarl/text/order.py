@@ -148,9 +148,7 @@ def _mean_likelihood(
     words: Sequence[str], classes: Sequence[str], near: frozenset[tuple[str, str]]
 ) -> float:
     total = 0.0
-    for (first, second), pair in zip(
-        pairwise(classes), pairwise(words), strict=True
-    ):
+    for (first, second), pair in zip(pairwise(classes), pairwise(words), strict=True):
         total += max(_link(first, second), 1.0) if pair in near else _link(first, second)
     return total / len(words)
 

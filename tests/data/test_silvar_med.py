@@ -46,7 +46,7 @@ def test_short_answers_come_from_a_second_file(tmp_path: Path) -> None:
 
 def test_the_opposite_earns_less_than_a_paraphrase() -> None:
     thoughts = [
-        "There is a 9 mm calculus in the left kidney; the right one is unremarkable.",
+        "A stone of 9 mm lies in the left kidney, and the right kidney is unremarkable.",
         "The left kidney contains no stone.",
         "The right kidney contains a stone of 9 mm, while the left kidney appears normal.",
     ]
