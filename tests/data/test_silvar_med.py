@@ -8,7 +8,7 @@ from PIL import Image
 
 from rarl.data.hub import load_hub, read_hub_set
 from rarl.errors import DataError
-from rarl.rewards import accuracy_reward, reasoning_reward
+from rarl.rewards import reasoning_reward
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "silvar_med.yaml"
 TEXT = "The left kidney contains a stone of 9 mm, while the right kidney appears normal."
@@ -66,5 +66,3 @@ def test_the_opposite_earns_less_than_a_paraphrase() -> None:
     paraphrase, opposite, side = reasoning_reward([""] * 3, texts, **columns)
     assert paraphrase is not None and opposite is not None and side is not None
     assert paraphrase > opposite + 0.2 and paraphrase > side + 0.2
-    right, *wrong = accuracy_reward([""] * 3, texts, **columns)
-    assert right > max(wrong)
