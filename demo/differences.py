@@ -14,7 +14,7 @@ from typing import Literal
 
 from rarl.inference.engine import Answer
 from rarl.rewards.reasoning import Statement, read_statements
-from rarl.rewards.text import tokens
+from rarl.text.normalise import tokens
 
 Kind = Literal["modality", "organ", "side", "finding"]
 

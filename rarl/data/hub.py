@@ -23,7 +23,9 @@ Where the columns that a set has are other ones, the error lists those that exis
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,7 +71,8 @@ class ColumnMapping:
     Attributes:
         image: the picture (an image column), or the name of its file (then `HubSet.images`).
         question: the question as asked.
-        answer: the short reference answer.
+        answer: the short reference answer; None where only the explanation is given (then
+            `HubSet.short_answers` may have it, else the answer is "").
         explanation: the set's own explanation, or None.
         kind: "OPEN" or "CLOSED"; where None, yes and no are closed and all else is open.
         modality: e.g. "MRI"; values outside `MODALITY_NAMES` become None.
@@ -79,7 +82,7 @@ class ColumnMapping:
 
     image: str
     question: str
-    answer: str
+    answer: str | None
     explanation: str | None = None
     kind: str | None = None
     modality: str | None = None
@@ -105,6 +108,8 @@ class HubSet:
         splits: published split -> our split.
         alternatives: mark between accepted answers; the first is kept as the reference.
         revision: branch, tag or commit on the Hub.
+        short_answers: file in the local folder, a JSON list of objects with `img_name`, `question`
+            and `answer`: the short answers of rows whose text is an explanation.
         note: what a reader of its counts must know.
     """
 
@@ -119,6 +124,7 @@ class HubSet:
     splits: Mapping[str, Split] = field(default_factory=lambda: _PUBLISHED_SPLITS)
     alternatives: str | None = None
     revision: str | None = None
+    short_answers: str | None = None
     note: str = ""
 
     @property
@@ -190,10 +196,15 @@ def read_hub_set(path: Path) -> HubSet:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a YAML file.") from error
     values = _checked(path, "the set", content, HubSet)
-    values["columns"] = ColumnMapping(
-        **_checked(path, "columns", values["columns"], ColumnMapping, texts=True)
-    )
-    for name in ("name", "repository", "licence", "images", "image_folder", "revision"):
+    values["columns"] = _checked(path, "columns", values["columns"], ColumnMapping, texts=True)
+    values["columns"] = {"answer": None} | values["columns"]
+    if values["columns"]["answer"] is None and values["columns"].get("explanation") is None:
+        raise DataError(f"{path}: columns must name answer, explanation or both.")
+    values["columns"] = ColumnMapping(**values["columns"])
+    for name in (
+        *("name", "repository", "licence", "images", "image_folder", "revision"),
+        "short_answers",
+    ):
         if not isinstance(values.get(name, ""), str):
             raise DataError(f"{path}: {name} must be text.")
     for name in ("files", "only", "splits"):
@@ -242,6 +253,7 @@ def _rows(
             f"{hub_set.name} has no column {_list(missing)}; its columns are"
             f" {_list(table.column_names)}. Map them in a YAML file (see rarl/data/hub.py)."
         )
+    short = _short_answers(hub_set)
     with _image_reader(hub_set, table, held) as (undecoded, image_of):
         for number, row in enumerate(undecoded.select_columns(list(dict.fromkeys(used)))):
             if any(row[name] != value for name, value in hub_set.only.items()):
@@ -250,7 +262,10 @@ def _rows(
             question, answer = _text(row, columns.question), _text(row, columns.answer)
             if hub_set.alternatives and answer:
                 answer = answer.split(hub_set.alternatives)[0].strip()
-            if not question or not answer:
+            explanation = _text(row, columns.explanation)
+            if columns.answer is None and explanation:
+                answer = short.get((str(row[columns.image]), question or ""), "")
+            if not question or answer is None:
                 log.warning("%s is left out: no %s", at, "answer" if question else "question")
                 continue
             answer = answer.lower()
@@ -260,7 +275,7 @@ def _rows(
                 image=image_of(row[columns.image], at),
                 question=question,
                 answer=answer,
-                explanation=_text(row, columns.explanation),
+                explanation=explanation,
                 kind=_kind(_text(row, columns.kind), answer, at),
                 modality=modality if modality in MODALITY_NAMES else None,
                 organ=_ORGANS.get((_text(row, columns.organ) or "").lower()),
@@ -270,6 +285,25 @@ def _rows(
                 split=split,
                 category=_text(row, columns.category),
             )
+
+
+def _short_answers(hub_set: HubSet) -> dict[tuple[str, str], str]:
+    """The short answer of each image's name and question, from the set's second file."""
+    if hub_set.short_answers is None:
+        return {}
+    path = (hub_set.folder or Path()) / hub_set.short_answers
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+        return {
+            (row["img_name"], " ".join(row["question"].split())): " ".join(row["answer"].split())
+            for row in rows
+        }
+    except OSError as error:
+        raise DataError(f"{path} could not be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} must be a JSON list of objects with img_name, question and answer."
+        ) from error
 
 
 def _kind(published: str | None, answer: str, at: str) -> Kind:
@@ -326,12 +360,23 @@ def _image_reader(
                 raise DataError(f"{at}: {cell!r} is not the name of an image.")
             if str(name) not in named:
                 try:
-                    named[str(name)] = hold(read(str(name)))
+                    named[str(name)] = hold(_read_named(read, name))
                 except (KeyError, OSError) as error:
                     raise DataError(f"{at}: {hub_set.images} has no {name}.") from error
             return named[str(name)]
 
         yield table, from_name
+
+
+def _read_named(read: Callable[[str], bytes], name: PurePosixPath) -> bytes:
+    """A named image; a further question about one image may be named `NAME_1.jpg` (Silvar-Med)."""
+    try:
+        return read(str(name))
+    except (KeyError, OSError):
+        shared = name.with_stem(re.sub(r"_\d+$", "", name.stem))
+        if shared == name:
+            raise
+        return read(str(shared))
 
 
 @contextmanager
@@ -414,7 +459,7 @@ def _checked(
         raise DataError(f"{path}: {part} has no key {_list(unknown)}; it has {_list(known)}.")
     needed = {
         HubSet: ("name", "repository", "columns", "licence"),
-        ColumnMapping: ("image", "question", "answer"),
+        ColumnMapping: ("image", "question"),
     }[described]
     if missing := [key for key in needed if content.get(key) is None]:
         raise DataError(f"{path}: {part} lacks {_list(missing)}.")

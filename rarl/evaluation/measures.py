@@ -14,7 +14,7 @@ from rarl.evaluation.conditions import Condition, reference_under
 from rarl.response import Mode, parse_response
 from rarl.rewards.accuracy import score_answer
 from rarl.rewards.reasoning import check_facts
-from rarl.rewards.text import exact_match, token_f1, tokens
+from rarl.text.normalise import exact_match, token_f1, tokens
 
 _HEDGE = re.compile(
     r"\b(?:or|versus|vs|either|maybe|perhaps|possibly|probably|may|might|could|unclear|uncertain|"
@@ -44,7 +44,9 @@ def score(text: str, mode: Mode, example: Example, condition: Condition = "scan"
     check = None
     if reasoned:
         facts = json.dumps([asdict(fact) for fact in example.facts])
-        check = check_facts(response.reasoning, answer, example.question, facts)
+        check = check_facts(
+            response.reasoning, answer, example.question, facts, example.explanation or ""
+        )
     return {
         "reference": known,
         "reasoning": response.reasoning,

@@ -18,7 +18,6 @@ from rarl.data.example import Split
 from rarl.evaluation.conditions import ALTERED, Condition, flip_sides, sides
 from rarl.evaluation.rows import Row, to_frame
 from rarl.response import Mode
-from rarl.rewards.text import normalise
 from rarl.stats.bootstrap import clustered_means, holm, mcnemar
 from rarl.stats.calibration import (
     Bin,
@@ -28,6 +27,7 @@ from rarl.stats.calibration import (
     selective_accuracy,
     self_consistency,
 )
+from rarl.text.normalise import normalise
 
 HELD_OUT: tuple[Split, ...] = ("test", "image-disjoint", "unseen")
 # Question types of sets that ask every image the same things; each is a task of its own.

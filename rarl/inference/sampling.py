@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Engine, Question
-from rarl.rewards.text import normalise
 from rarl.stats.calibration import self_consistency
+from rarl.text.normalise import normalise
 
 TEMPERATURE = 0.7
 SAMPLES = 10

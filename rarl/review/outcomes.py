@@ -15,8 +15,8 @@ from typing import Literal
 from scipy.stats import binomtest
 
 from rarl.rewards.accuracy import score_answer
-from rarl.rewards.text import tokens
 from rarl.stats.bootstrap import LEVEL, Interval, clustered_mean
+from rarl.text.normalise import tokens
 
 Condition = Literal["no-ai", "answer-only", "full-reasoning"]
 CONDITIONS: tuple[Condition, ...] = ("no-ai", "answer-only", "full-reasoning")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from rarl.response import parse_response
 from rarl.rewards.completions import Completion, completion_text
-from rarl.rewards.text import exact_match, token_f1, tokens
+from rarl.rewards.free_text import answer_score
+from rarl.text.negation import NEGATIONS
+from rarl.text.normalise import exact_match, token_f1, tokens
 
 _LIST = re.compile(r"[,;/|\n]|\b(?:or|and|versus|vs|maybe|perhaps|possibly|alternatively)\b", re.I)
-_NEGATIONS = frozenset({"no", "not", "none", "without", "negative", "absent", "never"})
 _SIDES = frozenset({"left", "right"})
 _BOTH = frozenset({"both", "bilateral", "bilaterally"})
 
@@ -44,7 +45,7 @@ def score_answer(answer: str, reference: str, kind: str) -> float:
     if kind == "closed":
         return 0.0
     said, wanted = set(tokens(answer)), set(tokens(reference))
-    if bool(said & _NEGATIONS) != bool(wanted & _NEGATIONS):
+    if bool(said & NEGATIONS) != bool(wanted & NEGATIONS):
         return 0.0
     said_sides, wanted_sides = _sides(said), _sides(wanted)
     if said_sides and wanted_sides and not said_sides & wanted_sides:
@@ -57,19 +58,29 @@ def accuracy_reward(
     completions: Sequence[Completion],
     answer: Sequence[str],
     kind: Sequence[str],
+    question: Sequence[str] | None = None,
+    explanation: Sequence[str] | None = None,
     **columns: object,
 ) -> list[float]:
     """Credit for each completion's answer block; 0 where no answer is marked or it is cut off.
+
+    A row without a short answer is scored by how surely its explanation states the answer given,
+    divided by the number of alternatives that the answer lists.
 
     >>> texts = ["<think>Clear.</think><answer>no</answer>", "<think>no</think>", "no"]
     >>> accuracy_reward([""] * 3, texts, answer=["no"] * 3, kind=["closed"] * 3)
     [1.0, 0.0, 0.0]
     """
     rewards = []
-    for completion, reference, what in zip(completions, answer, kind, strict=True):
+    for place, completion in enumerate(completions):
         response = parse_response(completion_text(completion))
-        unmarked = {"no-answer", "unclosed-answer", "repeated-block"} & set(response.problems)
-        rewards.append(0.0 if unmarked else score_answer(response.answer, reference, what))
+        if {"no-answer", "unclosed-answer", "repeated-block"} & set(response.problems):
+            rewards.append(0.0)
+        elif answer[place] or question is None or explanation is None:
+            rewards.append(score_answer(response.answer, answer[place], kind[place]))
+        else:
+            fit = answer_score(response.answer, question[place], explanation[place])
+            rewards.append(fit / alternatives(response.answer))
     return rewards
 
 

@@ -3,8 +3,8 @@
 The paper rewards reasoning that fits a ground-truth explanation. Here it is read as statements
 and compared with the annotated facts of the image: which facts it states, which it contradicts,
 and whether it leads to the answer that follows it. Statements that no annotation speaks of count
-neither way, suppositions cover nothing, and length counts for nothing. Words are read and not
-grammar: the same words in disorder say the same.
+neither way, suppositions cover nothing, and length counts for nothing. Where no annotated fact
+bears on the explanation, the explanation itself is the reference (`rarl.rewards.free_text`).
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from functools import lru_cache
 
 from rarl.response import Mode, parse_response
 from rarl.rewards.completions import Completion, completion_text
-from rarl.rewards.text import normalise, tokens
+from rarl.rewards.free_text import compare, encode_together
+from rarl.text.negation import NEGATIONS, SUPPOSING
+from rarl.text.normalise import normalise, tokens
 
 # A conclusion that the reasoning denies halves the reward, however good the reasoning is.
 _DISAGREEMENT = 0.5
 # What kind of image it is, every arm knows: alone it must not pay for a wrong finding.
 _KIND_OF_IMAGE = frozenset({"modality", "organ", "plane"})
 _KIND_WEIGHT = 0.25
+# Reasoning whose form has one of these problems earns nothing.
+BROKEN = frozenset({"no-think", "unclosed-think", "nested-block", "repeated-block"})
 _RUN = 6
 _RUN_TIMES = 4
 
-_NEGATIONS = frozenset(
-    "no not none without absent negative denies never nor neither cannot isn aren doesn".split()
-)
-# A sentence with one of these supposes and does not state.
-_SUPPOSING = frozenset("if whether would could may might perhaps possibly maybe".split())
 _STOPWORDS = frozenset(
     "is are was were be been am do does did has have had can could would should will may might this"
     " that these those there here it its of in on at to for from by with as and or if any some such"
@@ -187,9 +186,12 @@ def reasoning_score(
         precision = told / (told + wrong)
         recall = known.weight(stated & known.relevant) / known.weight(known.relevant)
         fit = 2 * precision * recall / (precision + recall) if recall else 0.0
+        share = 0.5
     else:
-        fit = _overlap(statements, known.explained)
-    return fit * (_DISAGREEMENT if _disagrees(statements, question, answer) else 1.0)
+        fit = compare(reasoning, explanation, question).score if explanation else 0.0
+        # Free text has many words: all of the question's must stand in the statement.
+        share = 1.0
+    return fit * (_DISAGREEMENT if _disagrees(statements, question, answer, share) else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class FactCheck:
     """Reasoning held against the annotated facts of its image, counted and not weighed.
 
     Attributes:
-        annotated: facts that annotations give.
+        annotated: facts that annotations give, or else claims of the explanation.
         covered: those of them that the reasoning states.
         contradicted: things it states that annotations give otherwise.
         neutral: its statements that no annotation speaks of.
@@ -211,8 +213,12 @@ class FactCheck:
     disagrees: bool
 
 
-def check_facts(reasoning: str, answer: str, question: str, facts: str) -> FactCheck:
+def check_facts(
+    reasoning: str, answer: str, question: str, facts: str, explanation: str = ""
+) -> FactCheck:
     """Count what `reasoning_score` weighs; the arguments are the same.
+
+    Where no fact is annotated, the claims of the explanation are counted.
 
     >>> chest = dict(kind="organ", value="chest", present=True, statement="It shows the chest.")
     >>> check_facts("This is the chest.", "chest", "Which organ?", json.dumps([chest]))
@@ -220,6 +226,15 @@ def check_facts(reasoning: str, answer: str, question: str, facts: str) -> FactC
     """
     statements = read_statements(reasoning)
     known = _known(facts, "")
+    if not known.facts and explanation and reasoning.strip():
+        found = compare(reasoning, explanation, question)
+        return FactCheck(
+            annotated=found.claims,
+            covered=found.covered,
+            contradicted=found.contradicted,
+            neutral=found.neutral,
+            disagrees=bool(statements) and _disagrees(statements, question, answer, 1.0),
+        )
     stated, against = _compare(statements, known.facts)
     return FactCheck(
         annotated=sum(not fact.derived for fact in known.facts),
@@ -238,6 +253,7 @@ def reasoning_reward(
     facts: Sequence[str],
     mode: Sequence[Mode],
     log_metric: Callable[[str, float], None] | None = None,
+    log_extra: Callable[[str, list[str]], None] | None = None,
     contradictions: bool = True,
     **columns: object,
 ) -> list[float | None]:
@@ -245,7 +261,8 @@ def reasoning_reward(
 
     None, which TRL leaves out of the sum, for the mode that asks for no reasoning. TRL also hands
     over `log_metric`, which is told how many facts were covered, contradicted, and how many
-    statements no annotation speaks of, per reasoning.
+    statements no annotation speaks of, per reasoning; and `log_extra`, which adds question and
+    explanation to the table of completions.
 
     >>> fact = '[{"kind":"organ","value":"brain","present":true,"statement":"It shows the brain."}]'
     >>> known = dict(question=["?"], explanation=["It shows the brain."], facts=[fact])
@@ -257,25 +274,29 @@ def reasoning_reward(
     >>> reasoning_reward([""], ["<answer>yes</answer>"], mode=["answer"], **known)
     [None]
     """
-    rewards: list[float | None] = []
+    rewards: list[float | None] = [None] * len(completions)
     checks: list[FactCheck] = []
-    for completion, asked, explained, stated, how in zip(
-        completions, question, explanation, facts, mode, strict=True
-    ):
+    read: dict[int, tuple[str, str]] = {}
+    for place, (completion, how) in enumerate(zip(completions, mode, strict=True)):
         if how == "answer":
-            rewards.append(None)
             continue
         response = parse_response(completion_text(completion), how)
-        broken = {"no-think", "unclosed-think", "nested-block", "repeated-block"}
-        if broken & set(response.problems):
-            rewards.append(0.0)
+        if BROKEN & set(response.problems):
+            rewards[place] = 0.0
             continue
         answer = "" if "no-answer" in response.problems else response.answer
-        rewards.append(
-            reasoning_score(response.reasoning, answer, asked, stated, explained, contradictions)
-        )
+        read[place] = (response.reasoning, answer)
+    free = [place for place in read if explanation[place] and facts[place] in {"", "[]"}]
+    if free:
+        encode_together([read[place][0] for place in free], [question[place] for place in free])
+    for place, (reasoning, answer) in read.items():
+        known = (question[place], facts[place], explanation[place])
+        rewards[place] = reasoning_score(reasoning, answer, *known, contradictions)
         if log_metric is not None:
-            checks.append(check_facts(response.reasoning, answer, asked, stated))
+            checks.append(check_facts(reasoning, answer, *known))
+    if log_extra is not None:
+        log_extra("question", list(question))
+        log_extra("explanation", list(explanation))
     if log_metric is not None and checks:
         for name in ("covered", "contradicted", "neutral", "disagrees"):
             total = sum(int(asdict(check)[name]) for check in checks)
@@ -313,11 +334,10 @@ class _Fact:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Facts of an image; those that the explanation states; the explanation itself."""
+    """Facts of an image, and those that the explanation states."""
 
     facts: tuple[_Fact, ...]
     relevant: frozenset[int]
-    explained: frozenset[str]
 
     def weight(self, chosen: Iterable[int]) -> float:
         return sum(_weight(self.facts[index].kind) for index in chosen)
@@ -348,15 +368,12 @@ def _known(facts: str, explanation: str) -> _Known:
     known = tuple(read)
     statements = read_statements(explanation)
     stated, _ = _compare(statements, known)
-    said = frozenset(word for statement in statements for word in statement.said)
-    return _Known(known, stated, said)
+    return _Known(known, stated)
 
 
 def _words(text: str) -> frozenset[str]:
     """Words that carry meaning, in the singular."""
-    return frozenset(
-        _singular(word) for word in tokens(text) if word not in _STOPWORDS | _NEGATIONS
-    )
+    return frozenset(_singular(word) for word in tokens(text) if word not in _STOPWORDS | NEGATIONS)
 
 
 def _singular(word: str) -> str:
@@ -375,13 +392,13 @@ def _read(sentence: str) -> Statement | None:
         if answered[0] in {"yes", "no"}:
             said = frame | told
             return _statement(said, said if answered[0] == "no" else frozenset(), sentence, frame)
-        denied = told if _NEGATIONS & set(answered) else frozenset[str]()
+        denied = told if NEGATIONS & set(answered) else frozenset[str]()
         return _statement(frame | told, denied, sentence, frame, told)
     words, under_no = set[str](), set[str]()
     for clause in _CLAUSE.split(sentence):
         under = False
         for word in tokens(clause):
-            if word in _NEGATIONS:
+            if word in NEGATIONS:
                 under = True
             elif word not in _STOPWORDS:
                 words.add(_singular(word))
@@ -405,7 +422,7 @@ def _statement(
         reply=reply,
         about_kind=len(said - _KIND_WORDS) <= 1,
         view=bool(said & _PLANES) or bool(_VIEW_WORDS & set(tokens(sentence))),
-        supposed=bool(_SUPPOSING & set(tokens(sentence))),
+        supposed=bool(SUPPOSING & set(tokens(sentence))),
     )
 
 
@@ -513,22 +530,29 @@ def _contradictions(
     return found
 
 
-def _disagrees(statements: Sequence[Statement], question: str, answer: str) -> bool:
-    """Whether the reasoning denies the answer that goes with it."""
+def _disagrees(
+    statements: Sequence[Statement], question: str, answer: str, share: float = 0.5
+) -> bool:
+    """Whether the reasoning denies the answer that goes with it.
+
+    A yes or no is compared with the last statement that has this share of the question's words.
+    """
     asked, said = _words(question), _words(answer)
-    asked_denied = bool(_NEGATIONS & set(tokens(question.lower().replace("yes/no", ""))))
+    asked_denied = bool(NEGATIONS & set(tokens(question.lower().replace("yes/no", ""))))
     asked |= {_IS_A[word] for word in asked if word in _IS_A}
     replied = tokens(answer)
     if not replied:
         return False
     if replied[0] in {"yes", "no"} and not said:
-        about = [item for item in statements if asked and 2 * len(item.said & asked) >= len(asked)]
+        about = [
+            item for item in statements if asked and len(item.said & asked) >= share * len(asked)
+        ]
         if not about:
             return False
         return about[-1].denies(asked) == ((replied[0] == "yes") != asked_denied)
     if not said:
         return False
-    denied = bool(_NEGATIONS & set(replied))
+    denied = bool(NEGATIONS & set(replied))
     about = [item for item in statements if said <= item.said]
     if about:
         return all(item.denies(said) != denied for item in about)
@@ -545,10 +569,3 @@ def _disagrees(statements: Sequence[Statement], question: str, answer: str) -> b
 def _sides(words: Iterable[str]) -> frozenset[str]:
     found = frozenset(words)
     return _SIDES if found & _BOTH else _SIDES & found
-
-
-def _overlap(statements: Sequence[Statement], explained: frozenset[str]) -> float:
-    """Where no fact is annotated: overlap of words with the explanation."""
-    said = frozenset(word for statement in statements for word in statement.said)
-    shared = len(said & explained)
-    return 2 * shared / (len(said) + len(explained)) if shared else 0.0

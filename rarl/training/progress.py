@@ -12,14 +12,9 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rarl.rewards.table import REWARDS
 from rarl.training.adapter import adapter_change
 
-REWARD_NAMES = {
-    "accuracy_reward": "accuracy",
-    "format_reward": "format",
-    "reasoning_reward": "reasoning",
-    "judge_reward": "judge",
-}
 PHASES = ("rollout", "reward", "reference", "update")
 PREFIX = "seconds/"
 """Before a phase's name in what the trainer logs; see `rarl.training.phases`."""
@@ -54,16 +49,16 @@ def say(sentence: str) -> None:
 def metrics_row(step: int, logs: dict[str, Any]) -> dict[str, Any]:
     """One line of `metrics.jsonl` from what TRL logs, rewards by kind.
 
-    >>> metrics_row(5, {"loss": 0.1, "rewards/accuracy_reward/mean": 0.5, "epoch": 1})
+    >>> metrics_row(5, {"loss": 0.1, "rewards/accuracy/mean": 0.5, "epoch": 1})
     {'step': 5, 'loss': 0.1, 'rewards': {'accuracy': 0.5}}
     """
     row: dict[str, Any] = {"step": step}
     row |= {ours: logs[theirs] for theirs, ours in _RENAMED.items() if theirs in logs}
     for part, name in (("mean", "rewards"), ("std", "reward_deviations")):
         found = {
-            ours: logs[f"rewards/{theirs}/{part}"]
-            for theirs, ours in REWARD_NAMES.items()
-            if f"rewards/{theirs}/{part}" in logs
+            reward: logs[f"rewards/{reward}/{part}"]
+            for reward in REWARDS
+            if f"rewards/{reward}/{part}" in logs
         }
         if found:
             row[name] = found
@@ -151,7 +146,7 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     if not rows:
         return
     flat = [{**row, **row.get("rewards", {})} for row in rows]
-    kinds = [name for name in REWARD_NAMES.values() if any(name in row for row in flat)]
+    kinds = [name for name in REWARDS if any(name in row for row in flat)]
     panels = [("loss", ["loss"]), ("rewards", kinds), ("KL, entropy", ["kl", "entropy"])]
     panels = [
         (title, [name for name in names if any(row.get(name) is not None for row in flat)])

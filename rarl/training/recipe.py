@@ -14,6 +14,7 @@ import yaml
 from rarl.errors import RarlError
 from rarl.prompts import Form
 from rarl.response import Mode
+from rarl.rewards.table import REWARDS
 
 RecipeName = Literal["sft", "rl", "rarl"]
 RECIPES: tuple[RecipeName, ...] = ("sft", "rl", "rarl")
@@ -75,22 +76,11 @@ class SftRecipe(Recipe):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rewards:
-    """Weights of the rewards; 0 leaves one out.
-
-    `judge` is a language model's score of the reasoning, which can stand in for `reasoning` or be
-    mixed with it.
-    """
-
-    accuracy: float
-    format: float
-    reasoning: float
-    judge: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GrpoRecipe(Recipe):
-    """RL and RARL, which differ in `rewards` and `diversity` alone."""
+    """RL and RARL, which differ in `rewards` and `diversity` alone.
+
+    `rewards` gives a weight to each reward of `rarl.rewards.table.REWARDS` that is on.
+    """
 
     prompts: int
     group: int
@@ -104,7 +94,7 @@ class GrpoRecipe(Recipe):
     scale_rewards: Literal["none", "group", "batch"]
     aggregation: Literal["sum_then_normalize", "normalize_then_sum"]
     shared: bool
-    rewards: Rewards
+    rewards: Mapping[str, float]
     contradictions: bool
     diversity: bool
     forms: Mapping[Form, float]
@@ -118,7 +108,8 @@ class GrpoRecipe(Recipe):
                 f"micro_batch ({self.micro_batch}) must be a multiple of group ({self.group}), so "
                 "that each question runs once for all its completions; or set shared=false."
             )
-        if not any(asdict(self.rewards).values()):
+        _check_keys(self.rewards, list(REWARDS), "rewards")
+        if not any(self.rewards.values()):
             raise RecipeError("rewards: give at least one reward a weight.")
         if self.diversity:
             _check_shares(self.forms, "forms")

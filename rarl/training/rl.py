@@ -8,32 +8,28 @@ run once per group (`rarl.training.packing`), which changes the cost and not the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial, update_wrapper
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from rarl.errors import ModelError
 from rarl.judge import Judge
 from rarl.models.loading import LoadedModel
-from rarl.rewards import accuracy_reward, format_reward, reasoning_reward
-from rarl.rewards.judged import judge_reward_of
+from rarl.rewards.table import RewardSettings, reward_functions
 from rarl.training.adapter import lora_config
 from rarl.training.grpo import GroupedGRPOTrainer
+from rarl.training.likelihood import AnswerLikelihood
 from rarl.training.phases import Timed
 from rarl.training.recipe import GrpoRecipe
 from rarl.training.trainers import Silent, accumulation, shared_arguments
 
 
-class _Stock(Silent, Timed):
+class _Stock(Silent, AnswerLikelihood, Timed):
     pass
 
 
-class _Grouped(Silent, Timed, GroupedGRPOTrainer):
+class _Grouped(Silent, AnswerLikelihood, Timed, GroupedGRPOTrainer):
     pass
 
 
@@ -67,24 +63,9 @@ def grpo_trainer(
             its cache leave the GPU's memory during an update (TRL's sleep mode).
 
     Raises:
-        ModelError: the recipe wants a judge and there is none.
+        ModelError: a reward needs what is not given, such as a judge.
     """
-    weights: dict[Callable[..., Any], float] = {
-        accuracy_reward: recipe.rewards.accuracy,
-        format_reward: recipe.rewards.format,
-        # Under its own name, by which TRL logs it.
-        update_wrapper(
-            partial(reasoning_reward, contradictions=recipe.contradictions), reasoning_reward
-        ): recipe.rewards.reasoning,
-    }
-    if recipe.rewards.judge:
-        if judge is None:
-            raise ModelError(
-                "The recipe weighs a judge's score: name one with --judge URL --judge-model NAME, "
-                "or set rewards.judge=0."
-            )
-        weights[judge_reward_of(judge)] = recipe.rewards.judge
-    used = {reward: weight for reward, weight in weights.items() if weight}
+    rewards = reward_functions(recipe.rewards, RewardSettings(recipe.contradictions, judge))
     arguments = GRPOConfig(
         **shared_arguments(recipe, checkpoints, seed, report_to),
         gradient_accumulation_steps=accumulation(
@@ -100,7 +81,7 @@ def grpo_trainer(
         loss_type=recipe.loss,
         scale_rewards=recipe.scale_rewards,
         multi_objective_aggregation=recipe.aggregation,
-        reward_weights=list(used.values()),
+        reward_weights=list(rewards.values()),
         disable_dropout=True,
         use_vllm=vllm_server is not None or vllm_colocate,
         vllm_mode="colocate" if vllm_colocate else "server",
@@ -115,7 +96,7 @@ def grpo_trainer(
     )
     return (_Grouped if recipe.shared else _Stock)(
         model=loaded.base,
-        reward_funcs=list(used),
+        reward_funcs=list(rewards),
         args=arguments,
         train_dataset=rows,
         processing_class=loaded.processor,

@@ -23,7 +23,7 @@ from rarl.generation.rollout import roll_out
 from rarl.models.loading import LoadedModel
 from rarl.prompts import messages, user_text
 from rarl.response import Mode, parse_response
-from rarl.rewards.text import exact_match
+from rarl.text.normalise import exact_match
 from rarl.training.adapter import ADAPTER
 from rarl.training.packing import gather_prompts
 from rarl.training.progress import say

@@ -3,7 +3,6 @@
 import json
 import math
 import random
-from dataclasses import asdict
 
 import pytest
 
@@ -11,7 +10,7 @@ from rarl.response import MODES
 from rarl.rewards import accuracy_reward, format_reward, reasoning_reward
 from rarl.rewards.accuracy import score_answer
 from rarl.rewards.reasoning import reasoning_score
-from rarl.rewards.text import exact_match, normalise, token_f1
+from rarl.text.normalise import exact_match, normalise, token_f1
 from rarl.training.recipe import load_recipe
 
 FACTS = [
@@ -120,8 +119,8 @@ def test_an_honest_right_answer_earns_everything() -> None:
 def test_no_trick_reaches_the_honest_answer(name: str) -> None:
     got = scored(TRICKS[name])
     weights = load_recipe("rarl").rewards
-    honest = weights.accuracy + weights.format + weights.reasoning
-    assert sum(asdict(weights)[kind] * value for kind, value in got.items()) < honest - 0.1, got
+    honest = sum(weights[kind] for kind in ("accuracy", "format", "reasoning"))
+    assert sum(weights[kind] * value for kind, value in got.items()) < honest - 0.1, got
     assert all(0 <= value <= 1 for value in got.values())
 
 

@@ -23,7 +23,7 @@ from rarl.inference.local import LocalEngine
 from rarl.models.loading import load_model, weights_revision
 from rarl.models.processor import load_processor
 from rarl.prompts import messages, user_text
-from rarl.rewards.text import exact_match
+from rarl.text.normalise import exact_match
 from rarl.training.run import Options, train
 
 SMALL = {
@@ -76,7 +76,7 @@ def test_two_steps_make_an_adapter(
     assert "distinct prompts hold" in lines[0] and "fits in memory" in lines[-1]
     if recipe != "sft":
         (table,) = out.glob("checkpoints/completions/*2.parquet")
-        assert {"prompt", "completion", "accuracy_reward"} <= set(pd.read_parquet(table).columns)
+        assert {"prompt", "completion", "accuracy"} <= set(pd.read_parquet(table).columns)
 
     kept = yaml.safe_load((out / "recipe.yaml").read_text("utf-8"))
     assert (kept["recipe"], kept["variant"], kept["seed"], kept["steps"]) == (

@@ -11,7 +11,7 @@ from collections import Counter
 
 _ARTICLES = frozenset({"a", "an", "the"})
 
-_NUMBERS = {
+NUMBERS = {
     word: str(value)
     for value, word in enumerate(
         "zero one two three four five six seven eight nine ten eleven twelve".split()
@@ -52,6 +52,7 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 _CANONICAL = {other: word for word, others in _SYNONYMS.items() for other in others}
 _LONGEST_FIRST = "|".join(sorted(_CANONICAL, key=len, reverse=True))
 _OTHERS = re.compile(rf"(?<![a-z0-9])(?:{_LONGEST_FIRST})(?![a-z0-9])")
+_DASH = re.compile(r"(?<=[a-z])[-\u2010-\u2014/](?=[a-z])")
 _WORDS = re.compile(r"[a-z]+|\d+(?:\.\d+)?")
 
 
@@ -67,9 +68,19 @@ def normalise(text: str) -> str:
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     words = " ".join(
-        _NUMBERS.get(word, word) for word in _WORDS.findall(plain) if word not in _ARTICLES
+        NUMBERS.get(word, word) for word in _WORDS.findall(plain) if word not in _ARTICLES
     )
     return _OTHERS.sub(lambda match: _CANONICAL[match[0]], words)
+
+
+def canonical(text: str) -> str:
+    """Lower case, plain dashes and one word per synonym; punctuation and articles stay.
+
+    >>> canonical("The chest X-ray shows a non-calcified nodule.")
+    'the chest xray shows a non calcified nodule.'
+    """
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    return _OTHERS.sub(lambda match: _CANONICAL[match[0]], _DASH.sub(" ", plain))
 
 
 def tokens(text: str) -> list[str]:
