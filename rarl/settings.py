@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 
@@ -34,6 +34,12 @@ _NAMES = (
     "RARL_VENV",
     "RARL_WEIGHTS",
 )
+# What a variable with fixed values may be.
+_OFFERED = {
+    "RARL_FLAGS_PIXELS": ("keep", "hash"),
+    "RARL_PIXELS": ("keep", "hash"),
+    "RARL_WEIGHTS": ("8bit",),
+}
 _ALIKE = 0.8
 
 
@@ -42,21 +48,25 @@ def known_settings() -> tuple[str, ...]:
     return _NAMES + tuple(f"RARL_LIMIT_{field.name.upper()}" for field in fields(Limits))
 
 
-def check_settings(names: Iterable[str]) -> None:
-    """Refuse a variable whose name is nearly that of a setting: it would have no effect.
+def check_settings(environment: Mapping[str, str]) -> None:
+    """Refuse a variable whose name is nearly that of a setting, or whose value is not offered.
 
     A name that resembles none may be a site's own and is left alone.
 
     Args:
-        names: of all environment variables.
+        environment: all environment variables.
 
     Raises:
         SettingError: one is mistyped; the sentence names what it should be.
 
-    >>> check_settings(["RARL_HOME", "PATH"])
+    >>> check_settings({"RARL_PIXELS": "hash", "PATH": "/bin"})
     """
+    for name, offered in _OFFERED.items():
+        if environment.get(name) and environment[name] not in offered:
+            choice = " or ".join(offered)
+            raise SettingError(f"{name} must be {choice}; correct or unset it and start again.")
     known = known_settings()
-    for name in sorted(names):
+    for name in sorted(environment):
         upper = name.upper()
         if name in known or not upper.startswith("RARL"):
             continue

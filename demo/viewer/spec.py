@@ -26,7 +26,7 @@ _CT_PRESETS: tuple[Window, ...] = (
 )
 _CT_LEVELS, _CT_WIDTHS = (-1024.0, 2000.0), (1.0, 4096.0)
 _THUMBNAIL = 96
-_FORMAT_NAMES = {"nifti": "NIfTI", "webp": "WebP"}
+_FORMAT_NAMES = {"nifti": "NIfTI", "webp": "WebP", "metaimage": "MetaImage"}
 
 
 def page_spec(scans: Sequence[OpenScan], active: OpenScan | None, serial: int) -> dict[str, Any]:

@@ -813,7 +813,11 @@ const RarlViewer = (() => {
 
     /** Send files under neutral names, since file names name patients, then tell Python. */
     async open(files, add = false) {
-      const wanted = [...files].filter((file) => file.size && !/^(\.|Thumbs\.db$|DICOMDIR$)/i.test(file.name));
+      const path = (file) => file.webkitRelativePath || file.name;
+      const wanted = [...files]
+        .filter((file) => file.size && !/^(\.|Thumbs\.db$|DICOMDIR$)/i.test(file.name))
+        // IM2 before IM10: slices without a position or a number are shown in this order.
+        .sort((one, two) => path(one).localeCompare(path(two), "en", { numeric: true }));
       if (!wanted.length || this.sending) return;
       this.sending = true;
       const paths = new Array(wanted.length);

@@ -3,8 +3,16 @@
 from rarl.scans.banner import proposed_masks
 from rarl.scans.identity import Identifiers, identity_in_text
 from rarl.scans.limits import Limits
-from rarl.scans.opening import open_scan, open_scan_file, open_stack, open_stack_file
+from rarl.scans.opening import (
+    open_scan,
+    open_scan_file,
+    open_series,
+    open_series_files,
+    open_stack,
+    open_stack_file,
+)
 from rarl.scans.scan import Scan
+from rarl.scans.series import Opened, Series
 from rarl.scans.stack import Box, Stack, View
 from rarl.scans.windowing import Window
 
@@ -12,13 +20,17 @@ __all__ = [
     "Box",
     "Identifiers",
     "Limits",
+    "Opened",
     "Scan",
+    "Series",
     "Stack",
     "View",
     "Window",
     "identity_in_text",
     "open_scan",
     "open_scan_file",
+    "open_series",
+    "open_series_files",
     "open_stack",
     "open_stack_file",
     "proposed_masks",

@@ -26,6 +26,8 @@ _MAYBE, _LIKELY = 0.2, 0.35
 _WIDENED = 2.0
 # A taller mark, as a share of the picture's shorter side, is the anatomy itself.
 _TALLEST_LINE = 0.2
+# How many times as long as wide a picture is given to the detector.
+_LONGEST_STRIP = 64
 
 
 def proposed_masks(stack: Stack, view: View | None = None) -> tuple[Box, ...]:
@@ -64,7 +66,11 @@ def _lines(image: Image.Image) -> Iterator[Box]:
     """The lines of writing in a picture, with some room around them."""
     from rapidocr.ch_ppocr_det import TextDetOutput
 
-    found = _detector()(np.asarray(image.convert("RGB")))
+    # The detector scales the longer side down, and a narrow strip to nothing.
+    narrowest = -(-max(image.size) // _LONGEST_STRIP)
+    padded = Image.new("RGB", (max(image.width, narrowest), max(image.height, narrowest)))
+    padded.paste(image.convert("RGB"))
+    found = _detector()(np.asarray(padded))
     if not isinstance(found, TextDetOutput) or found.boxes is None:
         return  # it has another type for nothing at all
     for corners in found.boxes:

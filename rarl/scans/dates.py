@@ -91,7 +91,7 @@ def _named() -> tuple[dict[str, tuple[int, ...]], tuple[re.Pattern[str], ...]]:
     months = months_by_name()
     names = "|".join(re.escape(name) for name in sorted(months, key=len, reverse=True))
     month = rf"(?P<month>{names})"
-    day = r"(?<![\w.,])(?P<day>\d{1,2})"
+    day = r"(?<![A-Za-z0-9_.,])(?P<day>\d{1,2})"
     year = r"(?P<year>\d{4})(?!\d)"
     ordinal = r"(?:st|nd|rd|th|er|ère|e|º|ª|°|\.|-?(?:го|е|й))?"
     between = r"[ \-./]*(?:of |de |del |di |den |do |d['’]|ב)?"

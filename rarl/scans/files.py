@@ -12,6 +12,7 @@ from rarl.errors import ScanError
 from rarl.scans.limits import Limits
 
 _PIECE = 1 << 20
+_PAUSE = 0.02
 
 
 def size_of(path: Path) -> int | None:
@@ -57,18 +58,25 @@ def _from_pipe(path: Path, limits: Limits) -> bytes:
     size = 0
     try:
         while size <= limits.file_bytes:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+            try:
+                piece = os.read(pipe, _PIECE)
+                begun = bool(piece or pieces)
+            except BlockingIOError:  # somebody writes, and has nothing yet
+                piece, begun = b"", False
+                select.select([pipe], [], [], max(0.0, end - time.monotonic()))
+            if not piece and begun:
+                break
+            if piece:
+                pieces.append(piece)
+                size += len(piece)
+                end = time.monotonic() + limits.decode_seconds
+            elif time.monotonic() > end:
                 raise ScanError(
                     f"Nothing came through the pipe for {limits.decode_seconds:g} seconds; save "
                     "the scan as a file."
                 )
-            piece = os.read(pipe, _PIECE)
-            if not piece:
-                break
-            pieces.append(piece)
-            size += len(piece)
-            end = time.monotonic() + limits.decode_seconds
+            else:
+                time.sleep(_PAUSE)  # nobody has begun to write
     finally:
         os.close(pipe)
     limits.check_bytes(size)

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, WebP and BMP to a `Part`."""
+"""PNG, JPEG, TIFF, WebP, BMP and AVIF to a `Part`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from rarl.scans.windowing import Values, to_eight_bit
 _DAMAGED = "The picture is damaged or not complete; export it again and upload the new copy."
 
 # Pillow's readers are named one by one: its others (PostScript, FITS, ...) are never tried.
-_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "AVIF")
 _NAMES = {"MPO": "jpeg"}  # a JPEG with more behind it
 _PILLOWS_JPEG = frozenset([0xC0, 0xC1, 0xC2])  # baseline, extended, progressive
 _DEEP = frozenset(["I;16", "I;16B", "I;16L", "I", "F"])
 
 
 def looks_plain(data: bytes) -> bool:
-    """Whether the content begins as one of the five formats does."""
+    """Whether the content begins as one of the formats below does."""
     return (
         data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM"))
         or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+        or data[4:12] in (b"ftypavif", b"ftypavis")
     )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def read_plain(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
         name = picture.format or ""
         pages: list[Values] = []
         total = 0
-        paged = name == "WEBP"
+        paged = name in ("WEBP", "AVIF")
         for page in ImageSequence.Iterator(picture) if paged else [picture]:
             tick()
             limits.check_pixels(*page.size)

@@ -178,10 +178,14 @@ def _archive(
         limits.check_frames(frames)
     if not parts:
         if nested:
-            raise ScanError("There is an archive inside the archive; unpack it first.")
+            raise ScanError(
+                "There is an archive inside the archive; unpack it first.", "an archive"
+            )
         if len(refusals) == 1:
-            raise refusals[0]
-        raise ScanError("There is no scan in the archive; pack the DICOM files of one series.")
+            raise ScanError(str(refusals[0]), "an archive")
+        raise ScanError(
+            "There is no scan in the archive; pack the DICOM files of one series.", "an archive"
+        )
     return parts, left_out
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters of many alphabets
 """No identity survives opening, and typed identity is noticed."""
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from rarl.cli import main
-from rarl.scans import Scan, Stack, View, identity_in_text, open_stack, open_stack_file
+from rarl.scans import (
+    Identifiers,
+    Scan,
+    Stack,
+    View,
+    identity_in_text,
+    open_stack,
+    open_stack_file,
+)
 from rarl.scans import proposed_masks as masks_of
 from rarl.scans.identity import keyed_hash
 
@@ -210,3 +219,97 @@ def test_a_folder_name_is_not_kept(built: Planted, tmp_path: Path) -> None:
     opened = open_stack_file([folder])
     assert built.identifiers[0] not in repr(vars(opened))
     assert isinstance(opened.scan(), Scan)
+
+
+def _identifiers(name: str, charset: str | list[str] | None = None) -> Identifiers:
+    dataset = drawn(np.zeros((16, 16), np.uint16), PatientBirthDate="19331224")
+    if charset:
+        dataset.SpecificCharacterSet = charset
+    dataset.PatientName = name
+    return open_stack([saved(dataset)]).identifiers
+
+
+JAPANESE = ("Yamada^Tarou=山田^太郎=やまだ^たろう", ["", "ISO 2022 IR 87"])
+CHINESE = ("Wang^XiaoDong=王^小东", "GB18030")
+KOREAN = ("Hong^Gildong=洪^吉洞=홍^길동", ["", "ISO 2022 IR 149"])
+
+
+@pytest.mark.parametrize(
+    ("name", "charset", "text", "found"),
+    [
+        (*JAPANESE, "山田さんの胸部CTに結節はありますか", "山田"),
+        (*JAPANESE, "山田太郎様の画像", "山田太郎"),
+        (*JAPANESE, "ヤマダタロウさんは", "ヤマダタロウ"),
+        (*JAPANESE, "ﾔﾏﾀﾞさん", "ﾔﾏﾀﾞ"),
+        (*JAPANESE, "やまだの肺", "やまだ"),
+        (*CHINESE, "王小东的肺部有结节吗", "王小东"),
+        (*CHINESE, "王先生的胸片", "王先生"),
+        (*KOREAN, "홍길동의 폐에 결절이 있습니까", "홍길동"),
+        ("สมชาย^ใจดี", "ISO_IR 166", "คุณสมชายมีก้อนในปอดหรือไม่", "สมชาย"),
+        ("Müller^Jürgen", "ISO_IR 100", "Hat Mueller eine Raumforderung?", "Mueller"),
+        ("Müller^Jürgen", "ISO_IR 100", "Juergens Lunge", "Juergen"),
+        ("MUELLER^EVA", None, "Hat Müller eine Raumforderung?", "Müller"),
+        ("Sørensen^Åse", "ISO_IR 100", "er Soerensen bedre?", "Soerensen"),
+        ("Sørensen^Åse", "ISO_IR 100", "er Aase bedre?", "Aase"),
+        ("Wałęsa^Lech", "ISO_IR 101", "czy Walesa ma guz?", "Walesa"),
+        ("Kowalski^Jan", None, "guz u Kowalskiego?", "Kowalski"),
+        ("Иванова^Мария", "ISO_IR 144", "у Ивановой есть узел?", "Иванов"),
+    ],
+)
+def test_names_inside_sentences_and_spelled_otherwise(
+    name: str, charset: str | list[str] | None, text: str, found: str
+) -> None:
+    names = [_identifiers(name, charset)]
+    assert identity_in_text(text, names) == (f'"{found}" stands in the scan\'s header.',)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (JAPANESE, "胸部CTに結節はありますか、高まりますか"),
+        (CHINESE, "国王的肺部有结节吗"),
+        (KOREAN, "폐에 결절이 있습니까"),
+        (("Long^Ann", None), "Is the longest nodule longer than before?"),
+        (("Müller^Jürgen", "ISO_IR 100"), "Gibt es Müll, eine mühelose Stelle?"),
+    ],
+)
+def test_other_words_of_the_language_are_left_in_peace(
+    name: tuple[str, str | list[str] | None], text: str
+) -> None:
+    assert identity_in_text(text, [_identifiers(*name)]) == ()
+
+
+def test_a_name_whose_character_set_is_not_declared() -> None:
+    dataset = drawn(np.zeros((16, 16), np.uint16))
+    data = saved(dataset)
+    name = "山田^太郎 ".encode()
+    element = b"\x10\0\x10\0PN" + len(name).to_bytes(2, "little") + name
+    place = data.index(b"\x28\0\x02\0US")
+    names = [open_stack([data[:place] + element + data[place:]]).identifiers]
+    assert identity_in_text("山田さんの肺", names) == ('"山田" stands in the scan\'s header.',)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "24 décembre 1933", "24 de diciembre de 1933", "24 de dezembro de 1933", "24 dicembre 1933",
+        "24. Dezember 1933", "24. Dez. 1933", "24 december 1933", "24 grudnia 1933",
+        "24. prosince 1933", "24 декабря 1933", "1933. december 24", "24 Aralık 1933",
+        "24. joulukuuta 1933", "24 decembrie 1933", "24 Δεκεμβρίου 1933", "24 ديسمبر 1933",
+        "24 בדצמבר 1933", "24 ธันวาคม 2476", "24 tháng 12 năm 1933", "1933年12月24日",
+        "昭和8年12月24日", "1933년 12월 24일", "1933. 12. 24", "24. 12. 1933", "24-Dec-33",
+        "24DEC1933", "1933-Dec-24", "一九三三年十二月二十四日", "民國22年12月24日",
+        "diciembre 24, 1933",
+    ],
+)  # fmt: skip
+def test_dates_in_other_languages(written: str) -> None:
+    names = [_identifiers("Doe^Jane")]
+    assert identity_in_text(f"x {written} y", names) == (
+        f'"{written}" is a date that stands in the scan\'s header.',
+    )
+    if written[0].isdigit():
+        assert identity_in_text(f"生{written}の", names) != ()
+
+
+def test_numbers_without_a_space_before_them() -> None:
+    assert identity_in_text("番号123456です") == ('"123456" looks like a record number.',)

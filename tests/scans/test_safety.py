@@ -21,14 +21,16 @@ from PIL import Image
 from traps import picture, png_header, traps, volume, zipped
 
 from rarl.errors import ScanError
-from rarl.scans import Limits, open_stack, open_stack_file
+from rarl.scans import Limits, open_stack, open_stack_file, proposed_masks
 
 Find = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_trap_opens_or_is_refused_by_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
-    for number, data in enumerate(traps()):
+    hostile = traps()
+    caplog.clear()  # pydicom warns of the values that were written into them
+    for number, data in enumerate(hostile):
         try:
             stack = open_stack([data])
         except ScanError as error:
@@ -195,3 +197,9 @@ def test_inflating_is_bounded() -> None:
     limits = Limits(unsuspicious_bytes=1000, expansion_ratio=10)
     with pytest.raises(ScanError, match="more than 10 times"):
         limits.inflated(zlib.decompressobj(31), squeezed)
+
+
+def test_writing_is_looked_for_in_a_narrow_strip() -> None:
+    strip = BytesIO()
+    Image.new("RGB", (4000, 8)).save(strip, "PNG")
+    assert proposed_masks(open_stack([strip.getvalue()])) == ()

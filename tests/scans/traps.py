@@ -186,6 +186,7 @@ def framed_file(what: str) -> bytes:
         dataset.FrameIncrementPointer = [0x00540070, 0x00540080]
     elif what == "slide":
         dataset.Modality, dataset.DimensionOrganizationType = "SM", "TILED_FULL"
+        del dataset.PixelSpacing
         dataset.TotalPixelMatrixColumns, dataset.TotalPixelMatrixRows = 44, 30
         dataset.ImagedVolumeWidth, dataset.ImagedVolumeHeight = 4.4, 3.0
     elif what == "mosaic":
@@ -277,7 +278,7 @@ def _frame_traps() -> list[bytes]:
         dataset = dcmread(BytesIO(framed_file("mosaic")))
         dataset[0x0019, 0x100A].value = count
         found.append(saved(dataset))
-    changed("mosaic", SpacingBetweenSlices="nan")
+    changed("mosaic", SpacingBetweenSlices="0")
     changed("enhanced", PerFrameFunctionalGroupsSequence=Sequence([Dataset()]))
     return found
 
