@@ -107,8 +107,8 @@ def problem_sentence(name: str) -> str:
     >>> problem_sentence("contradicts-side")
     "The text names the other side than the file's header."
     """
-    known: dict[str, str] = {**PROBLEM_SENTENCES, **CHECK_SENTENCES}
-    return known.get(name, name)
+    names: tuple[tuple[str, str], ...] = (*PROBLEM_SENTENCES.items(), *CHECK_SENTENCES.items())
+    return dict(names).get(name, name)
 
 
 def parse_response(text: str, mode: Mode = "reason") -> Response:
