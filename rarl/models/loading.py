@@ -5,7 +5,8 @@ This is the one place that may know which model it holds. Everything else sees a
 A model folder holds the base's weights as safetensors (whole or in shards), its configuration, its
 tokenizer and processor, and optionally `adapters/NAME/`, each as PEFT writes a LoRA. An adapter may
 carry a `rarl.json` with the revision of the base that it was trained on:
-`{"base_revision": "0123456789ab"}`; it then loads on no other base.
+`{"base_revision": "0123456789ab"}`; it then loads on no other base. A folder may also hold
+differences alone, see `rarl.models.composed`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
 from rarl.models.arms import SETTING, is_arms_file
+from rarl.models.composed import REVISION, compose, composed_revision, is_composed
+from rarl.models.convolution import HybridQwen2VL, is_hybrid
 from rarl.models.eight_bit import SUFFIX, to_eight_bits
 from rarl.models.processor import ImageProcessor, load_processor
 
@@ -188,6 +191,8 @@ def load_model(
         directory = _fetched(spec.name)
         if adapters is None:
             spec = ModelSpec(spec.name, directory, _in_order(_adapters_in(directory)))
+    if is_composed(directory):
+        directory = compose(directory)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if eight_bit is None:
         eight_bit = _eight_bit_set()
@@ -251,9 +256,15 @@ def load_model(
 def weights_revision(directory: Path) -> str:
     """Twelve hex digits of a folder's safetensors files, taken in the order of their names.
 
+    A folder of differences and the model that was put together from it have the same revision.
+
     Raises:
         ModelError: there are none.
     """
+    if is_composed(directory):
+        return composed_revision(directory)
+    if (directory / REVISION).is_file():
+        return (directory / REVISION).read_text("utf-8").strip()
     return _digest(_weight_files(directory))
 
 
@@ -336,16 +347,18 @@ def _dtype_for(device: torch.device, parameters: int) -> torch.dtype:
 
 def _load_base(name: str, directory: Path, dtype: torch.dtype) -> Qwen2VLForConditionalGeneration:
     try:
-        kind = json.loads((directory / "config.json").read_text("utf-8"))["model_type"]
+        config = json.loads((directory / "config.json").read_text("utf-8"))
+        kind = config["model_type"]
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The model {name} has no readable config.json; copy its folder again."
         ) from error
     if kind != "qwen2_vl":
         raise ModelError(f"The model {name} is of the kind {kind}; a Qwen2-VL model is needed.")
+    architecture = HybridQwen2VL if is_hybrid(config) else Qwen2VLForConditionalGeneration
     try:
         # Typed by the library as the model alone.
-        loaded: Any = Qwen2VLForConditionalGeneration.from_pretrained(
+        loaded: Any = architecture.from_pretrained(
             directory, dtype=dtype, local_files_only=True, output_loading_info=True
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
