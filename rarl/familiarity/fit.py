@@ -119,7 +119,8 @@ def fit(features: Mapping[str, Tensor], held_out: Tensor, revision: str) -> Fami
         raise DataError("There are too few pictures to fit; name sets with at least eight each.")
     everything = torch.cat(list(features.values())).double()
     centre = everything.mean(0)
-    directions = min(DIRECTIONS, total // 4, everything.shape[1])
+    # At most half of all directions: what the others hold is what tells strangers.
+    directions = min(DIRECTIONS, total // 4, everything.shape[1] // 2)
     _, _, main = torch.linalg.svd(everything - centre, full_matrices=False)
     basis = main[:directions].T
     places = {kind: (own.double() - centre) @ basis for kind, own in features.items()}
@@ -141,7 +142,7 @@ def fit(features: Mapping[str, Tensor], held_out: Tensor, revision: str) -> Fami
         whitening=whitening.float(),
         means=means.float(),
         usual=torch.ones(len(features)),
-        rest=float(outside.mean().clamp(min=1e-9)),
+        rest=float(outside.mean().clamp(min=1e-6 * shifted.square().sum(1).mean())),
         limit=0.0,
     )
     usual = torch.stack(

@@ -103,9 +103,9 @@ class Familiarity:
         ]
 
     def save(self, path: Path) -> None:
-        """Write the measure as one small safetensors file; half precision is enough."""
+        """Write the measure as one small safetensors file."""
         tensors = {
-            name: getattr(self, name).half().contiguous()
+            name: getattr(self, name).contiguous()
             for name in ("centre", "basis", "whitening", "means", "usual")
         }
         note = {
