@@ -1,14 +1,11 @@
 """Whether a picture is of a kind that a model was trained on, from its vision tower's features."""
 
-from rarl.familiarity.fit import FIT_SETS, fit_familiarity
 from rarl.familiarity.measure import FILE, Familiarity, Verdict, load_familiarity, pooled_features
 
 __all__ = [
     "FILE",
-    "FIT_SETS",
     "Familiarity",
     "Verdict",
-    "fit_familiarity",
     "load_familiarity",
     "pooled_features",
 ]

@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or resolve_model(arguments.model).directory
     if out is None:
         raise ModelError("Say with --out where the file goes; a model of the Hub has no folder.")
+    # A file of an earlier base must not keep its successor from loading.
+    (out / FILE).unlink(missing_ok=True)
     model = load_model(arguments.model, adapters={})
     names = [name for name in (arguments.data or "").split(",") if name] or FIT_SETS
     measure = fit_familiarity(model, names, arguments.pictures or PICTURES_A_KIND, arguments.seed)

@@ -148,7 +148,7 @@ def load_familiarity(directory: Path, revision: str) -> Familiarity | None:
     if measure.revision != revision.removesuffix("-8bit"):
         raise ModelError(
             f"{path} was fitted to revision {measure.revision} of the base, but this is"
-            f" {revision}; run rarl fit-familiarity again."
+            f" {revision}; remove it or run rarl fit-familiarity again."
         )
     return measure
 

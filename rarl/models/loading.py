@@ -30,6 +30,8 @@ from transformers import GenerationConfig, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
+from rarl.familiarity.measure import FILE as FAMILIARITY
+from rarl.familiarity.measure import Familiarity, load_familiarity
 from rarl.models.arms import SETTING, is_arms_file
 from rarl.models.composed import REVISION, compose, composed_revision, is_composed
 from rarl.models.convolution import HybridQwen2VL, is_hybrid
@@ -87,6 +89,7 @@ class LoadedModel:
         reserved: special tokens as text, which a question must not hold.
         unfit: name to the reason, in a sentence, of adapters that were left out.
         chats: whether it was trained on conversations, and not on single questions alone.
+        familiarity: tells pictures of a kind that it never saw, or None where it was not fitted.
     """
 
     name: str
@@ -102,6 +105,7 @@ class LoadedModel:
     reserved: tuple[str, ...]
     unfit: Mapping[str, str] = field(default_factory=dict)
     chats: bool = True
+    familiarity: Familiarity | None = None
 
     @property
     def base(self) -> Qwen2VLForConditionalGeneration:
@@ -191,6 +195,7 @@ def load_model(
         directory = _fetched(spec.name)
         if adapters is None:
             spec = ModelSpec(spec.name, directory, _in_order(_adapters_in(directory)))
+    beside = directory
     if is_composed(directory):
         directory = compose(directory)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -250,6 +255,7 @@ def load_model(
         reserved=tuple(special.values()),
         unfit=unfit,
         chats=directory.resolve() != _POCKET_FOLDER.resolve(),
+        familiarity=load_familiarity(beside, revision),
     )
 
 
@@ -305,7 +311,9 @@ def _fetched(name: str, files: Sequence[str] = _HUB_FILES) -> Path:
 
 
 def _weight_files(directory: Path) -> list[Path]:
-    files = sorted(directory.glob("*.safetensors"), key=lambda path: path.name)
+    # What lies beside the weights is not part of them.
+    found = (path for path in directory.glob("*.safetensors") if path.name != FAMILIARITY)
+    files = sorted(found, key=lambda path: path.name)
     if not files:
         raise ModelError(
             f"The model folder {directory} holds no safetensors weights; copy the whole folder."

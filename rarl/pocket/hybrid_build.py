@@ -36,6 +36,8 @@ from rarl.pocket.reading_stage import ADAPTER, Reader, ReadingPhase, picture, tr
 from rarl.pocket.speech import speak, split
 from rarl.pocket.tasks import labelled_images, task_classes
 from rarl.pocket.tower_stage import TaskTower, TowerPhase, start_blocks_as_identity, train_tower
+from rarl.training.recipe import RecipeName
+from rarl.training.run import Options, train
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,15 @@ def base_rows(split: Split) -> list[Example]:
         ValueError: a row's licence does not allow its weights to be shipped.
     """
     names = [f"{name}:A" for name in SETS] if split == "train" else list(SETS)
-    rows = load_examples(names, [split])
+    return permitted(load_examples(names, [split]))
+
+
+def permitted(rows: list[Example]) -> list[Example]:
+    """The same rows, if all of them may shape shipped weights.
+
+    Raises:
+        ValueError: a row's licence does not allow its weights to be shipped.
+    """
     refused = {row.licence for row in rows} - PERMISSIVE
     if refused:
         raise ValueError(f"rows under {', '.join(sorted(refused))} may not train shipped weights")
@@ -326,11 +336,36 @@ def _base(place: Place) -> None:
     (out / NOTE).write_text(json.dumps(language_note(), indent=1) + "\n", "utf-8")
 
 
+def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
+    """A variant, trained on half B from the finished base."""
+
+    def stage(place: Place) -> None:
+        out = place.work / recipe
+        if (out / "adapter_model.safetensors").is_file():
+            return
+        names = tuple(f"{name}:B" for name in SETS)
+        options = Options(
+            recipe=recipe,
+            model=str(place.work / "base"),
+            out=out,
+            data=names,
+            seed=place.seed,
+            steps=None if place.scale == 1 else 2,
+            resume=any(out.glob("checkpoints/checkpoint-*")),
+        )
+        train(options, permitted(load_examples(names, ["train"])), base_rows("validation"))
+
+    return stage
+
+
 STAGES: dict[str, Callable[[Place], None]] = {
     "tower": _tower,
     "speech": _speech,
     "reading": _reading,
     "base": _base,
+    "sft": _adapter("sft"),
+    "rl": _adapter("rl"),
+    "rarl": _adapter("rarl"),
 }
 
 

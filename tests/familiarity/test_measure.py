@@ -89,6 +89,7 @@ def test_the_command_writes_beside_any_model(
     import json
 
     from rarl.cli import main
+    from rarl.models.loading import load_model
     from rarl.models.pocket import save_tiny
 
     model = tmp_path / "tiny"
@@ -99,5 +100,9 @@ def test_the_command_writes_beside_any_model(
     assert record["kinds"] == ["ct of the brain, as in head_ct_hemorrhage"]
     measure = load_familiarity(model, record["revision"])
     assert measure is not None and measure.limit > 0
+    # The file is not part of the weights, and comes with the model from now on.
+    loaded = load_model(str(model), device="cpu")
+    assert loaded.revision == record["revision"]
+    assert loaded.familiarity is not None and loaded.familiarity.kinds == measure.kinds
     assert main([*words, "--pictures", "1"]) == 2
     assert "3 or more" in capsys.readouterr().err
