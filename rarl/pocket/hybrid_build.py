@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFas
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 
 from rarl.data import Example, Split, load_examples
-from rarl.models.composed import NOTE, language_state
+from rarl.models.composed import NOTE, compose, language_state
 from rarl.models.convolution import HybridQwen2VL, HybridTower, NetworkName
 from rarl.models.smollm2 import (
     FILE,
@@ -33,7 +33,7 @@ from rarl.models.smollm2 import (
 from rarl.models.smollm2 import WIDTH as LANGUAGE_WIDTH
 from rarl.pocket.images import normalise
 from rarl.pocket.reading_stage import ADAPTER, Reader, ReadingPhase, picture, train_reading
-from rarl.pocket.speech import speak, split
+from rarl.pocket.speech import perplexity, speak, split
 from rarl.pocket.tasks import labelled_images, task_classes
 from rarl.pocket.tower_stage import TaskTower, TowerPhase, start_blocks_as_identity, train_tower
 from rarl.training.recipe import RecipeName
@@ -336,6 +336,20 @@ def _base(place: Place) -> None:
     (out / NOTE).write_text(json.dumps(language_note(), indent=1) + "\n", "utf-8")
 
 
+def _fluency(place: Place) -> None:
+    """Perplexity of plain replies that trained nothing, before and after."""
+    told = json.loads((place.work / "speech.json").read_text("utf-8"))
+    _, held = split([(prompt, reply) for prompt, reply in told])
+    processor = make_processor(_tokenizer(place))
+    texts = [reply for _, reply in held]
+    before = perplexity(_assembled(place).eval(), processor, texts)
+    whole = compose(place.work / "base")
+    after = perplexity(HybridQwen2VL.from_pretrained(whole).float().eval(), processor, texts)
+    figures = {"before": before, "after": after, "rise": after / before - 1, "texts": len(texts)}
+    logger.info("perplexity of held-out replies: %s", figures)
+    (place.work / "fluency.json").write_text(json.dumps(figures), "utf-8")
+
+
 def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
     """A variant, trained on half B from the finished base."""
 
@@ -363,6 +377,7 @@ STAGES: dict[str, Callable[[Place], None]] = {
     "speech": _speech,
     "reading": _reading,
     "base": _base,
+    "fluency": _fluency,
     "sft": _adapter("sft"),
     "rl": _adapter("rl"),
     "rarl": _adapter("rarl"),
