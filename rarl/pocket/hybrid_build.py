@@ -342,9 +342,11 @@ def _fluency(place: Place) -> None:
     _, held = split([(prompt, reply) for prompt, reply in told])
     processor = make_processor(_tokenizer(place))
     texts = [reply for _, reply in held]
-    before = perplexity(_assembled(place).eval(), processor, texts)
+    original: Any = _assembled(place)
+    before = perplexity(original.eval(), processor, texts)
     whole = compose(place.work / "base")
-    after = perplexity(HybridQwen2VL.from_pretrained(whole).float().eval(), processor, texts)
+    trained: Any = HybridQwen2VL.from_pretrained(whole, dtype=torch.float32)
+    after = perplexity(trained.eval(), processor, texts)
     figures = {"before": before, "after": after, "rise": after / before - 1, "texts": len(texts)}
     logger.info("perplexity of held-out replies: %s", figures)
     (place.work / "fluency.json").write_text(json.dumps(figures), "utf-8")
