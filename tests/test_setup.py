@@ -51,6 +51,7 @@ def is_for_developers(path: Path) -> bool:
         "bench_viewer",
         "fuzz_scans",
         "bench_2b",
+        "bench_familiarity",
         "load_test",
     }
 
