@@ -63,7 +63,8 @@ def test_two_steps_make_an_adapter(
     assert record == json.loads((out / "rarl.json").read_text("utf-8"))
     assert record["recipe"] == recipe
     assert record["base_revision"] == weights_revision(tiny)
-    assert record["data"]["rows"] == 32 and record["data"]["images"] == 8
+    # Each image has four questions and, in training, one more that names a label.
+    assert record["data"]["rows"] == 40 and record["data"]["images"] == 8
     assert record["moved"] and record["adapter_norm"] > 0
     assert "Pre-flight: " in shown.err and "Warning" not in shown.err
     assert str(tmp_path) not in (out / "adapter_config.json").read_text("utf-8")
