@@ -180,7 +180,9 @@ def test_bad_input_is_one_sentence(
 def test_the_checkpoint_that_answers_best_is_kept(
     examples: list[Example], tiny: Path, tmp_path: Path
 ) -> None:
-    held_out = [replace(row, split="validation") for row in examples[::3]]
+    # The recipe asks no held-out question about modality or organ.
+    asked = [row for row in examples if row.category not in {"modality", "organ"}]
+    held_out = [replace(row, split="validation") for row in asked[::3]]
     changes = "batch=4 micro_batch=4 save_steps=1 learning_rate=0.05 warmup_steps=0 log_steps=1"
     record = train(
         Options(
