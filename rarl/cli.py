@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "ask": "rarl.inference.command",
     "train": "rarl.training.command",
     "evaluate": "rarl.evaluation.command",
+    "fit-familiarity": "rarl.familiarity.command",
     "review": "rarl.review.command",
 }
 

@@ -52,6 +52,7 @@ def is_for_developers(path: Path) -> bool:
         "fuzz_scans",
         "bench_2b",
         "check_scans",
+        "bench_familiarity",
         "load_test",
         "_inventory.py",
         "licences",

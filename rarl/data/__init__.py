@@ -1,12 +1,13 @@
 """Every dataset as one row type, split by image."""
 
-from rarl.data.example import SPLITS, Example, Fact, ImageRef, Kind, Split
+from rarl.data.example import SPLITS, Example, Fact, Half, ImageRef, Kind, Split
 from rarl.data.sets import load_examples, load_set
 
 __all__ = [
     "SPLITS",
     "Example",
     "Fact",
+    "Half",
     "ImageRef",
     "Kind",
     "Split",

@@ -14,6 +14,7 @@ from rarl.errors import DataError
 
 Kind = Literal["closed", "open"]
 Split = Literal["train", "validation", "test", "image-disjoint", "unseen"]
+Half = Literal["A", "B"]
 FactKind = Literal["modality", "organ", "plane", "side", "finding", "count", "other"]
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "image-disjoint", "unseen")
@@ -103,6 +104,10 @@ class Example:
         category: the source's own question type (e.g. "PRES"), or None.
         reworded: for a test row, whether a training row about the same image asks nearly the same
             in other words, so that the answer may simply be remembered.
+        half: of a training row, the half of its set's images that it belongs to: A trains the base
+            model, B its variants. None where a set is not halved.
+        wordings: other ways to ask the same; empty where the set has one wording.
+        explanations: other explanations from the same annotations, in other words, order and depth.
     """
 
     id: str
@@ -119,3 +124,6 @@ class Example:
     split: Split
     category: str | None = None
     reworded: bool = False
+    half: Half | None = None
+    wordings: tuple[str, ...] = ()
+    explanations: tuple[str, ...] = ()

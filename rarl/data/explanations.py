@@ -18,6 +18,7 @@ MODALITY_NAMES = {
     "x-ray": "an X-ray",
     "ultrasound": "an ultrasound image",
     "light microscopy": "a light microscopy image",
+    "fluorescence or light microscopy": "a microscopy image",
 }
 _ORGAN_PHRASES = {
     "blood": "a blood smear",
@@ -25,6 +26,10 @@ _ORGAN_PHRASES = {
     "chest": "the chest",
     "abdomen": "the abdomen",
     "breast": "the breast",
+    "knee": "the knee",
+    "fetal head": "the head of a fetus",
+    "cells": "cell nuclei",
+    "hand": "the hand",
 }
 _PLANES = {"axial", "coronal", "sagittal", "pa", "ap", "lateral"}
 
@@ -112,9 +117,22 @@ def compose(
         question: the row's question, for choosing facts that bear on it.
         most: how many other facts are told.
     """
+    middle = related(others, basics, own, question)[:most]
+    return " ".join([*_lead(basics, skip=own.kind), *middle, conclusion(own)])
+
+
+def related(others: Iterable[Fact], basics: Sequence[Fact], own: Fact, question: str) -> list[str]:
+    """Statements of other facts that bear on a question, the closest first.
+
+    Args:
+        others: facts from the image's other training rows.
+        basics: modality, organ and plane of the image, which are not repeated.
+        own: the fact that the question's own row states.
+        question: the row's question.
+    """
     wanted = content_words(question)
     told = {fact.statement for fact in basics} | {own.statement}
-    related: list[tuple[int, str]] = []
+    ranked: list[tuple[int, str]] = []
     for fact in others:
         if "?" in fact.statement:
             continue
@@ -123,10 +141,8 @@ def compose(
         # A rephrasing of the question would give the answer away before the reasoning ends.
         if overlap and not wanted <= words and fact.statement not in told:
             told.add(fact.statement)
-            related.append((-overlap, fact.statement))
-    lead = _lead(basics, skip=own.kind)
-    middle = [statement for _, statement in sorted(related)[:most]]
-    return " ".join([*lead, *middle, conclusion(own)])
+            ranked.append((-overlap, fact.statement))
+    return [statement for _, statement in sorted(ranked)]
 
 
 def conclusion(own: Fact) -> str:
@@ -139,6 +155,11 @@ def conclusion(own: Fact) -> str:
         return own.statement
     answer = ("yes" if own.present else "no") if own.kind == "finding" else own.value
     return f"The answer is {answer}."
+
+
+def organ_phrase(organ: str) -> str:
+    """An organ with its article ("the chest", "a blood smear")."""
+    return _ORGAN_PHRASES.get(organ, organ)
 
 
 def _lead(basics: Sequence[Fact], skip: FactKind) -> list[str]:

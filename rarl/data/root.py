@@ -56,3 +56,15 @@ def read_split_file(source: str) -> dict[str, list[str]]:
     path = SPLIT_FILES / f"{source}.json"
     splits: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))["images"]
     return splits
+
+
+def read_half_b(source: str) -> frozenset[str]:
+    """The training images of a source's half B (see `scripts/make_splits`); empty without halves.
+
+    Args:
+        source: a set's name; one without a split file has no halves.
+    """
+    path = SPLIT_FILES / f"{source}.json"
+    if not path.is_file():
+        return frozenset()
+    return frozenset(json.loads(path.read_text(encoding="utf-8")).get("half_b", ()))

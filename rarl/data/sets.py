@@ -9,7 +9,22 @@ from pathlib import Path
 
 from rarl.data.example import Example, Split
 from rarl.data.hub import HUB, HubSet, load_hub, read_hub_set
-from rarl.data.labelled import bccd_blood, brain_tumor_mri, busi_breast_us, covid_chestxray
+from rarl.data.imaging import (
+    chest_pneumonia,
+    dsbowl_nuclei,
+    hc18_fetal_head,
+    head_ct_hemorrhage,
+    knee_oa,
+    mednist,
+    pbc_blood_cells,
+)
+from rarl.data.labelled import (
+    bccd_blood,
+    brain_tumor_mri,
+    brain_tumor_mri_more,
+    busi_breast_us,
+    covid_chestxray,
+)
 from rarl.data.published import slake_text, vqa_med_2019_mini
 from rarl.data.root import data_root
 from rarl.data.vqa_rad import vqa_rad, vqa_rad_basics
@@ -21,7 +36,15 @@ LOCAL: Mapping[str, Callable[[Path], list[Example]]] = {
     "brain_tumor_mri": brain_tumor_mri,
     "busi_breast_us": busi_breast_us,
     "bccd_blood": bccd_blood,
+    "brain_tumor_mri_more": brain_tumor_mri_more,
+    "chest_pneumonia": chest_pneumonia,
+    "knee_oa": knee_oa,
+    "pbc_blood_cells": pbc_blood_cells,
+    "head_ct_hemorrhage": head_ct_hemorrhage,
+    "hc18_fetal_head": hc18_fetal_head,
+    "dsbowl_nuclei": dsbowl_nuclei,
     "covid_chestxray": covid_chestxray,
+    "mednist": mednist,
     "vqa_med_2019_mini": vqa_med_2019_mini,
     "slake": slake_text,
 }
@@ -125,11 +148,26 @@ def load_set(name: str) -> list[Example]:
 def load_examples(names: Sequence[str], splits: Sequence[Split]) -> list[Example]:
     """The rows of several sets that belong to the given splits, in order.
 
+    Args:
+        names: the sets; "NAME:A" and "NAME:B" take of the training rows those of one half.
+        splits: which rows to take.
+
     Raises:
-        DataError: a set is unknown or not at hand, or nothing belongs to these splits.
+        DataError: a set is unknown or not at hand, has no such half, or nothing belongs to these
+            splits.
     """
     wanted = set(splits)
-    rows = [row for name in names for row in load_set(name) if row.split in wanted]
+    rows = []
+    for name in names:
+        bare, half = name, None
+        if name.endswith((":A", ":B")):
+            bare, _, half = name.rpartition(":")
+        found = [row for row in load_set(bare) if row.split in wanted]
+        if half is not None:
+            found = [row for row in found if row.split != "train" or row.half == half]
+            if "train" in wanted and not any(row.split == "train" for row in found):
+                raise DataError(f"{bare} has no half {half}; name the whole set.")
+        rows += found
     if not rows:
         raise DataError(f"{', '.join(names)} hold no row of split {', '.join(splits)}.")
     return rows

@@ -15,10 +15,17 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from rarl.data.example import Example, Fact, ImageRef, Kind, Split
-from rarl.data.explanations import basic_facts, compose, content_words, fact_from_answer
+from rarl.data.example import Example, Fact, Half, ImageRef, Kind, Split
+from rarl.data.explanations import (
+    basic_facts,
+    compose,
+    content_words,
+    fact_from_answer,
+    related,
+)
 from rarl.data.labelled import basic_questions
-from rarl.data.root import read_rows, read_split_file
+from rarl.data.narration import narrate, question_sentences
+from rarl.data.root import read_half_b, read_rows, read_split_file
 
 SOURCE = "vqa_rad"
 # Shared content words, as a share of all, from which two questions count as one reworded.
@@ -52,6 +59,13 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
     listed = read_split_file(SOURCE)
     held: dict[str, Split] = dict.fromkeys(listed["image-disjoint"], "image-disjoint")
     held |= dict.fromkeys(listed["validation"], "validation")
+    half_b = read_half_b(SOURCE)
+
+    def half_of(image: str, split: Split) -> Half | None:
+        if split != "train":
+            return None
+        return "B" if image in half_b else "A"
+
     rows = read_rows(folder / "qa_mevf_split.jsonl")
     # The copy lower-cases test questions; asked as published, they look like the training rows.
     test = [
@@ -91,9 +105,12 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
         own = fact_from_answer(row["question"], str(row["answer"]), row["question_type"])
         question, answer = " ".join(row["question"].split()), str(row["answer"]).strip().lower()
         kind: Kind = "closed" if row["answer_type"] == "CLOSED" else "open"
-        explanation = None
+        explanation: str | None = None
+        explanations: tuple[str, ...] = ()
         if split == "train":
             explanation = compose(basics[image], facts[image], own, question)
+            others = related(facts[image], basics[image], own, question)
+            explanations = narrate(basics[image], others, question_sentences(own), own.kind)
         return Example(
             id=f"{SOURCE}/{row['id']}",
             image=ImageRef(f"{SOURCE}/{image}", folder / image),
@@ -110,6 +127,8 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
             category=row["question_type"],
             reworded=split == "test"
             and any(_near(row["question"], other["question"]) for other in by_image[image]),
+            half=half_of(image, split),
+            explanations=explanations,
         )
 
     questions = [example(row, held.get(row["image"], "train")) for row in kept]
@@ -141,6 +160,9 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
                     licence="CC0-1.0",
                     split=split,
                     category=question.category,
+                    half=half_of(image, split),
+                    wordings=tuple(question.wordings),
+                    explanations=narrate(basics[image], (), question.ways, question.fact.kind),
                 )
             )
     return questions, asked

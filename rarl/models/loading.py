@@ -5,7 +5,8 @@ This is the one place that may know which model it holds. Everything else sees a
 A model folder holds the base's weights as safetensors (whole or in shards), its configuration, its
 tokenizer and processor, and optionally `adapters/NAME/`, each as PEFT writes a LoRA. An adapter may
 carry a `rarl.json` with the revision of the base that it was trained on:
-`{"base_revision": "0123456789ab"}`; it then loads on no other base.
+`{"base_revision": "0123456789ab"}`; it then loads on no other base. A folder may also hold
+differences alone, see `rarl.models.composed`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ from transformers import GenerationConfig, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
+from rarl.familiarity.measure import FILE as FAMILIARITY
+from rarl.familiarity.measure import Familiarity, load_familiarity
 from rarl.models.arms import SETTING, is_arms_file
+from rarl.models.composed import REVISION, compose, composed_revision, is_composed
+from rarl.models.convolution import HybridQwen2VL, is_hybrid
 from rarl.models.eight_bit import SUFFIX, to_eight_bits
 from rarl.models.processor import ImageProcessor, load_processor
 
@@ -85,6 +90,7 @@ class LoadedModel:
         unfit: name to the reason, in a sentence, of adapters that were left out.
         chats: whether it was trained on conversations, and not on single questions alone.
         english_only: whether it was trained on English alone.
+        familiarity: tells pictures of a kind that it never saw, or None where it was not fitted.
     """
 
     name: str
@@ -101,6 +107,7 @@ class LoadedModel:
     unfit: Mapping[str, str] = field(default_factory=dict)
     chats: bool = True
     english_only: bool = False
+    familiarity: Familiarity | None = None
 
     @property
     def base(self) -> Qwen2VLForConditionalGeneration:
@@ -191,6 +198,9 @@ def load_model(
         directory = _fetched(spec.name)
         if adapters is None:
             spec = ModelSpec(spec.name, directory, _in_order(_adapters_in(directory)))
+    beside = directory
+    if is_composed(directory):
+        directory = compose(directory)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if eight_bit is None:
         eight_bit = _eight_bit_set()
@@ -249,15 +259,22 @@ def load_model(
         unfit=unfit,
         chats=directory.resolve() != _POCKET_FOLDER.resolve(),
         english_only=directory.resolve() == _POCKET_FOLDER.resolve(),
+        familiarity=load_familiarity(beside, revision),
     )
 
 
 def weights_revision(directory: Path) -> str:
     """Twelve hex digits of a folder's safetensors files, taken in the order of their names.
 
+    A folder of differences and the model that was put together from it have the same revision.
+
     Raises:
         ModelError: there are none.
     """
+    if is_composed(directory):
+        return composed_revision(directory)
+    if (directory / REVISION).is_file():
+        return (directory / REVISION).read_text("utf-8").strip()
     return _digest(_weight_files(directory))
 
 
@@ -298,7 +315,9 @@ def _fetched(name: str, files: Sequence[str] = _HUB_FILES) -> Path:
 
 
 def _weight_files(directory: Path) -> list[Path]:
-    files = sorted(directory.glob("*.safetensors"), key=lambda path: path.name)
+    # What lies beside the weights is not part of them.
+    found = (path for path in directory.glob("*.safetensors") if path.name != FAMILIARITY)
+    files = sorted(found, key=lambda path: path.name)
     if not files:
         raise ModelError(
             f"The model folder {directory} holds no safetensors weights; copy the whole folder."
@@ -340,16 +359,18 @@ def _dtype_for(device: torch.device, parameters: int) -> torch.dtype:
 
 def _load_base(name: str, directory: Path, dtype: torch.dtype) -> Qwen2VLForConditionalGeneration:
     try:
-        kind = json.loads((directory / "config.json").read_text("utf-8"))["model_type"]
+        config = json.loads((directory / "config.json").read_text("utf-8"))
+        kind = config["model_type"]
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The model {name} has no readable config.json; copy its folder again."
         ) from error
     if kind != "qwen2_vl":
         raise ModelError(f"The model {name} is of the kind {kind}; a Qwen2-VL model is needed.")
+    architecture = HybridQwen2VL if is_hybrid(config) else Qwen2VLForConditionalGeneration
     try:
         # Typed by the library as the model alone.
-        loaded: Any = Qwen2VLForConditionalGeneration.from_pretrained(
+        loaded: Any = architecture.from_pretrained(
             directory, dtype=dtype, local_files_only=True, output_loading_info=True
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:

@@ -17,6 +17,8 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
     apply_rotary_pos_emb_vision,
 )
 
+from rarl.models.convolution import HybridTower, in_merge_order, unpatchify
+
 
 def merge_order(grid: tuple[int, int]) -> Tensor:
     """Row and column of each patch in the order the processor lays patches out.
@@ -64,8 +66,11 @@ def encode(
         (batch, patches / 4, language width).
     """
     batch, count, _ = patches.shape
-    convolution = visual.patch_embed.proj
-    hidden = nn.functional.linear(patches, convolution.weight.flatten(1))
+    if isinstance(visual, HybridTower):
+        images = unpatchify(patches, grid, visual.stem.patch)
+        hidden = in_merge_order(visual.stem.embed(images))
+    else:
+        hidden = nn.functional.linear(patches, visual.patch_embed.proj.weight.flatten(1))
     cosine, sine = visual.rotary_pos_emb(hidden, merge_order(grid).to(patches.device))
     for block in cast("list[Qwen2VLVisionBlock]", visual.blocks):
         attention = block.attn

@@ -39,7 +39,7 @@ def test_all_sets_at_hand_are_listed(busi: Path, capsys: pytest.CaptureFixture[s
     assert main(["data"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == "set split rows closed open images modality licence".split()
-    assert lines[1].split() == "busi_breast_us train 8 4 4 2 ultrasound CC-BY-4.0".split()
+    assert lines[1].split() == "busi_breast_us train 10 6 4 2 ultrasound CC-BY-4.0".split()
     assert lines[2].split() == "test 4 2 2 1 ultrasound CC-BY-4.0".split()
     shared = next(line for line in lines if line.startswith("busi_breast_us  busi_breast_us test"))
     assert shared.split()[-4:] == ["0", "1", "0", "0"]

@@ -1,7 +1,9 @@
 """Counts, splits and licences of the sets at hand, and what happens where they are not."""
 
 import json
+import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,20 @@ from rarl.data.vqa_rad import normalised_question
 from rarl.errors import DataError
 
 # Sets that any model shipped by this project may train on.
-TRAINABLE = ("vqa_rad", "vqa_rad_basics", "brain_tumor_mri", "busi_breast_us", "bccd_blood")
+TRAINABLE = (
+    "vqa_rad",
+    "vqa_rad_basics",
+    "brain_tumor_mri",
+    "busi_breast_us",
+    "bccd_blood",
+    "brain_tumor_mri_more",
+    "chest_pneumonia",
+    "knee_oa",
+    "pbc_blood_cells",
+    "head_ct_hemorrhage",
+    "hc18_fetal_head",
+    "dsbowl_nuclei",
+)
 
 Sets = dict[str, list[Example]]
 
@@ -88,7 +103,10 @@ def test_image_disjoint_has_no_near_duplicate_in_training(local_sets: Sets) -> N
     assert shared(rows).overlaps == ()
 
 
-@pytest.mark.parametrize(("name", "images"), [("covid_chestxray", 353), ("vqa_med_2019_mini", 12)])
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [("covid_chestxray", 353), ("vqa_med_2019_mini", 12), ("mednist", 1200)],
+)
 def test_unseen_sets_are_unseen_throughout(local_sets: Sets, name: str, images: int) -> None:
     found = images_by_split(local_sets[name])
     assert {split: len(keys) for split, keys in found.items()} == {"unseen": images}
@@ -164,3 +182,102 @@ def test_splits_that_hold_nothing_are_said(local_sets: Sets) -> None:
 
 def test_names_are_local_and_hub_sets() -> None:
     assert set(NAMES) == {*LOCAL, "path_vqa", "vqa_med_2019"}
+
+
+# Images of training, validation and test, as the split files have them.
+COUNTS = {
+    "brain_tumor_mri_more": (2269, 0, 0),
+    "chest_pneumonia": (2337, 213, 618),
+    "knee_oa": (1853, 267, 611),
+    "pbc_blood_cells": (1440, 160, 400),
+    "head_ct_hemorrhage": (84, 16, 100),
+    "hc18_fetal_head": (699, 99, 200),
+    "dsbowl_nuclei": (483, 68, 113),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_newer_sets_are_complete(local_sets: Sets, name: str) -> None:
+    images = images_by_split(local_sets[name])
+    counts = tuple(len(images.get(split, ())) for split in ("train", "validation", "test"))
+    assert counts == COUNTS[name]
+
+
+def person_of(name: str, key: str) -> str:
+    """Whose image it is, where the name of its file tells."""
+    pattern = {
+        "knee_oa": r"\d{7}",
+        "chest_pneumonia": r"person\d+|IM-\d+",
+        "hc18_fetal_head": r"/\d{3}_",
+    }.get(name)
+    match = re.search(pattern, key) if pattern else None
+    return match[0] if match else key
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_halves_share_no_image_and_no_person(local_sets: Sets, name: str) -> None:
+    halves: dict[str | None, set[str]] = defaultdict(set)
+    for row in local_sets[name]:
+        assert (row.half is None) == (row.split != "train")
+        halves[row.half].add(key_of(row))
+    first, second = halves["A"], halves["B"]
+    assert not first & second
+    assert abs(len(first) - len(second)) <= max(4, 0.05 * len(first | second))
+    people = [{person_of(name, key) for key in half} for half in (first, second)]
+    assert not people[0] & people[1]
+
+
+def test_halves_of_both_brain_sets_share_no_near_duplicate(local_sets: Sets) -> None:
+    rows = [
+        replace(row, split="train" if row.half == "A" else "test", source="brain")
+        for name in ("brain_tumor_mri", "brain_tumor_mri_more")
+        for row in local_sets[name]
+        if row.half is not None and row.category == "label"
+    ]
+    assert shared(rows).overlaps == ()
+
+
+def test_the_further_brain_images_repeat_no_held_out_one(local_sets: Sets) -> None:
+    rows = [
+        row
+        for name in ("brain_tumor_mri", "brain_tumor_mri_more")
+        for row in local_sets[name]
+        if row.category == "label" and (row.split != "train" or name.endswith("more"))
+    ]
+    leaks = [one for one in shared(rows).overlaps if one.first.split == "train"]
+    assert leaks == []
+
+
+def test_a_half_can_be_named(local_sets: Sets) -> None:
+    rows = load_examples(["busi_breast_us:B"], ["train", "validation"])
+    assert {row.half for row in rows if row.split == "train"} == {"B"}
+    assert any(row.split == "validation" for row in rows)
+    both = load_examples(["busi_breast_us:A", "busi_breast_us:B"], ["train"])
+    assert len(both) == sum(row.split == "train" for row in local_sets["busi_breast_us"])
+    with pytest.raises(DataError, match="slake has no half A; name the whole set"):
+        load_examples(["slake:A"], ["train"])
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINABLE if name != "vqa_rad"])
+def test_questions_and_explanations_are_varied(local_sets: Sets, name: str) -> None:
+    rows = local_sets[name]
+    for row in rows:
+        assert row.question in row.wordings and len(set(row.wordings)) == len(row.wordings)
+        assert len(set(row.explanations)) == len(row.explanations) >= 3, row.id
+    held_out = {row.question for row in rows if row.split == "test"}
+    assert held_out <= {row.wordings[0] for row in rows}
+
+
+def test_grades_and_cells_are_answered_by_their_labels(local_sets: Sets) -> None:
+    grades = Counter(
+        row.answer
+        for row in local_sets["knee_oa"]
+        if row.category == "label" and row.split == "test"
+    )
+    assert grades == {"0": 140, "1": 140, "2": 140, "3": 140, "4": 51}
+    for row in local_sets["knee_oa"]:
+        if row.category == "side":
+            assert row.image is not None
+            assert row.answer == ("left" if row.image.key.endswith("L.jpg") else "right")
+    cells = {row.answer for row in local_sets["pbc_blood_cells"] if row.category == "label"}
+    assert len(cells) == 8

@@ -1,0 +1,11 @@
+"""Whether a picture is of a kind that a model was trained on, from its vision tower's features."""
+
+from rarl.familiarity.measure import FILE, Familiarity, Verdict, load_familiarity, pooled_features
+
+__all__ = [
+    "FILE",
+    "Familiarity",
+    "Verdict",
+    "load_familiarity",
+    "pooled_features",
+]
