@@ -52,9 +52,7 @@ class AnswerLikelihood(_Trainer):
         if _NAME in self.reward_func_names:
             measured = self.answer_probabilities(inputs, completions)
             inputs = [{**row, COLUMN: pair} for row, pair in zip(inputs, measured, strict=True)]
-        return super()._calculate_rewards(
-            inputs, prompts, completions, ids
-        )
+        return super()._calculate_rewards(inputs, prompts, completions, ids)
 
     @torch.no_grad()
     def answer_probabilities(
