@@ -7,14 +7,17 @@ other side or another number. Words without an order, questions and suppositions
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from rarl.rewards.claims import Claim, claim_texts, pair_features, read_claims
+from rarl.rewards.claims import Claim, claim_texts, pair_features, read_claims, valence
 from rarl.rewards.head import Match, apply, shipped_head
 from rarl.text.encoder import shipped_encoder
+from rarl.text.normalise import tokens
+from rarl.text.opposites import stem
 from rarl.text.order import order_score, words_and_marks
 
 # Below this a score is chance likeness.
@@ -22,6 +25,16 @@ _FLOOR = 0.08
 # Raises middling scores, so that a paraphrase earns clearly more than half.
 _POWER = 0.85
 _SURE = 0.5
+# Of an answer, the share of neighbours that the explanation has apart, and the least word order.
+_APART = 0.4
+_ORDERED = -1.0
+_FEWEST_ORDERED = 5
+# Valence of a question such as "which kidney is affected?".
+_ASKS_FOR_DISEASE = 0.5
+_MARKS = " .,;:!"
+_YES_OR_NO = re.compile(
+    r"\s*(?:is|are|was|were|does|do|did|has|have|had|can|could)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +91,104 @@ def compare(reasoning: str, explanation: str, question: str = "") -> Comparison:
 def answer_score(answer: str, question: str, explanation: str) -> float:
     """How surely an explanation states a short answer, where there is no reference answer.
 
-    A weak measure where the explanation names several places.
+    Every claim of the answer must be stated in full by one claim of the explanation. The other
+    side, the opposite, words without an order and words of the question alone earn nothing. Where a
+    question asks for disease, a claim that denies disease does not bear the answer out.
+
+    Returns:
+        0, or 0.5 to 1.
+
+    Raises:
+        ModelError: the sentence encoder is missing.
+
+    >>> known = "There is a stone in the right kidney. The left kidney is normal."
+    >>> asked = "Which kidney is affected?"
+    >>> answer_score("right kidney", asked, known) > 0.5
+    True
+    >>> [answer_score(text, asked, known) for text in ("left kidney", "kidney", "both kidneys")]
+    [0.0, 0.0, 0.0]
     """
-    return compare(explanation, f"{question.rstrip(' ?.')}? {answer.rstrip(' .')}.").score
+    known = _reference(explanation)
+    reply, _, rest = answer.strip().partition(" ")
+    verdict = reply.strip(_MARKS).casefold()
+    first, _, last = answer.strip(_MARKS).rpartition(" ")
+    if last.casefold() in {"yes", "no"}:
+        verdict, rest = last.casefold(), first
+    scores = []
+    if verdict in {"yes", "no"} and _YES_OR_NO.match(question):
+        scores.append(_verdict(verdict == "yes", question, known))
+        if set(tokens(rest)) <= set(tokens(question)):
+            answer = ""
+        elif verdict == "yes" or reply[-1] in _MARKS or rest == first:
+            answer = rest
+    if tokens(answer):
+        scores.append(_stated(answer, question, explanation))
+    return min(scores, default=0.0)
+
+
+def _stated(answer: str, question: str, explanation: str) -> float:
+    """The least sure claim of an answer that is more than a yes or no."""
+    words, asked = set(tokens(answer)), set(tokens(question))
+    if words <= asked and "or" not in asked:
+        return 0.0
+    if len(tokens(answer)) >= _FEWEST_ORDERED:
+        order, apart = order_features(answer, explanation)
+        if apart > _APART or order < _ORDERED:
+            return 0.0
+    probe = shipped_head().probe
+    encoder = shipped_encoder()
+    claims = read_claims(answer, encoder)
+    if not claims:
+        # A side alone: of that which the question and the explanation name.
+        stems = {one for claim in _reference(explanation) for one in claim.stems}
+        subject = [word for word in tokens(question) if stem(word) in stems]
+        claims = read_claims(" ".join([answer, *subject]), encoder)
+    normal = any(claim.normal for claim in claims)
+    disease = not normal and valence(encoder([question])[0].vector, probe) > _ASKS_FOR_DISEASE
+    known = [one for one in _reference(explanation) if not (disease and one.normal)]
+    if any(claim.supposed for claim in claims):
+        return 0.0
+    scores = [
+        max((_pair(claim, one)[0] for one in known if _may_state(one, claim)), default=0.0)
+        for claim in claims
+    ]
+    least = min(scores, default=0.0)
+    return least if least >= _SURE else 0.0
+
+
+def _verdict(affirmed: bool, question: str, known: Sequence[Claim]) -> float:
+    """How surely an explanation answers a closed question with yes, or with no.
+
+    One claim that states what is asked outweighs others that deny it elsewhere.
+    """
+    asked = read_claims(f"{question.rstrip(' ?.')}? Yes.", shipped_encoder())
+    if not asked or not known:
+        return 0.0
+    probe = shipped_head().probe
+    yes, no = 1.0, 0.0
+    for claim in asked:
+        pairs = [(_pair(claim, one), one) for one in known]
+        if claim.normal:
+            ill = [one for one in known if not one.normal and set(one.stems) & set(claim.stems)]
+            no = max([no, *(valence(one.vector, probe) for one in ill)])
+            pairs = [(pair, one) for pair, one in pairs if one.normal]
+        yes = min(yes, max((covered for (covered, _), _ in pairs), default=0.0))
+        no = max([no, *(against for (_, against), _ in pairs)])
+    if no >= _SURE and any(claim.normal for claim in asked):
+        yes = 0.0
+    score = yes if affirmed else no * (yes < _SURE)
+    return score if score >= _SURE else 0.0
+
+
+def _may_state(known: Claim, claim: Claim) -> bool:
+    """Whether a claim names every side of another, and denies disease where that does."""
+    return claim.side & ~known.side == 0 and (known.normal or not claim.normal)
+
+
+def _pair(claim: Claim, other: Claim) -> tuple[float, float]:
+    """How surely another claim states a claim, and how surely it contradicts it."""
+    match = match_claims([claim], [other], (2.5, 0.0))
+    return float(match.covered[0]), float(match.contradicted[0])
 
 
 def encode_together(reasonings: Sequence[str], questions: Sequence[str]) -> None:

@@ -90,5 +90,5 @@ def _named(function: RewardFunction, name: str) -> RewardFunction:
         named: RewardFunction = run_async
     else:
         named = update_wrapper(partial(function), function)
-    named.__name__ = name  # type: ignore[attr-defined]
+    named.__name__ = name
     return named

@@ -52,9 +52,7 @@ class AnswerLikelihood(_Trainer):
         if _NAME in self.reward_func_names:
             measured = self.answer_probabilities(inputs, completions)
             inputs = [{**row, COLUMN: pair} for row, pair in zip(inputs, measured, strict=True)]
-        return super()._calculate_rewards(  # type: ignore[no-untyped-call]
-            inputs, prompts, completions, ids
-        )
+        return super()._calculate_rewards(inputs, prompts, completions, ids)
 
     @torch.no_grad()
     def answer_probabilities(
@@ -132,7 +130,7 @@ class AnswerLikelihood(_Trainer):
         # TRL leaves its models unannotated.
         model: Any = self.accelerator.unwrap_model(self.model)
         with model.disable_adapter():
-            found, _, _ = self._get_per_token_logps_and_entropies(  # type: ignore[no-untyped-call]
+            found, _, _ = self._get_per_token_logps_and_entropies(
                 self.model,
                 ids,
                 mask,
