@@ -1,6 +1,6 @@
 """Whether a picture is of a kind that a model was trained on, from its vision tower's features."""
 
-from rarl.familiarity.measure import FILE, Familiarity, Verdict, load_familiarity, pooled_features
+from rarl.models.familiarity import FILE, Familiarity, Verdict, load_familiarity, pooled_features
 
 __all__ = [
     "FILE",

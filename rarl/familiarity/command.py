@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         RarlError: the model or a set is not at hand.
     """
     from rarl.familiarity.fit import FIT_SETS, PICTURES_A_KIND, fit_familiarity
-    from rarl.familiarity.measure import FILE
+    from rarl.models.familiarity import FILE
     from rarl.models.loading import load_model, resolve_model
 
     if arguments.pictures is not None and arguments.pictures < 3:

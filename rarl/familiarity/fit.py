@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rarl.data import Example, load_examples
 from rarl.errors import DataError
-from rarl.familiarity.measure import Familiarity, pooled_features
+from rarl.models.familiarity import Familiarity, pooled_features
 from rarl.models.loading import LoadedModel
 
 # What the shipped base was trained on.

@@ -30,12 +30,12 @@ from transformers import GenerationConfig, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
-from rarl.familiarity.measure import FILE as FAMILIARITY
-from rarl.familiarity.measure import Familiarity, load_familiarity
 from rarl.models.arms import SETTING, is_arms_file
 from rarl.models.composed import REVISION, compose, composed_revision, is_composed
 from rarl.models.convolution import HybridQwen2VL, is_hybrid
 from rarl.models.eight_bit import SUFFIX, to_eight_bits
+from rarl.models.familiarity import FILE as FAMILIARITY
+from rarl.models.familiarity import Familiarity, load_familiarity
 from rarl.models.processor import ImageProcessor, load_processor
 
 POCKET = "pocket"

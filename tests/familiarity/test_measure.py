@@ -9,7 +9,7 @@ from rarl.data.root import data_root
 from rarl.errors import DataError, ModelError
 from rarl.familiarity import FILE, load_familiarity
 from rarl.familiarity.fit import FALSE_ALARMS, fit
-from rarl.familiarity.measure import Familiarity, pooled
+from rarl.models.familiarity import Familiarity, pooled
 
 
 def clouds(seed: int, count: int) -> dict[str, torch.Tensor]:
