@@ -446,7 +446,8 @@ def _column_of(
         answer=answer.response.answer,
         reasoning=answer.response.reasoning,
         problems=(*faults, *(text for text in (answer.failure, answer.note) if text)),
-        cautions=[check.sentence for check in answer.checks],
+        # Only once all have ended: nothing moves while the others still grow.
+        cautions=[check.sentence for check in answer.checks] if ended else (),
         foot=foot + (" · stopped" if answer.stopped else ""),
         waiting=not over,
         flag="" if blind else _flag_button(arm, label),

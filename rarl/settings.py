@@ -11,6 +11,8 @@ from rarl.scans.limits import Limits
 
 _NAMES = (
     "RARL_AUDIT_SHARE",
+    "RARL_BUILD",
+    "RARL_CACHE",
     "RARL_DATA",
     "RARL_DATABASE_URL",
     "RARL_DICOMWEB",

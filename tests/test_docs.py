@@ -27,6 +27,7 @@ DOCUMENTS = [
 ]
 GUIDES = {
     "clinician-guide.md",
+    "base.md",
     "training-and-evaluation.md",
     "review-and-studies.md",
     "hosting.md",
