@@ -253,6 +253,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     def asked(
         text: str, form: Mode, choice: str, follows: bool, hidden: bool, report: Any, held: Session
     ) -> Iterator[Update]:
+        parts.pages.admit(held)
         found = () if text in held.kept else doubts(text, held)
         if found:
             held.doubted = text

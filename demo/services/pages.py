@@ -19,8 +19,8 @@ _GRACE_SECONDS = 120.0
 class Pages:
     """Lets go of what a page holds once nobody looks at it.
 
-    Its pixels go at once, since they can be decoded again; its scans, questions and answers go
-    when it has not come back for a while.
+    Its running answer ends and its pixels go at once, since both can be had again; its scans,
+    questions and answers go when it has not come back for a while.
 
     Args:
         grace: how long, in seconds.
@@ -40,6 +40,9 @@ class Pages:
         page = str(request.session_hash or "")
         since = monotonic()
         budget.leave(page)
+        session = self._open.get(page)
+        if session is not None and session.stop is not None:
+            session.stop.set()  # nobody reads the answer that is being given
 
         def end() -> None:
             if budget.idle_since(page) > since:
