@@ -181,7 +181,10 @@ def _verdict(affirmed: bool, question: str, known: Sequence[Claim]) -> float:
 
 
 def _may_state(known: Claim, claim: Claim) -> bool:
-    """Whether a claim names every side of another, and denies disease where that does."""
+    """Whether a claim names every side of another, and denies what that denies."""
+    affirmed = {one for one, under in zip(known.stems, known.denied, strict=True) if not under}
+    if any(under and one in affirmed for one, under in zip(claim.stems, claim.denied, strict=True)):
+        return False
     return claim.side & ~known.side == 0 and (known.normal or not claim.normal)
 
 

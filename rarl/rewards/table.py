@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from rarl.errors import ModelError
@@ -79,16 +80,22 @@ def reward_functions(
 
 
 def _named(function: RewardFunction, name: str) -> RewardFunction:
-    """A copy of a function under the table's name, by which TRL logs it."""
-    import inspect
+    """A plain function under the table's name, by which TRL logs it.
 
-    if inspect.iscoroutinefunction(function):
+    TRL names a `functools.partial` by the function inside.
+    """
+    named: RewardFunction
+    if iscoroutinefunction(function):
 
         async def run_async(*args: Any, **columns: Any) -> Any:
             return await function(*args, **columns)
 
-        named: RewardFunction = run_async
+        named = run_async
     else:
-        named = update_wrapper(partial(function), function)
+
+        def run(*args: Any, **columns: Any) -> Any:
+            return function(*args, **columns)
+
+        named = run
     named.__name__ = name
     return named

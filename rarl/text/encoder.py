@@ -1,6 +1,6 @@
 """Sentence embeddings: all-MiniLM-L6-v2 (MIT licence) with 8-bit weights, on a CPU.
 
-`scripts/build_reasoning_head --encoder` makes the shipped file from the published weights.
+assets/sentence_encoder/README.md says how the shipped file was made.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class SentenceEncoder:
         except Exception as error:  # both libraries raise plain Exception subclasses
             raise ModelError(
                 f"The sentence encoder in {folder} is missing or damaged, and free-text reasoning "
-                "cannot be scored without it; restore the folder from the repository."
+                "cannot be scored without it; train in a checkout of the repository, which has it."
             ) from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_LONGEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from rarl.data import Example, ImageRef
 from rarl.errors import DataError
 from rarl.prompts import messages, mode_of, target_text, user_text
 from rarl.training.recipe import GrpoRecipe, SftRecipe
+
+log = logging.getLogger(__name__)
 
 _Choice = TypeVar("_Choice", bound=str)
 _CACHE_BYTES = 512 * 2**20
@@ -86,12 +89,27 @@ def sft_rows(
 ) -> Dataset:
     """Question, image and reference completion; rows without an explanation are left out.
 
-    Each pass over the examples goes in another order and draws each row's mode anew.
+    Rows without a short answer are left out too: an empty answer block must not be learned, and
+    an explanation alone does not say what a short answer to the question is. Each pass over the
+    examples goes in another order and draws each row's mode anew.
 
     Raises:
-        DataError: no example is explained.
+        DataError: no example is explained, or none has a short answer.
     """
     explained = [example for example in examples if example.explanation]
+    answered = [example for example in explained if example.answer]
+    if explained and not answered:
+        raise DataError(
+            "No row has a short answer, and SFT learns one; name a file of them under "
+            "short_answers in the set's YAML file, or train with rl or rarl."
+        )
+    if len(answered) < len(explained):
+        log.warning(
+            "%d of %d explained rows have no short answer and are left out of SFT",
+            len(explained) - len(answered),
+            len(explained),
+        )
+    explained = answered
     check_training_rows(explained)
     rows = []
     for number, example in _passes(explained, recipe.keep, seed, recipe.steps * recipe.batch):

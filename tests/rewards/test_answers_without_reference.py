@@ -41,7 +41,7 @@ CASES = [
         "Fundus photography shows a macular hole in the left eye; the optic disc is unremarkable.",
         "What does the photograph show?",
         ("a macular hole", "macular hole in the left eye"),
-        ("macular hole in the right eye", "retinal detachment", "no macular hole"),
+        ("macular hole in the right eye", "retinal detachment", "no macular hole", "no hole"),
     ),
 ]
 

@@ -151,3 +151,13 @@ def test_a_broken_image_is_named_by_its_row(
     data = grpo_rows(rows, recipe, 0, loaded.processor.image_processor)
     with pytest.raises(DataError, match=re.escape(examples[5].id)):
         check_rows(loaded.base, loaded.processor, data, 40)
+
+
+def test_a_row_without_a_short_answer_does_not_reach_sft(
+    examples: list[Example], tiny: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = load_processor(tiny).image_processor
+    mixed = [replace(row, answer="") if n % 2 else row for n, row in enumerate(examples)]
+    rows = sft_rows(mixed, sft("steps=10", "batch=4", "micro_batch=4"), 0, images)
+    assert not any("<answer></answer>" in text for text in rows.with_format(None)["target"])
+    assert f"{len(mixed) // 2} of {len(mixed)} explained rows have no short answer" in caplog.text
