@@ -365,7 +365,10 @@ class Session:
             self._known.setdefault(scan.token, scan.stack.identifiers)
         self.closed = tuple(dict.fromkeys(gone))[-_CLOSED_SCANS:]
         for scan in self.closed:
+            scan.volume.shown = False
             scan.volume.let_go()  # decoded again when it comes back
+        for scan in scans:
+            scan.volume.shown = True
         self.scans, self._before = scans, None
         if self.active not in scans:
             self.active = scans[0] if scans else None

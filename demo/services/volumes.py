@@ -30,6 +30,10 @@ class Volume:
         files: what it was opened from; () for one that always stays, such as an example.
         budget: whose bytes its pixels take; None for one that always stays.
         owner: the page that it is open on.
+
+    Attributes:
+        shown: whether the page shows it; one that was removed can be brought back, and no frame of
+            it is served meanwhile.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Volume:
         self._budget = budget if files else None
         self._opening = RLock()
         self.owner = owner
+        self.shown = True
         self.decoded = stack.nbytes
         self.used = monotonic()
         if self._budget is not None:

@@ -56,7 +56,7 @@ class FrameServer:
     def _answer(self, request: Request) -> Response:
         volume = self._open.get(request.headers.get("x-scan-token", ""))
         asked = request.query_params
-        if volume is None:
+        if volume is None or not volume.shown:
             return PlainTextResponse("No such scan.", 404, _HEADERS)
         try:
             with decoding_for(caller_of(request).share):

@@ -12,11 +12,19 @@ import pytest
 from demo.components import panel
 from demo.flagging import Desk
 from demo.results import results_page
+from demo.signing_in import Person, SignIn
 from demo.theme import STYLE_SHEETS, head, reading_room
 from rarl.review import ReviewStore, open_store
 from tests.demo.measured import LABEL, measure, write_set
 
 pytestmark = pytest.mark.browser
+
+
+class _Anyone(SignIn):
+    """Stands for the guard, which is not before this page."""
+
+    def person(self, request: object) -> Person:
+        return Person(None, "visitor")
 
 
 @pytest.fixture
@@ -31,7 +39,9 @@ def page_and_store(
         with gr.Tab("Ask"):
             panel('<div class="viewer-stage">-</div>', elem_id="viewer")
         with gr.Tab("Results") as tab:
-            results_page(Desk(store), tab, measure(root, tmp_path / "run"))
+            results_page(
+                Desk(store, sign_in=_Anyone("local")), tab, measure(root, tmp_path / "run")
+            )
     _, address, _ = app.launch(
         theme=reading_room(), css_paths=STYLE_SHEETS, head=head(), prevent_thread_lock=True,
         quiet=True,

@@ -453,9 +453,10 @@ def test_a_study_of_the_pacs_opens_like_a_file(
     for identifier in built.identifiers:
         assert not any(spelling in everything for spelling in spellings(identifier))
 
-    # Whoever comes from elsewhere is a visitor here, and no reader.
-    page.context.set_extra_http_headers({"X-Forwarded-For": "203.0.113.7"})
-    page.reload()
+    # Who does not have the key is a visitor here, and no reader.
+    page.context.clear_cookies()
+    page.goto(address)
+    page.wait_for_selector("#pacs-number input")
     page.fill("#pacs-number input", number)
     page.click("#pacs-find")
     page.wait_for_selector("#pacs-found .trouble:has-text('takes the role of reader')")

@@ -189,7 +189,7 @@ def test_wrong_columns_are_named_with_those_that_exist(tmp_path: Path) -> None:
         ("test: unseen", "test: holdout", "no split 'holdout'"),
         ("licence: CC-BY-4.0", "", "lacks licence"),
         ("licence", "license", "has no key license"),
-        ("label,", "", "columns lacks answer"),
+        ("label,", "", "columns must name answer, explanation or both"),
         ("label,", "[label],", "columns must map text to text"),
         ("silvar_med", "[1]", "name must be text"),
         ("splits: {{test: unseen}}", "splits: [test]", "splits must map text to text"),
@@ -199,8 +199,8 @@ def test_wrong_columns_are_named_with_those_that_exist(tmp_path: Path) -> None:
 )
 def test_a_wrong_description_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     description = DESCRIPTION.replace(old, new)
-    if message == "columns lacks answer":
-        description = DESCRIPTION.replace("answer: label, ", "")
+    if message.endswith("explanation or both"):
+        description = DESCRIPTION.replace("answer: label, explanation: reason", "kind: label")
     path = described_set(tmp_path / "silvar", description)
     with pytest.raises(DataError, match=message):
         load_set(str(path))

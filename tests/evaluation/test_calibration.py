@@ -87,8 +87,8 @@ def test_samples_become_a_confidence_and_nothing_else(data: Path, tmp_path: Path
     assert {one.n for one in exact} == {8}
 
 
-def test_sampling_needs_a_temperature() -> None:
+def test_sampling_needs_a_temperature(tmp_path: Path) -> None:
     from argparse import Namespace
 
     with pytest.raises(QuestionError, match="--temperature above 0"):
-        run_command(Namespace(modes="reason", samples=3, temperature=0.0))
+        run_command(Namespace(modes="reason", samples=3, temperature=0.0, out=tmp_path / "run"))

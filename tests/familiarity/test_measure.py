@@ -10,6 +10,7 @@ from rarl.errors import DataError, ModelError
 from rarl.familiarity import FILE, load_familiarity
 from rarl.familiarity.fit import FALSE_ALARMS, fit
 from rarl.models.familiarity import Familiarity, pooled
+from tests.tiny_model import save_tiny
 
 
 def clouds(seed: int, count: int) -> dict[str, torch.Tensor]:
@@ -90,7 +91,6 @@ def test_the_command_writes_beside_any_model(
 
     from rarl.cli import main
     from rarl.models.loading import load_model
-    from rarl.models.pocket import save_tiny
 
     model = tmp_path / "tiny"
     save_tiny(model, ["a few words for a vocabulary"])

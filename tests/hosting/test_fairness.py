@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,7 +155,10 @@ def test_the_queue_refuses_the_greedy_one_alone() -> None:
 
     def push(address: str) -> str:
         body = SimpleNamespace(fn_index=None)
-        outcome = asyncio.run(queue.push(body, request(address), None))
+        # In a thread of its own: Playwright leaves a running loop in this one.
+        with ThreadPoolExecutor(1) as thread:
+            pushed = queue.push(body, request(address), None)
+            outcome = thread.submit(asyncio.run, pushed).result()
         if outcome[2] == "queue_full":
             return "refused"
         waiting.queue.append(Event(None, fn, request(address), None))

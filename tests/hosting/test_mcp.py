@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def test_pictures_reach_the_model_and_answers_are_json(app: str, tmp_path: Path)
                 refused = await client.call_tool("ask", arguments)
                 assert refused.is_error and sentence in told(refused), told(refused)
 
-    anyio.run(talk)
+    # In a thread of its own: Playwright leaves a running loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, talk).result()
     store = open_store(HOMES[app])
     assert [flag.reader for flag in store.flags()] == [None], "twice sent, once stored, by nobody"
     store.close()
