@@ -152,7 +152,6 @@ def test_another_adapter_takes_the_place_of_an_arm(
         (["{scan}", "Why?", "--arm", "ppo"], "There is no arm 'ppo' here"),
         (["{scan}", " "], "Type a question"),
         (["{scan}", "Why?", "--model", "/nowhere"], "There is no model folder /nowhere"),
-        (["{scan}", "Why?", "--max-new-tokens", "0"], "one token or more"),
         (["{scan}", "Why?", "--adapter", "sft"], "NAME=FOLDER"),
         (["/nowhere.png", "Why?"], "There is no such file"),
         (["{scan}", "/nowhere.png", "Why?"], "File 2 of 2: There is no such file"),
@@ -175,6 +174,17 @@ def test_bad_input_is_one_sentence(
     assert captured.out == ""
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_an_impossible_number_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], scan: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["ask", str(scan), "Why?", "--max-new-tokens", "0"])
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert "'0' is not a whole number from 1 to 100000" in captured.err
 
 
 def test_a_process_of_its_own_keeps_standard_error_clean(scan: Path, tiny_model: Path) -> None:
