@@ -315,13 +315,13 @@ def _stream(
     number, blind = session.count, session.stage != ""
     views = tuple(open_scan.looked_at() for open_scan in scans)
     facts = session.facts()
-    english = {arm.name: arm.english_only for arm in answering}
     last = 0.0
     for streamed in engine.stream(question, stop):
         if session.scans is not scans:  # other scans are on the page: these would mislead
             yield Progress(arms)
             return
-        answers = check_answers(streamed, text, facts, english)
+        ended = all(answer.done for answer in streamed)
+        answers = check_answers(streamed, text, facts, answering) if ended else streamed
         # Kept at every step, so that a flag or a failure half-way has all that came.
         session.asked = Asked(
             scan,
@@ -336,7 +336,6 @@ def _stream(
             views,
         )
         session.case_id = None  # what was flagged half-way is another case than the whole
-        ended = all(answer.done for answer in answers)
         if ended or monotonic() - last >= REDRAW_SECONDS:
             last = monotonic()
             yield Progress(arms, answers, running=not ended)

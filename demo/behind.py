@@ -83,10 +83,7 @@ def facts(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> dict[
             {
                 "arm": answer.arm,
                 "text": answer.response.text,
-                "problems": [
-                    *answer.response.problems,
-                    *(check.name for check in answer.checks),
-                ],
+                "problems": list(answer.problems),
                 "tokens": answer.tokens,
                 "seconds": round(answer.seconds, 3),
                 "stopped": answer.stopped,

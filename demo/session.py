@@ -66,9 +66,7 @@ class Asked:
 
     def picture_words(self) -> tuple[str, ...]:
         """How each picture was shown, in a few words each: "Slice 41 · L 40 W 400 · region"."""
-        several = len({picture.name for picture in self.question.images}) > 2 or (
-            len(self.question.images) > 1 and self.question.images[0].name != "scan"
-        )
+        several = sum(shown.crop is None for shown in self.shown) > 1
         words = []
         for named, shown in zip(self.question.images, self.shown, strict=True):
             if shown.crop is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from rarl.response import CHECK_SENTENCES, Check, CheckName
 from rarl.rewards.reasoning import check_facts
+from rarl.text.sentences import sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,6 @@ _PROJECTION_WORDS = {
 }
 _PLANES = frozenset({"axial", "coronal", "sagittal"})
 
-_SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 # A sentence that speaks of another picture than this one states nothing about it.
 _ELSEWHERE = re.compile(
     r"\b(?:recommend\w*|suggest(?:ed)? (?:a|an|further)|should|advis\w*|follow-?up|correlat\w*|"
@@ -244,7 +244,7 @@ def _statements(answer: str, reasoning: str) -> list[str]:
     """Sentences that affirm something of this picture."""
     return [
         sentence
-        for sentence in (*_SENTENCE.split(reasoning), answer)
+        for sentence in (*sentences(reasoning), answer)
         if sentence and not _ELSEWHERE.search(sentence) and not _DENIED.search(sentence)
     ]
 

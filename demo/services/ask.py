@@ -130,8 +130,7 @@ class AskService:
         with loader.turn(stop, current_share() or f"name:{person.name or ''}"):
             *_, streamed = engine.stream(question, stop)
         by_name = {arm.name: arm for arm in engine.arms}
-        english = {name: arm.english_only for name, arm in by_name.items()}
-        answers = check_answers(streamed, text, session.facts(), english)
+        answers = check_answers(streamed, text, session.facts(), engine.arms)
         assert session.active is not None
         asked = Asked(
             session.active.shown(),
@@ -152,10 +151,7 @@ class AskService:
                     "revision": by_name[answer.arm].revision,
                     "answer": answer.response.answer,
                     "reasoning": answer.response.reasoning,
-                    "problems": [
-                        *answer.response.problems,
-                        *(check.name for check in answer.checks),
-                    ],
+                    "problems": list(answer.problems),
                     "cautions": [check.sentence for check in answer.checks],
                     "tokens": answer.tokens,
                     "seconds": round(answer.seconds, 3),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rarl.checks import HeaderFacts, check_answer
-from rarl.inference.engine import Answer
+from rarl.inference.engine import Answer, Arm
 
 
 def check_answers(
     answers: Sequence[Answer],
     question: str,
     facts: HeaderFacts,
-    english_only: Mapping[str, bool] | None = None,
+    arms: Iterable[Arm] = (),
 ) -> tuple[Answer, ...]:
     """The answers, each with its checks; those that have not ended or that failed are left alone.
 
@@ -21,9 +21,9 @@ def check_answers(
         answers: one per variant.
         question: as it was typed.
         facts: of the pictures that were asked about.
-        english_only: variant name to whether it reads no language but English.
+        arms: at least those that answered, for the languages that they read.
     """
-    english = english_only or {}
+    english = {arm.name for arm in arms if arm.english_only}
     return tuple(
         replace(
             answer,
@@ -32,7 +32,7 @@ def check_answers(
                 answer.response.answer,
                 answer.response.reasoning,
                 facts,
-                english_only=english.get(answer.arm, False),
+                english_only=answer.arm in english,
             ),
         )
         if answer.done and not answer.stopped and answer.response.text

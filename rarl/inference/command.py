@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         answered,
         question.text,
         header_facts((scan.modality, scan.attributes) for scan in scans),
-        {name: arm.english_only for name, arm in arms.items()},
+        engine.arms,
     )
     if arguments.json:
         print(json.dumps(_described(scans, question, engine, answers)))
@@ -205,10 +205,7 @@ def _described(
                 "revision": revisions[answer.arm],
                 "reasoning": answer.response.reasoning,
                 "answer": answer.response.answer,
-                "problems": [
-                    *answer.response.problems,
-                    *(check.name for check in answer.checks),
-                ],
+                "problems": list(answer.problems),
                 "cautions": [check.sentence for check in answer.checks],
                 "text": answer.response.text,
                 "tokens": answer.tokens,

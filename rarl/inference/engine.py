@@ -147,6 +147,11 @@ class Answer:
     note: str = ""
     checks: tuple[Check, ...] = ()
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Names of what is wrong with the form, then of the checks, as API and store have them."""
+        return (*self.response.problems, *(check.name for check in self.checks))
+
 
 def arm_label(name: str) -> str:
     """What people read for an arm's name, where nobody has given it another label.

