@@ -1,10 +1,11 @@
-"""The stages that build the base on SmolLM2: tower, language half, features, reading."""
+"""The stages that build the base on SmolLM2: tower, language half, naming, reading."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from tqdm import tqdm
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 
@@ -31,11 +33,27 @@ from rarl.models.smollm2 import (
     with_added_tokens,
 )
 from rarl.models.smollm2 import WIDTH as LANGUAGE_WIDTH
-from rarl.pocket.images import normalise
-from rarl.pocket.reading_stage import ADAPTER, Reader, ReadingPhase, picture, train_reading
+from rarl.models.vision import encode, patchify
+from rarl.pocket.images import Augmentation, augment, normalise
+from rarl.pocket.naming_stage import NamingPhase, train_naming, word_targets
+from rarl.pocket.reading_stage import (
+    ADAPTER,
+    SHARES,
+    SIDED,
+    Reader,
+    ReadingPhase,
+    picture,
+    train_reading,
+)
 from rarl.pocket.speech import perplexity, speak, split
 from rarl.pocket.tasks import labelled_images, task_classes
-from rarl.pocket.tower_stage import TaskTower, TowerPhase, start_blocks_as_identity, train_tower
+from rarl.pocket.tower_stage import (
+    Pixels,
+    TaskTower,
+    TowerPhase,
+    start_blocks_as_identity,
+    train_tower,
+)
 from rarl.training.recipe import RecipeName
 from rarl.training.run import Options, train
 
@@ -64,7 +82,8 @@ TOWER = (
     TowerPhase(steps=700, frozen=3, side=196),
     TowerPhase(steps=250, frozen=2),
 )
-READING = ReadingPhase(steps=300)
+NAMING = NamingPhase(steps=2500)
+READING = ReadingPhase(steps=700)
 # All weights ever committed must stay small, so shards do too.
 SHARD_BYTES = 9_000_000
 
@@ -252,6 +271,59 @@ def _speech(place: Place) -> None:
     finished.write_text(json.dumps(pairs, indent=0), "utf-8")
 
 
+def _naming(place: Place) -> None:
+    """Train the merger alone, on the features of each picture as it is and changed once."""
+    finished = place.work / "naming.safetensors"
+    if finished.is_file():
+        return
+    phase = replace(NAMING, steps=place.steps(NAMING.steps))
+    rows = [row for row in base_rows("train") if row.image is not None]
+    tokenizer = _tokenizer(place)
+    targets = word_targets(
+        rows, lambda text: tokenizer.encode(text, add_special_tokens=False), phase.answer_weight
+    )
+    first = {row.image.key: row for row in rows if row.image is not None}
+    keys = [key for key in first if key in targets]
+    # Sets as in the reading, pictures of one content by the square root of their number.
+    contents = [first[key].source + str(sorted(targets[key])) for key in keys]
+    count = Counter(contents)
+    roots: dict[str, float] = defaultdict(float)
+    for content in count:
+        roots[content.split("[")[0]] += count[content] ** 0.5
+    weights = [
+        SHARES.get(first[key].source, 0.01) / roots[first[key].source] / count[content] ** 0.5
+        for key, content in zip(keys, contents, strict=True)
+    ]
+    reader, _ = _reader(place)
+    pixels = Pixels([row.image for row in rows if row.image], place.work / "pixels-train")
+    generator = torch.Generator().manual_seed(place.seed)
+    features = []
+    for changed in (False, True):
+        for start in tqdm(range(0, len(keys), 32), desc="features", unit="batch"):
+            some = keys[start : start + 32]
+            images = pixels.batch(some)
+            if changed:
+                flip = torch.tensor([first[key].source not in SIDED for key in some])
+                images = augment(images, flip, Augmentation(), generator)
+            patch = reader.visual.stem.patch
+            grid = images.shape[2] // patch, images.shape[3] // patch
+            ready = patchify(normalise(images).to(place.device), patch)
+            with torch.no_grad(), torch.autocast(place.device.type, torch.bfloat16):
+                features.append(encode(reader.visual, ready, grid)[0].half().cpu())
+    loss = train_naming(
+        reader.visual.merger,
+        reader.table,
+        torch.cat(features),
+        [targets[key] for key in keys] * 2,
+        weights * 2,
+        phase,
+        place.seed,
+    )
+    logger.info("naming: %.3f nats above the entropy of the words", loss)
+    state = reader.visual.merger.state_dict()
+    save_file({name: value.cpu().contiguous() for name, value in state.items()}, finished)
+
+
 def _reader(place: Place) -> tuple[Reader, ReadingPhase]:
     torch.manual_seed(place.seed)
     phase = replace(READING, steps=place.steps(READING.steps))
@@ -265,6 +337,9 @@ def _reader(place: Place) -> tuple[Reader, ReadingPhase]:
             if row.image is not None
         ]
     reader.match_scale(torch.cat(merged))
+    named = place.work / "naming.safetensors"
+    if named.is_file():
+        reader.visual.merger.load_state_dict(load_file(named))
     return reader, phase
 
 
@@ -377,6 +452,7 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
 STAGES: dict[str, Callable[[Place], None]] = {
     "tower": _tower,
     "speech": _speech,
+    "naming": _naming,
     "reading": _reading,
     "base": _base,
     "fluency": _fluency,
