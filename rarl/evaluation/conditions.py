@@ -212,7 +212,9 @@ def reference_under(example: Example, condition: Condition) -> str | None:
 
     Mirrored, an answer that names a side flips. A question that names a side itself ("Is there an
     effusion on the left?") has no known answer about the mirrored scan. About a blank or another
-    image the scan's answer stays the reference: a model that looks can only guess it.
+    image the scan's answer stays the reference: a model that looks can only guess it. A row without
+    a short answer, whose explanation is the reference, has none about the mirrored scan where the
+    explanation names a side.
 
     Returns:
         The reference, or None where it is not known.
@@ -221,4 +223,6 @@ def reference_under(example: Example, condition: Condition) -> str | None:
         return example.answer
     if sides(example.answer):
         return flip_sides(example.answer)
-    return None if sides(example.question) else example.answer
+    if sides(example.question) or (not example.answer and sides(example.explanation or "")):
+        return None
+    return example.answer

@@ -61,6 +61,7 @@ _BOTH = frozenset({"both", "bilateral", "bilaterally"})
 _EXCLUSIVE = (frozenset({"glioma", "meningioma", "pituitary"}), frozenset({"benign", "malignant"}))
 _IS_A = {"glioma": "tumor", "meningioma": "tumor", "pituitary": "tumor"}
 
+# Unlike `rarl.text.sentences`, a question stays with the answer behind it.
 _SENTENCE = re.compile(r"(?<=[.!;])\s+|\n+|(?<=\w)[.!;]+$")
 _CLAUSE = re.compile(r"[,;:]|\b(?:but|however|although|while|whereas|though)\b", re.IGNORECASE)
 
