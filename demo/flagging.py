@@ -1,4 +1,4 @@
-"""Flags and cases into the review store, in the name of whoever sent them."""
+"""Store flags and cases in the review store under the sender's name and role."""
 
 from __future__ import annotations
 

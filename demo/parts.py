@@ -1,4 +1,4 @@
-"""What every page of the app shares: its parts, and how its events are wired."""
+"""Objects that all pages share, and helpers that register their events."""
 
 from __future__ import annotations
 

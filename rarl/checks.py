@@ -1,4 +1,4 @@
-"""Compare an answer with what is known without the model: the file's header and the question.
+"""Check an answer against the file's header, the question and its own reasoning.
 
 A check reads words and not meaning. It points at an answer that cannot be right as it stands; an
 answer without a mark is not confirmed by that.

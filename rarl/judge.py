@@ -1,4 +1,4 @@
-"""A language model as judge, on any OpenAI-compatible endpoint.
+"""An LLM judge on an OpenAI-compatible endpoint.
 
 It scores an answer's correctness and its explanation from 0 to 3 with one sentence of reason, as in
 SilVar-Med (Pham & Ngo, arXiv 2504.10642). It sees neither which arm wrote an answer nor in which

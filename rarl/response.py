@@ -1,4 +1,4 @@
-"""Model text to reasoning and answer, and what is wrong with its form."""
+"""Parse a response into reasoning and answer; report format errors."""
 
 from __future__ import annotations
 

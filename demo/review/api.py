@@ -1,4 +1,4 @@
-"""The review for programs: what `python -m rarl review` does, over Gradio's own API.
+"""The review API: the functions of `python -m rarl review` over Gradio's API.
 
 Their descriptions, which clients show, are the docstrings below. No `annotations` import here:
 Gradio reads the types themselves.

@@ -1,4 +1,4 @@
-"""What the review's pages share: errors as sentences, the filter, and small pieces of HTML."""
+"""Helpers that the review pages share: error messages, the filter and small HTML pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradio's queue and the engine, shared out among people, so that a greedy one delays only itself.
+"""A fair queue: one user with many requests delays only their own.
 
 Gradio serves its queue in order of arrival, and refuses everybody once it is full. Here each person
 (by name, else by address) may fill what others leave free, and turns go round. Where several

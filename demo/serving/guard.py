@@ -1,4 +1,4 @@
-"""Which requests get through, who sends them, and what every answer says to the browser.
+"""Middleware that authorises each request and sets the security headers of each response.
 
 The guard stands outside of everything that Gradio serves, so that nothing answers before it: not
 Gradio's own CORS rules, and no route under another spelling. What it has judged (path, headers,

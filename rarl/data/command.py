@@ -1,4 +1,4 @@
-"""`python -m rarl data [NAME ...]`: what the sets hold and what their splits share."""
+"""`python -m rarl data [NAME ...]`: list datasets, their rows and the overlap of their splits."""
 
 from __future__ import annotations
 

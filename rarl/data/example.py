@@ -1,4 +1,4 @@
-"""The one row type that every dataset becomes."""
+"""`Example`: the row type of every dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations and facts composed from annotations, and from nothing else.
+"""Compose explanations and facts from annotations alone.
 
 The paper trains on ground-truth explanations. The open sets used here have none, so one is put
 together from what the same image's training rows state: modality, organ, plane, answered

@@ -1,4 +1,4 @@
-"""What the splits of one or more sets share: images, near-duplicates, questions.
+"""Find images, near-duplicates and questions that splits share.
 
 A score on held-out rows means what it says only where this is known. Two images count as identical
 where their pixels are, whatever the file; as near-duplicates where their 64-bit difference hashes

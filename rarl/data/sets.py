@@ -1,4 +1,4 @@
-"""The sets by name."""
+"""Load datasets by name."""
 
 from __future__ import annotations
 

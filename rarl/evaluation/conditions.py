@@ -1,4 +1,4 @@
-"""What a question is asked about: its scan, or a picture that stands in for it.
+"""Image ablations: the scan itself, or a blank, mirrored or unrelated picture in its place.
 
 An answer that needs the image changes when the image does. So the same question is asked again
 about a grey picture of the same size, about the scan mirrored left to right, and about another

@@ -1,4 +1,4 @@
-"""A judge's scores beside a run's rows, and how far they agree with readers.
+"""Add a judge's scores to a run, and measure their agreement with readers.
 
 The judge itself is `rarl.judge`: it sees neither arm nor order, and a judgement that could not be
 had is None and counted, never a zero.

@@ -1,4 +1,4 @@
-"""What the asked rows share with training, and what a split may then be called."""
+"""Detect overlap between evaluated rows and training rows, and name the split accordingly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured on one answer: the fields of a row that follow from its text."""
+"""Scores of one answer: the fields of a row that follow from its text."""
 
 from __future__ import annotations
 

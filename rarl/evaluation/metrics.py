@@ -1,4 +1,4 @@
-"""What is counted over which rows: figures for every arm, differences between arms.
+"""Metrics of each variant, and differences between variants.
 
 Closed and open questions are never mixed without also being told apart, and every figure holds
 its n. Shares run from 0 to 1. Greedy answers count everywhere; sampled ones only as a confidence.

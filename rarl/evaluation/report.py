@@ -1,4 +1,4 @@
-"""A run as one HTML file: no network, no script, readable when printed in grey."""
+"""Write a run as one HTML file without scripts or network access."""
 
 from __future__ import annotations
 

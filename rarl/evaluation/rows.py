@@ -1,4 +1,4 @@
-"""The answers of a run, one JSON line each as they come, and as one Parquet file at the end."""
+"""Store a run's answers: JSON lines while it runs, one Parquet file at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a model many held-out questions and keep every answer.
+"""Ask a model held-out questions and record every answer.
 
 All questions about one picture, for all arms, go to the engine one batch after the other, so that
 the picture is looked at once. The same question about the same picture is asked once however many

@@ -1,4 +1,4 @@
-"""The paper's claims held against a grid of trained arms, seeds and inference modes.
+"""Test the paper's claims on a grid of variants, seeds and inference modes.
 
 An arm of the grid is named KIND-SEED ("rarl-0"); what is said of a kind is the mean over its seeds,
 question by question, so that the interval over images stands for the kind. How far the seeds lie

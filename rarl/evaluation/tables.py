@@ -1,4 +1,4 @@
-"""A run's summary as tables: plain text for a terminal, Markdown for the README."""
+"""Format a run's summary as text for a terminal and as Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Key-value caches of the decoder on the eager path: one per row, or one per prompt.
+"""Key-value caches of the eager path: one per row, or one per prompt.
 
 `RowCache` holds each row's keys and values, prompt included, in one place. `GroupCache` holds a
 prompt's keys and values once for all rows that answer it (Hydragen, Juravsky et al., arXiv

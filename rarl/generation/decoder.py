@@ -1,4 +1,4 @@
-"""The one decoder: rows that are decoded side by side, each from a prompt of its own.
+"""Batched autoregressive decoding in which rows join and leave between steps.
 
 Questions in the app, evaluation, checkpoint selection and GRPO rollouts all run through it. Rows
 join and leave between steps (continuous batching, Orca, Yu et al., OSDI 2022); rows of one prompt

@@ -1,4 +1,4 @@
-"""A lock that is served in order of arrival and that waiters can give up on."""
+"""A first-come, first-served lock whose waiters can give up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch in which each row has a LoRA adapter of its own.
+"""Apply a different LoRA adapter to each row of a batch.
 
 PEFT splits such a batch by adapter in every layer: an index, two small products and a write-back
 for each. Here all adapters of a layer stand side by side in one wide pair: its inner columns are

@@ -1,4 +1,4 @@
-"""How the next token of each row is chosen from the scores of all tokens."""
+"""Choose the next token of each row from its logits."""
 
 from __future__ import annotations
 

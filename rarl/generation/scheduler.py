@@ -1,4 +1,4 @@
-"""Continuous batching: the requests of many callers decoded in one batch.
+"""Continuous batching of requests from several callers.
 
 A request joins the batch between two steps, as soon as there is room, and each of its rows leaves
 when it has ended. So no request waits for another's answer to end, and a request that is stopped,

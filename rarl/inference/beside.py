@@ -1,4 +1,4 @@
-"""Streams of answers side by side, and several engines as one.
+"""Merge the streams of several engines into one.
 
 What answers on its own (a model of a server, another checkpoint) streams in a thread of its own.
 One that breaks off leaves its answer so far and a sentence; the others go on.

@@ -1,4 +1,4 @@
-"""The one interface between whoever asks and whatever answers."""
+"""`Engine`: the protocol that every inference backend implements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine that answers with a model in this process."""
+"""The engine that runs a model in this process."""
 
 from __future__ import annotations
 

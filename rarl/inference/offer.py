@@ -1,4 +1,4 @@
-"""What a model's name, an arms file or an endpoint offers: an engine, and what is missing.
+"""Resolve a model name, a variants file or an endpoint to an engine.
 
 Importing this loads neither torch nor a client for servers.
 """

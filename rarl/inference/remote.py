@@ -1,4 +1,4 @@
-"""The engine that answers through any OpenAI-compatible server.
+"""The engine that calls an OpenAI-compatible server.
 
 Arms are models of the server (as `vllm serve --enable-lora --lora-modules sft=...` names them).
 Retries with growing pauses on time-outs, 429 and 5xx are the openai client's own; they end with the

@@ -1,4 +1,4 @@
-"""On Hugging Face's ZeroGPU a question gets a GPU for its own duration, in a process forked for it.
+"""Run questions on Hugging Face ZeroGPU, each in a forked process with a GPU.
 
 `spaces.GPU` lends it and counts the time against the visitor's quota, so that the time asked for
 depends on the question. The fork has the engine that was loaded here; what crosses the border is

@@ -1,4 +1,4 @@
-"""A file that names the arms on offer; it stands where a model's name does.
+"""Read a variants file, which lists the variants on offer.
 
     base: Qwen/Qwen2-VL-2B-Instruct
     arms:

@@ -1,4 +1,4 @@
-"""A convolutional patch embedding for Qwen2-VL's vision tower: EfficientNet-lite under its grid.
+"""EfficientNet-lite as the patch embedding of Qwen2-VL's vision tower.
 
 A vision transformer needs far more images than the open sets hold. A small convolutional network
 that knows ImageNet needs few. So the tower keeps its class, its positions, its blocks and its

@@ -1,4 +1,4 @@
-"""Linear layers whose weights take 8 bits each, for a large model on a machine with little memory.
+"""Linear layers with 8-bit weights, to load a large model into little memory.
 
 An output's weights are whole numbers from -127 to 127 times a scale of the output's own. A few rows
 at a time, as answers are written, go through PyTorch's product with such weights, which has half

@@ -1,4 +1,4 @@
-"""The distance of a picture's features to those of the kinds that a model was trained on.
+"""Distance of a picture's features to the kinds of pictures in the training data.
 
 Features are the mean and the deviation of the tower's merged tokens. They are projected onto the
 main directions of the training pictures; a kind is a mean in that space, and all kinds share one

@@ -1,4 +1,4 @@
-"""A model's name to its base, its adapters and its processor.
+"""Load a base model, its LoRA adapters and its processor.
 
 This is the one place that may know which model it holds. Everything else sees a `LoadedModel`.
 

@@ -1,4 +1,4 @@
-"""A Qwen2-VL processor for images alone.
+"""A Qwen2-VL processor for images without video.
 
 The library's processor also builds a video processor, which imports torchvision; torchvision has
 no CPU build that fits, so this subclass leaves video out. Its files are the library's.

@@ -1,4 +1,4 @@
-"""The stages of `scripts/build_pocket`."""
+"""The stages of `scripts/build_pocket --small`."""
 
 from __future__ import annotations
 

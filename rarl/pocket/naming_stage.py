@@ -1,4 +1,4 @@
-"""The merger learns to place a picture near the words that describe it.
+"""Train the merger to map a picture near the embeddings of the words that describe it.
 
 SmolLM2 uses one table for the words it reads and the words it writes. So a merged feature that lies
 near the row of a word is read as that word, and the language half needs to learn far less from the

@@ -1,4 +1,4 @@
-"""A small residual CNN that teaches the vision tower, and is then thrown away.
+"""A small residual CNN, the teacher of the vision tower.
 
 On a few thousand images a convolution learns in minutes what a transformer learns in hours. The
 tower sees the same augmented pictures as its teacher and matches both its class scores and its

@@ -1,4 +1,4 @@
-"""Reasoning against an explanation where no fact is annotated, as in the paper's data.
+"""Score reasoning against a free-text explanation without annotated facts.
 
 Both texts are read as claims (`rarl.rewards.claims`). A claim of the reference earns credit where
 the candidate states it, in whatever words, and none where the candidate states the opposite, the

@@ -1,4 +1,4 @@
-"""The few learned numbers that turn features of two texts into a score.
+"""A small learned model that turns features of two texts into a score.
 
 Fitted by `scripts/build_reasoning_head` to generated and written examples. Every weight has a sign
 that it cannot change: support never lowers a score, conflict never raises one.

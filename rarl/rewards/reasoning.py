@@ -1,4 +1,4 @@
-"""The reasoning reward of RARL (arXiv 2506.06600): the think block against what is known.
+"""The reasoning reward of RARL (arXiv 2506.06600): the think block against annotated facts.
 
 The paper rewards reasoning that fits a ground-truth explanation. Here it is read as statements
 and compared with the annotated facts of the image: which facts it states, which it contradicts,

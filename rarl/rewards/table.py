@@ -1,4 +1,4 @@
-"""The table of rewards: a new reward is one function and one line here.
+"""The table of rewards. A new reward is one function and one line here.
 
 A recipe names the rewards that it weighs. Logs, curves and the table of completions show them
 under these names.

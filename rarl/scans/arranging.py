@@ -1,4 +1,4 @@
-"""Frames in the order of the body: sorted by position, and which way each axis runs."""
+"""Slice geometry: sort frames by position and find the direction of each axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m rarl scan FILE... [--json]`: what the app would make of each file.
+"""`python -m rarl scan FILE... [--json]`: show how each file opens.
 
 `--study` takes a study of the PACS instead, one series at a time.
 """

@@ -1,4 +1,4 @@
-"""Volumes in two files: a header, and beside it the values (NIfTI, Analyze, MetaImage, NRRD)."""
+"""Volumes stored as a header file and a data file (NIfTI, Analyze, MetaImage, NRRD)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are decoded in a process of their own, which can be ended and may crash.
+"""Decode files in separate processes that can be killed and may crash.
 
 Decoders are C and Rust; on hostile bytes they hang or take the process with them, and a thread
 cannot be stopped. So every file goes through a worker: kept warm, at most two at a time. Turns go

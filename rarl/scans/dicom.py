@@ -1,4 +1,4 @@
-"""DICOM to a `Part`: all frames at full depth, what geometry is known, no identity."""
+"""Read DICOM into a `Part`: all frames at full depth, geometry, no identity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies of a PACS over DICOMweb (PS3.18): searched by QIDO-RS, fetched by WADO-RS.
+"""Search and fetch studies of a PACS over DICOMweb (PS3.18: QIDO-RS, WADO-RS).
 
 Off unless `RARL_DICOMWEB` names the server, and no other is ever asked: redirects are not followed.
 What arrives is bytes, for `open_stack` like an upload. The usual library, dicomweb-client, parses

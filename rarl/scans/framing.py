@@ -1,4 +1,4 @@
-"""What the frames of a DICOM file are: slices, time points, dose planes, or tiles of a picture."""
+"""Classify the frames of a DICOM file: slices, time points, dose planes or tiles."""
 
 from __future__ import annotations
 

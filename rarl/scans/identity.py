@@ -1,4 +1,4 @@
-"""What identifies somebody: replaced by keyed hashes on the way in, looked for in typed text.
+"""Identifying text: keyed hashes of header values, and detection in typed text.
 
 Measured against DICOM PS3.15 Annex E (Basic Application Level Confidentiality Profile and its
 options), a `Stack` is not a de-identified DICOM object but keeps less: pixels and an allow-list.

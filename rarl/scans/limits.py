@@ -1,4 +1,4 @@
-"""How large a file and its picture may be, and how a decoder's failure becomes one sentence."""
+"""Limits on files and pictures, and the mapping of decoder failures to one sentence."""
 
 from __future__ import annotations
 

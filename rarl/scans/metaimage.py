@@ -1,4 +1,4 @@
-"""MetaImage (.mha, and .mhd joined with its data) to a `Part`.
+"""Read MetaImage (.mha, and .mhd joined with its data) into a `Part`.
 
 The format of ITK: https://itk.org/Wiki/ITK/MetaIO/Documentation. Directions are towards L, P, S.
 """

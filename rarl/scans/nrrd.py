@@ -1,4 +1,4 @@
-"""NRRD (.nrrd, and .nhdr joined with its data) to a `Part`.
+"""Read NRRD (.nrrd, and .nhdr joined with its data) into a `Part`.
 
 The format of Teem and 3D Slicer: https://teem.sourceforge.net/nrrd/format.html. The library
 `pynrrd` is not used: it unpacks without a limit and opens whatever file a header names.

@@ -1,4 +1,4 @@
-"""Overlay planes of a DICOM file (PS3.3 C.9.2): drawings over the picture, one bit a pixel."""
+"""Overlay planes of a DICOM file (PS3.3 C.9.2), one bit a pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any bytes to parts, recognised by content and never by name. Runs where decoders may fail."""
+"""Detect the format of bytes by content and decode them. Runs in the decoder process."""
 
 from __future__ import annotations
 

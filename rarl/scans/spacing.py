@@ -1,4 +1,4 @@
-"""Millimetres between pixels: which element of a DICOM header gives them, and what they measure."""
+"""Pixel spacing in millimetres: which DICOM element gives it, and what it measures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One opened file, series or volume: its pixels at full depth, and the picture of any slice."""
+"""`Stack`: an opened file, series or volume at full depth, and the picture of any slice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored values from the words that hold them (PS3.5 8.1.1), and which of them only pad."""
+"""Extract stored values from pixel words (PS3.5 8.1.1) and detect padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are no scans: what they are, and what to do instead."""
+"""Recognise files that are not scans, and say what to do instead."""
 
 from __future__ import annotations
 

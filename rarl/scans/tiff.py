@@ -1,4 +1,4 @@
-"""TIFF pages of every bit depth, planar layout and photometric tag that can be shown.
+"""Read TIFF pages of every supported bit depth, planar layout and photometric tag.
 
 Pillow knows a list of layouts, shows some of them as negatives and refuses most others. tifffile
 gives the samples as they are stored; what they mean is decided here (TIFF 6.0, sections 4 to 8,

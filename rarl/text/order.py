@@ -1,4 +1,4 @@
-"""Whether the words of a text stand in an order that English has.
+"""Detect whether the words of a text stand in a plausible English order.
 
 The likelihood of a text under a bigram model of word classes is compared with that of the same
 words in random orders. Content words are classed by their ending, so that no term is unknown;

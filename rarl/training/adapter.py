@@ -1,4 +1,4 @@
-"""The LoRA adapter of an arm: where it sits, and whether it has moved."""
+"""The LoRA adapter of a variant: its target modules, and whether training changed it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with prompts and images shared by each group, see `rarl.training.packing`.
+"""TRL's GRPO trainer with prompts and images shared by each group (see `packing`).
 
 Three methods of `trl.GRPOTrainer` (1.16) are overridden, each where it is narrowest: how
 completions are sampled, how tokens are scored (reference and update alike), and how a generation

@@ -1,4 +1,4 @@
-"""What must hold before a long run starts; the errors that others find hours later.
+"""Checks before a long run starts.
 
 Image tokens that do not match image features are the top complaint of everyone who trains a
 vision-language model, and M-RoPE positions go silently wrong where `mm_token_type_ids` is lost.

@@ -1,4 +1,4 @@
-"""Recipes: every choice of a training run, in a file a person can read."""
+"""Recipes: the configuration of a training run as a readable file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training run, from examples to a saved adapter."""
+"""Run one training from examples to a saved adapter."""
 
 from __future__ import annotations
 

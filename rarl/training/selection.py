@@ -1,4 +1,4 @@
-"""Which checkpoint is kept: the one that answers most held-out questions right, greedily.
+"""Checkpoint selection by greedy accuracy on held-out questions.
 
 Never by training reward: it may rise while accuracy stays where it was.
 """

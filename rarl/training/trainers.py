@@ -1,4 +1,4 @@
-"""What SFT and GRPO share in TRL's configuration, and what they leave out of it."""
+"""Trainer configuration that SFT and GRPO share."""
 
 from __future__ import annotations
 

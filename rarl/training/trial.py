@@ -1,4 +1,4 @@
-"""A trial of the parts of a training step, for its time and memory before the first step."""
+"""Run the parts of one training step to measure time and memory before training."""
 
 from __future__ import annotations
 
