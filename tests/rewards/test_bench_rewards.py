@@ -53,9 +53,12 @@ def test_pairs_judge_and_groups_are_measured(tmp_path: Path, server: Scripted) -
     thoughts = [*CANDIDATES.values(), REFERENCE, REFERENCE, CANDIDATES["negated"]]
     table = pd.DataFrame(
         {
-            "prompt": "Is there a stone?",
+            "prompt": [[{"role": "user", "content": "Is there a stone?"}] for _ in thoughts],
             "explanation": REFERENCE,
-            "completion": [f"<think>{text}</think><answer>yes</answer>" for text in thoughts],
+            "completion": [
+                [{"role": "assistant", "content": f"<think>{text}</think><answer>yes</answer>"}]
+                for text in thoughts
+            ],
         }
     )
     table.to_parquet(tmp_path / "completions.parquet")
