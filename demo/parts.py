@@ -27,7 +27,7 @@ Examples = dict[str, OpenedExample]
 
 # Until the engine says what it offers.
 _USUAL_ARMS = tuple(Arm(name, render.label_of(name), "") for name in ("base", "sft", "rl", "rarl"))
-# Events of a page are nobody's programming interface.
+# UI events are not exposed in the API.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 NOW: dict[str, Any] = {**QUIET, "queue": False}
 FOCUS = "() => document.querySelector('%s')?.focus()"

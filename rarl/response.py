@@ -80,7 +80,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a model said, taken apart.
+    """A parsed response.
 
     Attributes:
         reasoning: text of the think block, stripped; "" where there is none.

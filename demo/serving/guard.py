@@ -77,6 +77,9 @@ class Rate:
     at_once: int = 400
 
 
+_NO_SPACE = "The server is out of disk space. Contact your administrator."
+
+
 class RefusedError(Exception):
     """A request that is turned away, with the answer to it."""
 
@@ -369,9 +372,11 @@ class Guard:
         if door.body == "upload":
             if length is None:
                 # Every browser says so, and the server holds the sender to what was declared.
-                raise RefusedError("Say how many bytes come.", 411)
+                raise RefusedError("Content-Length required.", 411)
             if not self._disk.reserve(self._cache, length, _FREE_BYTES):
-                raise RefusedError("The server's disk is full; tell its keeper.", 507)
+                raise RefusedError(
+                    "The server is out of disk space. Contact your administrator.", 507
+                )
             reply.reserved = length
             del changed["accept-encoding"]
             reply.rewrite = lambda content: self._uploaded(content, caller)

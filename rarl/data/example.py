@@ -22,7 +22,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test", "image-disjoint", "u
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where an image's bytes are; nothing is decoded until `load`.
+    """A reference to an image. Nothing is decoded until `load`.
 
     Attributes:
         key: stable name of the image within its source; rows that share a key share an image.

@@ -66,7 +66,7 @@ _ORGANS = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
-    """Which published column holds what.
+    """The columns of a published set, by their meaning.
 
     Attributes:
         image: the picture (an image column), or the name of its file (then `HubSet.images`).

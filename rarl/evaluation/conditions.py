@@ -130,7 +130,7 @@ def picture_for(
     sizes: Mapping[str, tuple[int, int]],
     partners: Mapping[str, ImageRef],
 ) -> Picture | None:
-    """What is shown for an image under a condition.
+    """The picture shown in place of an image under a condition.
 
     Args:
         image: the question's own.
@@ -185,7 +185,7 @@ def swap_partners(examples: Iterable[Example], seed: int) -> dict[str, ImageRef]
 
 
 def sides(text: str) -> frozenset[str]:
-    """Which of left and right a text names.
+    """The sides, left or right, that a text names.
 
     >>> sorted(sides("Left-sided effusion")), sorted(sides("bright"))
     (['left'], [])

@@ -78,7 +78,7 @@ def modes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """What must be said of how much the answers need the image.
+    """Sentences on how much the answers depend on the image.
 
     Where blank pictures were asked about, they decide; else those swapped in. Groups that only
     repeat rows of others are left out, and so are those of a single image, which tells nothing.

@@ -337,7 +337,7 @@ def _inquiries(
     partners: dict[str, ImageRef],
     draws: Callable[[Example], int],
 ) -> list[_Inquiry]:
-    """What to ask, ordered by size of the picture, then by picture."""
+    """The questions to ask, ordered by size of the picture, then by picture."""
     images = {image.key: image for image in map(image_of, examples)}
     # Images that are swapped in need a size too.
     shown = images | {partners[key].key: partners[key] for key in images if key in partners}

@@ -43,7 +43,7 @@ class RowCache:
         return self._layers
 
     def mask(self) -> Tensor | None:
-        """What each row's next token sees, (rows, 1, 1, tokens); None where that is everything."""
+        """Mask of each row's next token, (rows, 1, 1, tokens); None where all is visible."""
         longest = max(self._lengths)
         if min(self._lengths) == longest:
             return None

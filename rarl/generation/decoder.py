@@ -36,7 +36,7 @@ _WORTH_SHARING = 48
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What rows read before they write.
+    """Prompts that rows share: tokens, positions and image features.
 
     Attributes:
         ids: (prompts, tokens), padded on the right.

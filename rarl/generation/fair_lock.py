@@ -21,7 +21,7 @@ class FairLock:
 
     @property
     def length(self) -> int:
-        """How many hold or await a turn."""
+        """The number of holders and waiters."""
         return len(self._waiting)
 
     @contextmanager

@@ -41,7 +41,7 @@ _ROWS = 3
 
 
 class _Product(nn.Module):
-    """What `nn.Linear` computes.
+    """The product that `nn.Linear` computes.
 
     Args:
         weight: outputs x inputs.
@@ -77,7 +77,7 @@ class _Product(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Which adapter each row of a batch has.
+    """The adapter of each row of a batch.
 
     Attributes:
         own: rows x arms, True at the row's own.
@@ -359,7 +359,7 @@ class MultiLora:
 
 
 class Slots:
-    """Which adapter each slot of a batch of fixed shape has; tensors stay where they are.
+    """The adapter of each slot of a batch with fixed shape; tensors keep their addresses.
 
     Args:
         lora: the adapters.

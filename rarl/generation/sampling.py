@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class SamplingSettings(Protocol):
-    """What a row's sampling depends on."""
+    """Sampling parameters of a row."""
 
     @property
     def temperature(self) -> float:

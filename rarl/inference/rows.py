@@ -25,7 +25,7 @@ class Row:
 
 
 class Progress:
-    """What a row has written so far.
+    """The text that a row has generated so far.
 
     Args:
         row: the row.

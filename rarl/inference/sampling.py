@@ -37,7 +37,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What an arm said when asked several times.
+    """Answers of one variant to a question asked several times.
 
     Attributes:
         arm: the arm's name.

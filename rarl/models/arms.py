@@ -56,7 +56,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ArmsFile:
-    """What such a file says, in its order.
+    """The content of a variants file, in its order.
 
     Attributes:
         base: the model that the adapters share, or None where there is none.
@@ -127,7 +127,7 @@ def read_arms(path: Path | str) -> ArmsFile:
 
 
 def _kind(path: Path, name: object, entry: object) -> str:
-    """Which of the three an entry is."""
+    """The kind of an entry: adapter, checkpoint or endpoint."""
     kinds = [kind for kind in _KINDS if isinstance(entry, dict) and kind in entry]
     if isinstance(name, str) and len(kinds) == 1 and isinstance(entry, dict):
         (kind,) = kinds

@@ -283,7 +283,7 @@ class HybridTower(Qwen2VisionTransformerPretrainedModel):
         self.stem = PatchNetwork(getattr(config, NETWORK_KEY), config.patch_size, config.embed_dim)
 
     def get_dtype(self) -> torch.dtype:
-        """What pixels are to be given in."""
+        """The dtype that pixels must have."""
         return self.stem.from_middle.weight.dtype
 
     def forward(self, hidden_states: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:

@@ -29,7 +29,7 @@ FILE = "familiarity.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known about one picture.
+    """The result for one picture.
 
     Attributes:
         familiar: whether it is like the pictures that the model was trained on.
@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """What to tell the person who asks; empty where the picture is familiar."""
+        """A warning for the user; empty where the picture is familiar."""
         if self.familiar:
             return ""
         return (

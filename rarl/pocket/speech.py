@@ -128,7 +128,7 @@ def split(pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list
 def perplexity(
     model: Qwen2VLForConditionalGeneration, processor: ImageProcessor, texts: Sequence[str]
 ) -> float:
-    """How surprised a model is by plain texts, over all of their tokens.
+    """Perplexity of a model on plain texts, over all of their tokens.
 
     Args:
         model: any base.

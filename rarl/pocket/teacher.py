@@ -79,7 +79,7 @@ class Teacher(nn.Module):
 
 
 class Pupil(nn.Module):
-    """What the tower's merged features say of the teacher's map: one linear map a token.
+    """Linear maps from the tower's merged features to the teacher's feature map.
 
     Args:
         width: of the merged features.

@@ -19,7 +19,7 @@ _BOTH = frozenset({"both", "bilateral", "bilaterally"})
 
 
 def alternatives(answer: str) -> int:
-    """How many answers an answer lists, at least one.
+    """The number of alternatives that an answer lists, at least one.
 
     >>> alternatives("pneumonia, effusion or edema"), alternatives("pleural effusion")
     (3, 1)

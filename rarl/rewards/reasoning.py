@@ -68,7 +68,7 @@ _CLAUSE = re.compile(r"[,;:]|\b(?:but|however|although|while|whereas|though)\b",
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one sentence says, as words.
+    """The content of one sentence, as words.
 
     Attributes:
         said: words that carry meaning, affirmed or denied.
@@ -138,7 +138,7 @@ def reasoning_score(
     explanation: str,
     contradictions: bool = True,
 ) -> float:
-    """How well reasoning fits what is known of its image, in [0, 1].
+    """Agreement of reasoning with the facts known of its image, in [0, 1].
 
     Precision is the share of facts stated among those stated or contradicted; recall is over the
     facts that the explanation states. Modality, organ and plane weigh a quarter of a finding. The
@@ -430,7 +430,7 @@ def _statement(
 def _compare(
     statements: Iterable[Statement], facts: Sequence[_Fact]
 ) -> tuple[frozenset[int], set[_Contradiction]]:
-    """Which facts are stated, and what is contradicted."""
+    """Split facts into stated and contradicted ones."""
     stated: set[int] = set()
     against: set[_Contradiction] = set()
     for statement in statements:

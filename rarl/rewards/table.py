@@ -26,7 +26,7 @@ RewardFunction = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class RewardSettings:
-    """What rewards may need besides the columns of a row.
+    """Settings of rewards besides the columns of a row.
 
     Attributes:
         contradictions: whether stating what annotations deny costs the reasoning reward.

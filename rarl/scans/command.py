@@ -145,7 +145,7 @@ def _contents(opened: Opened) -> dict[str, Any]:
 
 
 def _described(stack: Stack) -> dict[str, Any]:
-    """What is known of a stack; sizes in pixels, spacing in mm (rows, columns) as displayed."""
+    """A stack as JSON; sizes in pixels, spacing in mm (rows, columns) as displayed."""
     height, width = stack.shape()
     letters = stack.letters()
     shown = None if stack.color else stack.own_window()

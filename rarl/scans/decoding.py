@@ -60,7 +60,7 @@ _KNOWN = {
 
 
 def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], list[LeftOut]]:
-    """What a file holds, read by a worker; any thread may call it. See `rarl.scans.reading.read`.
+    """Decode a file in a worker process; thread-safe. See `rarl.scans.reading.read`.
 
     Raises:
         ScanError: the file is refused, takes longer than `limits` allow, or crashes its decoder.

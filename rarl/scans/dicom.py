@@ -122,7 +122,7 @@ def read_dicom(data: bytes, limits: Limits, secret: bytes, tick: Callable[[], No
 
 @dataclass
 class _Decoding:
-    """How the pixels of one file are decoded, and what the reader has to know of it.
+    """Decoding parameters of the pixels of one file.
 
     Attributes:
         cell: where in a word the values lie.

@@ -215,7 +215,7 @@ class Pacs:
     def _found(
         self, client: httpx.Client, path: str, query: Mapping[str, Any], most: int
     ) -> list[dict[str, Any]]:
-        """What matches, in DICOM's JSON (PS3.18 F.2); one more than `most` at the most."""
+        """Matches in DICOM's JSON (PS3.18 F.2); at most one more than `most`."""
         asked = {**query, "limit": most + 1}
         accept = {"Accept": "application/dicom+json"}
         with client.stream("GET", path, params=asked, headers=accept) as response:

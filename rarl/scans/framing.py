@@ -306,7 +306,7 @@ def _mosaic_steps(
 
 
 def _mosaic_count(dataset: Dataset) -> int:
-    """How many slices a mosaic has, 0 where the file does not say."""
+    """The number of slices of a mosaic, 0 where the file does not state it."""
     found = _private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0A)
     if not found:
         found = _united_imaging_count(dataset)

@@ -218,7 +218,7 @@ def _digest(normal: str, secret: bytes) -> bytes:
 
 
 def _phrases(text: str) -> Iterator[tuple[int, int]]:
-    """Where runs of up to `_LONGEST_PHRASE` words stand, the longer first; then parts of words."""
+    """Spans of up to `_LONGEST_PHRASE` words, the longer first; then parts of words."""
     words = [match.span() for match in re.finditer(r"[^\s,;:()\"]*\w", text)]
     for length in range(_LONGEST_PHRASE, 0, -1):
         for start in range(len(words) - length + 1):

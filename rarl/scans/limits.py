@@ -17,7 +17,7 @@ _GZIP_FORMAT = 31  # zlib's number for gzip with the largest window
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused, for the most part before anything is decoded.
+    """Limits on files and pictures, mostly checked before decoding.
 
     A site changes a limit with the environment variable `RARL_LIMIT_` and the attribute's name in
     capitals, in the same unit: `RARL_LIMIT_DECODE_SECONDS=60`. See `from_environment`.

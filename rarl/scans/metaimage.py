@@ -46,7 +46,7 @@ def looks_like_metaimage(data: bytes) -> bool:
 
 
 def metaimage_data_file(data: bytes) -> str | None:
-    """What a header names as the file of its pixels; None where they follow the header."""
+    """The data file that a header names; None where the pixels follow the header."""
     found = _DATA_FILE.search(data[:_LONGEST_HEADER])
     name = found[1].decode("latin-1") if found else ""
     return None if not name or name.upper() == "LOCAL" else name

@@ -35,7 +35,7 @@ Tick = Callable[[], None]
 def read(
     data: bytes, limits: Limits, secret: bytes, tick: Tick
 ) -> tuple[list[Part], list[LeftOut]]:
-    """What a file holds: one part, or one for each picture of an archive.
+    """Decode a file: one part, or one for each picture of an archive.
 
     Args:
         data: the whole file.
@@ -192,7 +192,7 @@ def _archive(
 def _entries(
     archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], limits: Limits
 ) -> tuple[list[_Entry], list[LeftOut]]:
-    """What may be a scan, in the natural order of names, a header joined to its values."""
+    """Entries of an archive that may be scans, in natural order, headers joined to their data."""
     infos = sorted(infos, key=lambda info: natural_key(info.filename))
     labels = {
         info.header_offset: harmless_name(info.filename) or f"file {number}"

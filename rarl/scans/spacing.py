@@ -34,7 +34,7 @@ _PROJECTIONS = frozenset(["CR", "DX", "MG", "RF", "XA", "RG", "IO", "PX", "DR", 
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """What a header says of the distances between pixels.
+    """The pixel spacing that a header states, and its meaning.
 
     Attributes:
         lengths: millimetres between rows and between columns, None where unknown.

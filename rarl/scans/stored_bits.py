@@ -23,7 +23,7 @@ NO_SUCH_BITS = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Where in a word a stored value lies.
+    """The bits of a word that hold a stored value.
 
     Attributes:
         allocated: bits of the word.

@@ -113,7 +113,7 @@ def _link(first: str, second: str) -> float:
 
 
 def order_score(text: str, reference: str = "") -> float | None:
-    """How far a text's word order is likelier than random orders of its words.
+    """How much likelier a text's word order is than random orders of its words.
 
     Args:
         text: any text.

@@ -59,7 +59,7 @@ def check_language_only(model: PeftModel) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AdapterNorm:
-    """How far an adapter has moved the weights it sits on.
+    """Relative change that an adapter makes to the weights it sits on.
 
     Attributes:
         change: L2 norm over all adapted layers of scale * B A, the change of the weights; it is

@@ -36,7 +36,7 @@ _SIZES = 8
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found of a set of rows.
+    """The result of checking a set of rows.
 
     Attributes:
         lines: what was compared, a sentence each.

@@ -44,7 +44,7 @@ class Lora:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What SFT and GRPO have in common; each key is explained in the recipe's file."""
+    """Keys that SFT and GRPO share; the recipe's file explains each."""
 
     steps: int
     micro_batch: int

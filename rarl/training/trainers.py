@@ -18,7 +18,7 @@ from rarl.training.recipe import Recipe, RecipeError
 
 
 def processes() -> PartialState:
-    """What the processes of a run know of each other.
+    """Rank and number of the processes of a run.
 
     Without a GPU several are only found where the CPU is asked for, as TRL does a little later.
     """
