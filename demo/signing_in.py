@@ -37,6 +37,7 @@ from demo.serving.caller import Caller, Network, caller_of, person_address, with
 from rarl.errors import ReviewError
 from rarl.review.roles import People, Role, account_name, canonical_name, read_people
 from rarl.review.store import store_folder
+from rarl.settings import read_settings
 
 Way = Literal["local", "htpasswd", "huggingface", "header"]
 
@@ -235,13 +236,13 @@ def read_sign_in(environment: Mapping[str, str] = os.environ) -> SignIn:
     Raises:
         ReviewError: a setting or a file that it names cannot be used.
     """
-    named = environment.get("RARL_PEOPLE")
-    listed = Path(named).expanduser() if named else store_folder(environment) / "people.yaml"
-    people = read_people(listed) if named or listed.is_file() else People()
-    proxies = _networks(environment.get("RARL_TRUSTED_PROXIES", ""))
+    settings = read_settings(environment)
+    listed = settings.people or store_folder(environment) / "people.yaml"
+    people = read_people(listed) if settings.people or listed.is_file() else People()
+    proxies = settings.trusted_proxies
     if not proxies and environment.get("SPACE_ID"):
         proxies = _PRIVATE  # a Space is reached through Hugging Face's own proxies alone
-    setting = environment.get("RARL_SIGN_IN", "").strip()
+    setting = settings.sign_in
     way, _, rest = setting.partition(":")
     if not setting:
         key = AdminKey(store_folder(environment))
@@ -290,16 +291,6 @@ def _passwords(path: Path) -> dict[str, bytes]:
     if not passwords:
         raise ReviewError(f"{path.name} names nobody; add people with `htpasswd -B`.")
     return passwords
-
-
-def _networks(setting: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ip_network(word.strip()) for word in setting.split(",") if word.strip())
-    except ValueError:
-        raise ReviewError(
-            "RARL_TRUSTED_PROXIES must list addresses or networks, such as 10.0.0.0/8, with commas "
-            "between; correct it and start again."
-        ) from None
 
 
 def _signing_key(folder: Path | None) -> bytes:

@@ -17,7 +17,6 @@ from rarl import __version__
 from rarl.arguments import Parser, check_text
 from rarl.errors import RarlError
 from rarl.extras import missing_extra
-from rarl.settings import check_settings
 
 COMMANDS: dict[str, str] = {
     "data": "rarl.data.command",
@@ -84,6 +83,8 @@ def _run(argv: Sequence[str] | None) -> int:
         print(f"There is no command {words[0]!r}.\n{_USAGE}", file=sys.stderr)
         return 2
     try:
+        from rarl.settings import check_settings  # not for --help, which needs no pydantic
+
         check_settings(os.environ)
         module = import_module(COMMANDS[words[0]])
         parser = Parser(prog=f"python -m rarl {words[0]}", description=module.HELP)

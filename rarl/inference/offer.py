@@ -14,11 +14,9 @@ from rarl.errors import ModelError
 from rarl.inference.beside import Side, SideBySide
 from rarl.inference.engine import Arm, Engine, arm_label
 from rarl.inference.zerogpu import ZeroGpuEngine, on_zero_gpu
-from rarl.models.arms import SETTING, ArmsFile, is_arms_file, read_arms
+from rarl.models.arms import ArmsFile, is_arms_file, read_arms
 from rarl.response import MODE_LABELS
-
-ENDPOINT_SETTING = "RARL_ENDPOINT"
-KEY_SETTING = "OPENAI_API_KEY"
+from rarl.settings import read_settings
 
 # A person waits: a server that is silent for so many seconds has failed, after so many tries.
 _PATIENCE = 60.0
@@ -52,10 +50,11 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
         UnreachableError: the endpoint does not answer now.
         ModelError: there is no arm at all.
     """
-    model = model or os.environ.get(SETTING) or None
-    endpoint = endpoint or os.environ.get(ENDPOINT_SETTING)
+    settings = read_settings()
+    model = model or settings.model
+    endpoint = endpoint or settings.endpoint
     if endpoint:
-        return Offer(_served(endpoint, model, key=os.environ.get(KEY_SETTING)), {})
+        return Offer(_served(endpoint, model, key=settings.openai_api_key), {})
     if model is not None and is_arms_file(model):
         return _of_file(Path(model), read_arms(model))
     return _local(model)

@@ -27,7 +27,6 @@ import yaml
 
 from rarl.errors import ModelError
 
-SETTING = "RARL_MODEL"
 SUFFIXES = (".yaml", ".yml")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
