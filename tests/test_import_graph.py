@@ -16,12 +16,14 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "rarl",
             "rarl.arguments",
+            "rarl.compat",
             "rarl.errors",
             "rarl.extras",
             "rarl.fairness",
             "rarl.limits",
             "rarl.settings",
             "rarl.stats",
+            "rarl.yaml_file",
         }
     ),
     frozenset({"rarl.records", "rarl.response", "rarl.text"}),
