@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationError
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -58,7 +59,7 @@ def _setting(
         secret: whether `repr` leaves the value out.
         more: for `pydantic.Field`.
     """
-    extra = {"value": value, "shown": shown}
+    extra: JsonDict = {"value": value, "shown": shown}
     return Field(default, description=description, repr=not secret, json_schema_extra=extra, **more)
 
 
