@@ -5,14 +5,13 @@ The sentence names the file, the place in it and what to write there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from rarl.errors import RarlError
 
@@ -102,7 +101,7 @@ def checked(
 _EXTRA = "unexpected_keyword_argument"
 
 
-def _mistake(kind: type, detail: ErrorDetails, within: Sequence[str]) -> str:
+def _mistake(kind: type, detail: Mapping[str, Any], within: Sequence[str]) -> str:
     """What is wrong, without the name of the file."""
     inside = [str(part) for part in detail["loc"] if part != "[key]"]
     place = ".".join((*within, *inside)) or "the file"
