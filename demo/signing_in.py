@@ -33,6 +33,7 @@ import gradio as gr
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
 
+from demo.compat import space_cookie_secret
 from demo.serving.caller import Caller, Network, caller_of, person_address, within
 from rarl.errors import ReviewError
 from rarl.review.roles import People, Role, account_name, canonical_name, read_people
@@ -322,8 +323,8 @@ def _space_session(cookie: str) -> Mapping[str, Any]:
     # It comes with gradio[oauth], which a Space has.
     import itsdangerous
 
-    secret = hashlib.sha256(f"{os.environ.get('OAUTH_CLIENT_SECRET') or ''}-v4".encode())
-    signer = itsdangerous.TimestampSigner(secret.hexdigest())
+    secret = space_cookie_secret(os.environ.get("OAUTH_CLIENT_SECRET") or "")
+    signer = itsdangerous.TimestampSigner(secret)
     try:
         content = json.loads(base64.b64decode(signer.unsign(cookie, max_age=14 * 24 * 3600)))
     except (itsdangerous.BadSignature, ValueError):
