@@ -57,13 +57,18 @@ def read_split_file(source: str) -> dict[str, list[str]]:
     return splits
 
 
+def has_split_file(source: str) -> bool:
+    """Whether a source has committed image lists."""
+    return (SPLIT_FILES / f"{source}.json").is_file()
+
+
 def read_half_b(source: str) -> frozenset[str]:
     """The training images of a source's half B (see `scripts/make_splits`); empty without halves.
 
     Args:
         source: a set's name; one without a split file has no halves.
     """
-    path = SPLIT_FILES / f"{source}.json"
-    if not path.is_file():
+    if not has_split_file(source):
         return frozenset()
+    path = SPLIT_FILES / f"{source}.json"
     return frozenset(json.loads(path.read_text(encoding="utf-8")).get("half_b", ()))
