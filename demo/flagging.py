@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any, Self
@@ -34,22 +32,6 @@ Who = gr.Request | Person
 # Cases whose flag could not be stored wait in memory, pictures included: never on a disk or in a
 # browser. More than so many at a time are let go of, oldest first.
 _WAITING = 50
-
-
-def read_share(environment: Mapping[str, str] = os.environ) -> float:
-    """RARL_AUDIT_SHARE: the part of all questions that chance keeps for audits; none where unset.
-
-    Raises:
-        ReviewError: it is no number from 0 to 1.
-    """
-    said = environment.get("RARL_AUDIT_SHARE") or "0"
-    try:
-        share = float(said)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise ReviewError("RARL_AUDIT_SHARE must be a number from 0 to 1; correct or unset it.")
-    return share
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from demo import render
 from demo.api import add_api
 from demo.ask_page import ask_page
 from demo.asking import arm_choices
+from demo.compat import forget_downloader
 from demo.components import panel
 from demo.guide import key_sheet
 from demo.parts import NOW, Parts, Update, make_parts
@@ -27,7 +28,7 @@ from demo.serving.ending import serve_until_told
 from demo.serving.gate import Gate
 from demo.serving.guard import Guard
 from demo.serving.health import health_route
-from demo.serving.server import forget_downloader, listening
+from demo.serving.server import listening
 from demo.session import Session
 from demo.signing_in import KEY_PARAMETER
 from demo.theme import STYLE_SHEETS, head, reading_room

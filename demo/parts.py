@@ -9,7 +9,7 @@ from typing import Any
 from demo import render
 from demo.downloads import Downloads
 from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
-from demo.flagging import Desk, read_share
+from demo.flagging import Desk
 from demo.loading import EngineLoader
 from demo.services.disk import Disk
 from demo.services.pages import Pages
@@ -19,8 +19,8 @@ from demo.uploads import Uploads, private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
 from rarl.review.hub_copy import read_place
-from rarl.scans import Limits
 from rarl.scans.dicomweb import Pacs
+from rarl.settings import read_settings
 
 Update = dict[Any, Any]
 Examples = dict[str, OpenedExample]
@@ -74,16 +74,16 @@ class Parts:
 
 def make_parts(loader: EngineLoader | None = None) -> Parts:
     """The parts of an app; `launch` starts the loading unless a loader is handed in."""
-    Limits.from_environment()  # a limit that cannot be used is reported before anything starts
+    settings = read_settings()  # one that cannot be used is reported before anything starts
     cache = private_cache()
     return Parts(
         loader or EngineLoader(),
-        Desk(sign_in=read_sign_in(), share=read_share(), place=read_place()),
+        Desk(sign_in=read_sign_in(), share=settings.audit_share, place=read_place()),
         open_examples((*BUILT_IN, *vqa_rad_rows())),
         cache,
         Uploads(cache),
         Downloads(cache),
-        Pacs.from_environment(),
+        Pacs.from_settings(settings),
     )
 
 

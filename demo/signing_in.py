@@ -33,10 +33,12 @@ import gradio as gr
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
 
+from demo.compat import space_cookie_secret
 from demo.serving.caller import Caller, Network, caller_of, person_address, within
 from rarl.errors import ReviewError
 from rarl.review.roles import People, Role, account_name, canonical_name, read_people
 from rarl.review.store import store_folder
+from rarl.settings import read_settings
 
 Way = Literal["local", "htpasswd", "huggingface", "header"]
 
@@ -235,13 +237,13 @@ def read_sign_in(environment: Mapping[str, str] = os.environ) -> SignIn:
     Raises:
         ReviewError: a setting or a file that it names cannot be used.
     """
-    named = environment.get("RARL_PEOPLE")
-    listed = Path(named).expanduser() if named else store_folder(environment) / "people.yaml"
-    people = read_people(listed) if named or listed.is_file() else People()
-    proxies = _networks(environment.get("RARL_TRUSTED_PROXIES", ""))
+    settings = read_settings(environment)
+    listed = settings.people or store_folder(environment) / "people.yaml"
+    people = read_people(listed) if settings.people or listed.is_file() else People()
+    proxies = settings.trusted_proxies
     if not proxies and environment.get("SPACE_ID"):
         proxies = _PRIVATE  # a Space is reached through Hugging Face's own proxies alone
-    setting = environment.get("RARL_SIGN_IN", "").strip()
+    setting = settings.sign_in
     way, _, rest = setting.partition(":")
     if not setting:
         key = AdminKey(store_folder(environment))
@@ -292,16 +294,6 @@ def _passwords(path: Path) -> dict[str, bytes]:
     return passwords
 
 
-def _networks(setting: str) -> tuple[Network, ...]:
-    try:
-        return tuple(ip_network(word.strip()) for word in setting.split(",") if word.strip())
-    except ValueError:
-        raise ReviewError(
-            "RARL_TRUSTED_PROXIES must list addresses or networks, such as 10.0.0.0/8, with commas "
-            "between; correct it and start again."
-        ) from None
-
-
 def _signing_key(folder: Path | None) -> bytes:
     fresh = secrets.token_bytes(32)
     if folder is None:
@@ -331,8 +323,8 @@ def _space_session(cookie: str) -> Mapping[str, Any]:
     # It comes with gradio[oauth], which a Space has.
     import itsdangerous
 
-    secret = hashlib.sha256(f"{os.environ.get('OAUTH_CLIENT_SECRET') or ''}-v4".encode())
-    signer = itsdangerous.TimestampSigner(secret.hexdigest())
+    secret = space_cookie_secret(os.environ.get("OAUTH_CLIENT_SECRET") or "")
+    signer = itsdangerous.TimestampSigner(secret)
     try:
         content = json.loads(base64.b64decode(signer.unsign(cookie, max_age=14 * 24 * 3600)))
     except (itsdangerous.BadSignature, ValueError):

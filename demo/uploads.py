@@ -27,15 +27,16 @@ from filelock import FileLock, Timeout
 from demo.services.fair_queue import current_share
 from demo.serving.caller import Caller
 from demo.session import ROLES
-from rarl.errors import ScanError
+from rarl.errors import ScanError, SettingError
 from rarl.scans import Limits, Stack, decoding_for, open_stack
+from rarl.settings import read_settings
 
 
 def _largest() -> int:
     """Bytes of the largest file, as the site sets it; `make_parts` reports a bad setting."""
     try:
-        return Limits.from_environment().file_bytes
-    except ScanError:
+        return read_settings().limit.file_bytes
+    except SettingError:
         return Limits().file_bytes
 
 

@@ -17,7 +17,6 @@ from rarl import __version__
 from rarl.arguments import Parser, check_text
 from rarl.errors import RarlError
 from rarl.extras import missing_extra
-from rarl.settings import check_settings
 
 COMMANDS: dict[str, str] = {
     "data": "rarl.data.command",
@@ -29,7 +28,29 @@ COMMANDS: dict[str, str] = {
     "review": "rarl.review.command",
 }
 
-_USAGE = f"usage: python -m rarl {{{','.join(COMMANDS)}}} ...  (add --help to a command)"
+# Here, so that --help imports no command.
+SUMMARIES: dict[str, str] = {
+    "data": "count the rows of datasets and what their splits share",
+    "scan": "open scans and show what is kept of them",
+    "ask": "ask about a scan; read the reasoning and answer of each variant",
+    "train": "train a variant (SFT, RL or RARL) as a LoRA adapter",
+    "evaluate": "ask held-out questions and report what is right",
+    "fit-familiarity": "fit how a model notices images of a kind that it never saw",
+    "review": "list, export, import and delete flagged cases",
+}
+_USAGE = "usage: rarl COMMAND ..."
+_HELP = "\n".join(
+    [
+        _USAGE,
+        "",
+        "Medical vision-language models: scans, training, evaluation and review.",
+        "",
+        *(f"  {name:<16} {summary}" for name, summary in SUMMARIES.items()),
+        "",
+        "rarl COMMAND --help lists the arguments of a command, rarl --version shows the version.",
+        "The app is started by scripts/demo in a checkout.",
+    ]
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,12 +99,15 @@ def _run(argv: Sequence[str] | None) -> int:
         print(__version__)
         return 0
     if not words or words[0] in {"-h", "--help"}:
-        print(_USAGE)
+        print(_HELP)
         return 0 if words else 2
     if words[0] not in COMMANDS:
-        print(f"There is no command {words[0]!r}.\n{_USAGE}", file=sys.stderr)
+        names = ", ".join(COMMANDS)
+        print(f"There is no command {words[0]!r}; choose from {names}.", file=sys.stderr)
         return 2
     try:
+        from rarl.settings import check_settings  # not for --help, which needs no pydantic
+
         check_settings(os.environ)
         module = import_module(COMMANDS[words[0]])
         parser = Parser(prog=f"python -m rarl {words[0]}", description=module.HELP)

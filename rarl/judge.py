@@ -26,8 +26,8 @@ from openai import (
 )
 
 from rarl.errors import ModelError, RarlError
+from rarl.settings import read_settings
 
-KEY_SETTINGS = ("RARL_JUDGE_KEY", "OPENAI_API_KEY")
 HIGHEST = 3
 
 Problem = Literal["malformed", "refused", "unreachable", "budget"]
@@ -187,7 +187,8 @@ class Judge:
         # Asked in the order of a hash, so that the judge cannot learn the arms from the order.
         distinct = sorted(set(items), key=self._key)
         gate = asyncio.Semaphore(self._together)
-        key = next((os.environ[name] for name in KEY_SETTINGS if os.environ.get(name)), "none")
+        settings = read_settings()
+        key = settings.judge_key or settings.openai_api_key or "none"
         async with AsyncOpenAI(
             base_url=self.endpoint, api_key=key, max_retries=0, timeout=self._timeout
         ) as client:
@@ -242,7 +243,7 @@ class Judge:
                     continue
                 raise ModelError(
                     f"The judge at {self.endpoint} refuses the request (status "
-                    f"{error.status_code}); check its address, {KEY_SETTINGS[0]} and the name "
+                    f"{error.status_code}); check its address, RARL_JUDGE_KEY and the name "
                     f"{self.model}."
                 ) from error
             except ValueError:  # not even the API's own JSON

@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom.data
 import pytest
 
-from rarl.cli import main
+from rarl.cli import COMMANDS, SUMMARIES, main
 
 ROOT = Path(__file__).resolve().parents[1]
 SCAN = str(Path(pydicom.data.__file__).parent / "test_files" / "MR_small.dcm")
@@ -49,6 +49,22 @@ def test_one_sentence(words: list[str], says: str, capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     assert status == 2 and captured.out == ""
     assert says in captured.err and captured.err.count("\n") == 1
+
+
+def test_help_lists_every_command_and_loads_none() -> None:
+    assert SUMMARIES.keys() == COMMANDS.keys()
+    code = (
+        "import sys; from rarl.cli import main; main(['--help']);"
+        "heavy = {'numpy', 'pydantic', 'pydicom', 'torch', 'yaml'} & set(sys.modules);"
+        "sys.exit(f'--help loads {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert all(f"  {name:<16} {summary}" in lines for name, summary in SUMMARIES.items())
+    assert max(map(len, lines)) <= 100
 
 
 def test_a_recipe_takes_no_number_without_end() -> None:

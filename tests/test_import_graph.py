@@ -13,10 +13,21 @@ ROOT = Path(__file__).parent.parent
 # Lowest first. A package imports its own layer and those below it.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"rarl", "rarl.arguments", "rarl.errors", "rarl.extras", "rarl.fairness", "rarl.stats"}
+        {
+            "rarl",
+            "rarl.arguments",
+            "rarl.compat",
+            "rarl.errors",
+            "rarl.extras",
+            "rarl.fairness",
+            "rarl.limits",
+            "rarl.settings",
+            "rarl.stats",
+            "rarl.yaml_file",
+        }
     ),
     frozenset({"rarl.records", "rarl.response", "rarl.text"}),
-    frozenset({"rarl.judge", "rarl.models", "rarl.prompts", "rarl.scans", "rarl.settings"}),
+    frozenset({"rarl.judge", "rarl.models", "rarl.prompts", "rarl.scans"}),
     frozenset({"rarl.data", "rarl.generation", "rarl.rewards"}),
     frozenset({"rarl.checks", "rarl.inference"}),
     frozenset({"rarl.review"}),

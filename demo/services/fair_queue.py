@@ -12,9 +12,8 @@ from collections import Counter
 from typing import Any
 
 import gradio as gr
-from gradio.context import LocalContext
-from gradio.queueing import Event, Queue
 
+from demo.compat import Event, Queue, current_request, use_queue
 from demo.serving.caller import caller_of
 
 _AT_ONCE = 16
@@ -29,21 +28,20 @@ _WAIT = (
 
 def current_share() -> str:
     """Whose share the event that is being handled takes; "" outside of events."""
-    request = LocalContext.request.get(None)
+    request = current_request()
     return caller_of(request).share if request is not None else ""
 
 
 def current_session() -> str:
     """The hash of the page whose event is being handled; "" outside of events."""
-    request = LocalContext.request.get(None)
+    request = current_request()
     return str(getattr(request, "session_hash", None) or "")
 
 
 def share_queue(app: gr.Blocks) -> None:
     """Let the events of an app wait in a queue that is shared out; before it is launched."""
     app.queue(default_concurrency_limit=_AT_ONCE, max_size=_PLACES)
-    # Gradio makes its queue itself and has no other place for one; ours adds no state to it.
-    app._queue.__class__ = FairQueue
+    use_queue(app, FairQueue)
 
 
 class FairQueue(Queue):

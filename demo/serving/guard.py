@@ -33,6 +33,7 @@ from demo.signing_in import KEY_PARAMETER, VISITOR_COOKIE, SignIn
 from demo.templating import render_template
 from demo.uploads import MAX_UPLOAD_BYTES, Uploads
 from rarl.errors import ScanError
+from rarl.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +98,11 @@ class AnsweredError(Exception):
 
 
 def embedding_origins(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Whose pages may show this one in a frame, besides this host's own.
+    """Origins whose pages may show this one in a frame, besides this host's own.
 
     RARL_EMBED_ORIGINS lists them, with commas between; huggingface.co on a Space (`SPACE_ID`).
     """
-    setting = environment.get("RARL_EMBED_ORIGINS", "")
-    listed = tuple(word.strip().rstrip("/") for word in setting.split(",") if word.strip())
+    listed = tuple(origin.rstrip("/") for origin in read_settings(environment).embed_origins)
     if not listed and environment.get("SPACE_ID"):
         return ("https://huggingface.co",)
     return tuple(word for word in listed if word.startswith("https://"))

@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from gradio import http_server, processing_utils, routes
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from demo.compat import Server, default_ports, serving_by
 
 log = logging.getLogger(__name__)
 
@@ -115,17 +116,16 @@ def listening(wrap: Callable[[ASGIApp], ASGIApp]) -> Iterator[None]:
     """Let Gradio's next `launch` listen with this server, and with what `wrap` puts around it."""
 
     def start(
-        app: routes.App,
+        app: ASGIApp,
         server_name: str | None = None,
         server_port: int | None = None,
         ssl_keyfile: str | None = None,
         ssl_certfile: str | None = None,
         ssl_keyfile_password: str | None = None,
-    ) -> tuple[str, int, str, http_server.Server]:
-        name = server_name or http_server.LOCALHOST_NAME
+    ) -> tuple[str, int, str, Server]:
+        usual, ports = default_ports(server_port)
+        name = server_name or usual
         host = name.removeprefix("[").removesuffix("]")
-        first = http_server.INITIAL_PORT_VALUE
-        ports = [server_port] if server_port else range(first, first + http_server.TRY_NUM_PORTS)
         connections = Connections(min(_MOST_CONNECTIONS, _open_files() // 2))
         for port in ports:
             if not _is_free(host, port):
@@ -147,42 +147,15 @@ def listening(wrap: Callable[[ASGIApp], ASGIApp]) -> Iterator[None]:
                 ssl_certfile=ssl_certfile,
                 ssl_keyfile_password=ssl_keyfile_password,
             )
-            server = http_server.Server(config)
+            server = Server(config)
             server.run_in_thread()  # type: ignore[no-untyped-call]
             scheme = "https" if ssl_keyfile else "http"
             shown = "localhost" if name == "0.0.0.0" else name
             return name, port, f"{scheme}://{shown}:{port}/", server
         raise OSError(f"No port from {ports[0]} to {ports[-1]} is free; set GRADIO_SERVER_PORT.")
 
-    usual = http_server.start_server
-    http_server.start_server = start
-    try:
+    with serving_by(start):
         yield
-    finally:
-        http_server.start_server = usual
-
-
-def forget_downloader() -> None:
-    """Take away what Gradio fetches addresses with: no argument makes the server ask another host.
-
-    The guard refuses addresses before; this is for what it might not know.
-    """
-
-    def never(*arguments: object, **named: object) -> Any:
-        raise PermissionError("This server fetches nothing.")
-
-    async def never_soon(*arguments: object, **named: object) -> Any:
-        raise PermissionError("This server fetches nothing.")
-
-    for name in ("async_ssrf_protected_get", "async_ssrf_protected_download"):
-        setattr(processing_utils, name, never_soon)
-    for name in ("ssrf_protected_download", "save_url_to_cache", "unsafe_download"):
-        setattr(processing_utils, name, never)
-    for place, name, instead in (
-        (routes, "secure_url_stream_response", never_soon),
-        (routes.App, "build_proxy_request", never),
-    ):
-        setattr(place, name, instead)
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -11,7 +11,6 @@ import socket
 from collections.abc import MutableMapping
 
 from rarl.errors import SettingError
-from rarl.scans.limits import Limits
 from rarl.settings import check_settings
 
 _PORT, _COUNT, _NAME = "GRADIO_SERVER_PORT", "GRADIO_NUM_PORTS", "GRADIO_SERVER_NAME"
@@ -26,12 +25,10 @@ def prepare_start(environment: MutableMapping[str, str] | None = None) -> None:
             ends beyond the last one ends there, and this machine is reached without a proxy.
 
     Raises:
-        SettingError: a RARL_ variable is mistyped, or the app cannot listen where it is told to.
-        ScanError: a limit is no number.
+        SettingError: a setting is mistyped, or the app cannot listen where it is told to.
     """
     environment = os.environ if environment is None else environment
     check_settings(environment)
-    Limits.from_environment()
     port = _number(environment, _PORT, 7860, _LAST_PORT)
     count = _number(environment, _COUNT, 100, _LAST_PORT)
     count = min(count, _LAST_PORT + 1 - port)

@@ -29,15 +29,16 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from pydantic.dataclasses import dataclass
 
 from rarl.data.example import SPLITS, Example, ImageRef, Kind, Split
 from rarl.data.explanations import MODALITY_NAMES
 from rarl.errors import DataError
+from rarl.yaml_file import KEYS_ONLY, checked, read_yaml
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -64,7 +65,7 @@ _ORGANS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=KEYS_ONLY)
 class ColumnMapping:
     """The columns of a published set, by their meaning.
 
@@ -82,15 +83,19 @@ class ColumnMapping:
 
     image: str
     question: str
-    answer: str | None
+    answer: str | None = None
     explanation: str | None = None
     kind: str | None = None
     modality: str | None = None
     organ: str | None = None
     category: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.answer is None and self.explanation is None:
+            raise ValueError("must name answer, explanation or both")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, config=KEYS_ONLY)
 class HubSet:
     """A published set: where it is and what its parts mean.
 
@@ -189,35 +194,8 @@ def read_hub_set(path: Path) -> HubSet:
     Raises:
         DataError: the file is missing, is not YAML, or has a key too many or too few.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a YAML file.") from error
-    values = _checked(path, "the set", content, HubSet)
-    values["columns"] = _checked(path, "columns", values["columns"], ColumnMapping, texts=True)
-    values["columns"] = {"answer": None} | values["columns"]
-    if values["columns"]["answer"] is None and values["columns"].get("explanation") is None:
-        raise DataError(f"{path}: columns must name answer, explanation or both.")
-    values["columns"] = ColumnMapping(**values["columns"])
-    for name in (
-        *("name", "repository", "licence", "images", "image_folder", "revision"),
-        "short_answers",
-    ):
-        if not isinstance(values.get(name, ""), str):
-            raise DataError(f"{path}: {name} must be text.")
-    for name in ("files", "only", "splits"):
-        pairs = values.get(name, {})
-        if not isinstance(pairs, dict) or not all(
-            isinstance(text, str) for pair in pairs.items() for text in pair
-        ):
-            raise DataError(f"{path}: {name} must map text to text.")
-    if wrong := set(values.get("splits", {}).values()) - set(SPLITS):
-        raise DataError(f"{path}: there is no split {min(wrong)!r}; choose from {_list(SPLITS)}.")
-    if "splits" in values:
-        values["splits"] = {**_PUBLISHED_SPLITS, **values["splits"]}
-    return HubSet(**values)
+    hub_set = checked(HubSet, read_yaml(path, DataError), str(path), DataError)
+    return replace(hub_set, splits={**_PUBLISHED_SPLITS, **hub_set.splits})
 
 
 def load_hub(hub_set: HubSet) -> list[Example]:
@@ -442,30 +420,6 @@ def _reachable(hub_set: HubSet) -> Iterator[None]:
         ) from error
     finally:
         hub_logging.set_verbosity(verbosity)
-
-
-def _checked(
-    path: Path,
-    part: str,
-    content: Any,
-    described: type[HubSet] | type[ColumnMapping],
-    texts: bool = False,
-) -> dict[str, Any]:
-    """A mapping of the file, with the keys that a dataclass has and those that it needs."""
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: {part} must be a mapping.")
-    known = [item.name for item in fields(described)]
-    if unknown := [str(key) for key in content if key not in known]:
-        raise DataError(f"{path}: {part} has no key {_list(unknown)}; it has {_list(known)}.")
-    needed = {
-        HubSet: ("name", "repository", "columns", "licence"),
-        ColumnMapping: ("image", "question"),
-    }[described]
-    if missing := [key for key in needed if content.get(key) is None]:
-        raise DataError(f"{path}: {part} lacks {_list(missing)}.")
-    if texts and not all(value is None or isinstance(value, str) for value in content.values()):
-        raise DataError(f"{path}: {part} must map text to text.")
-    return dict(content)
 
 
 def _list(names: Any) -> str:

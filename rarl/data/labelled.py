@@ -16,7 +16,8 @@ from zlib import crc32
 from rarl.data.example import SPLITS, Example, Fact, Half, ImageRef, Kind
 from rarl.data.explanations import MODALITY_NAMES, basic_facts, compose, organ_phrase
 from rarl.data.narration import narrate
-from rarl.data.root import read_half_b, read_rows, read_split_file
+from rarl.data.root import has_split_file, read_half_b, read_rows, read_split_file
+from rarl.errors import DataError
 
 # Category of yes/no questions that name one of several labels; for training rows alone.
 CHECK = "check"
@@ -298,18 +299,23 @@ def examples(
 
     Args:
         root: folder of the sets.
-        source: the set, whose folder holds `labels.jsonl`; its split file says what is held out.
+        source: the set, whose folder holds `labels.jsonl`. Its file in `rarl/data/splits` lists the
+            held-out images; without one, each row's `split` counts ("train" where it has none).
         licence: of every row, or None to take each row's own.
         modality: of every image.
         organ: of every image.
         asked: a row of `labels.jsonl` to the questions about its image.
         unseen: the set trains nothing, and has no split file.
         only: which rows of `labels.jsonl` to take.
+
+    Raises:
+        DataError: `labels.jsonl` is missing or not JSON, or a row has an unknown split.
     """
     folder = root / source
     # Images of "left-out" belong to no split, since they repeat held-out ones.
     split_of: dict[str, str] = {}
-    if not unseen:
+    drawn = has_split_file(source)
+    if drawn and not unseen:
         for listed, images in read_split_file(source).items():
             split_of |= dict.fromkeys(images, listed)
     half_b = read_half_b(source)
@@ -319,6 +325,13 @@ def examples(
         if not only(row):
             continue
         named = split_of.get(image, "unseen" if unseen else "train")
+        if not drawn and not unseen:
+            named = row.get("split") or "train"
+            if named not in SPLITS:
+                raise DataError(
+                    f"{source}/labels.jsonl has the split {named!r} for {image}; write one of "
+                    f"{', '.join(SPLITS)}."
+                )
         split = next((one for one in SPLITS if one == named), None)
         if split is None:  # left out
             continue

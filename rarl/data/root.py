@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from rarl.errors import DataError
+from rarl.settings import read_settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SPLIT_FILES = Path(__file__).with_name("splits")
@@ -22,11 +22,10 @@ def data_root() -> Path | None:
     Raises:
         DataError: `RARL_DATA` names something that is not a folder.
     """
-    named = os.environ.get("RARL_DATA")
-    if named:
-        path = Path(named).expanduser()
+    path = read_settings().data
+    if path is not None:
         if not path.is_dir():
-            raise DataError(f"RARL_DATA names {named}, which is not a folder; correct or unset it.")
+            raise DataError(f"RARL_DATA names {path}, which is not a folder; correct or unset it.")
         return path
     default = CHECKOUT.parent / "shared" / "data"
     return default if default.is_dir() else None
@@ -58,13 +57,18 @@ def read_split_file(source: str) -> dict[str, list[str]]:
     return splits
 
 
+def has_split_file(source: str) -> bool:
+    """Whether a source has committed image lists."""
+    return (SPLIT_FILES / f"{source}.json").is_file()
+
+
 def read_half_b(source: str) -> frozenset[str]:
     """The training images of a source's half B (see `scripts/make_splits`); empty without halves.
 
     Args:
         source: a set's name; one without a split file has no halves.
     """
-    path = SPLIT_FILES / f"{source}.json"
-    if not path.is_file():
+    if not has_split_file(source):
         return frozenset()
+    path = SPLIT_FILES / f"{source}.json"
     return frozenset(json.loads(path.read_text(encoding="utf-8")).get("half_b", ()))

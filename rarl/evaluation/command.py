@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from rarl.inference.engine import Engine
 from rarl.inference.sampling import TEMPERATURE
 from rarl.models.arms import is_arms_file, read_arms
 from rarl.response import MODES, Mode
+from rarl.settings import read_settings
 
 HELP = "Ask arms of a model held-out questions and report what they get right."
 
@@ -207,7 +207,7 @@ def _engine(arguments: argparse.Namespace) -> Engine:
         return EndpointEngine(
             arguments.endpoint,
             arguments.model,
-            key=os.environ.get("OPENAI_API_KEY"),
+            key=read_settings().openai_api_key,
             concurrency=arguments.concurrency,
         )
     if not is_arms_file(arguments.model):

@@ -28,6 +28,7 @@ def write_run(
     *,
     judged: pd.DataFrame | None = None,
     words: bool = True,
+    report: bool = True,
 ) -> None:
     """Write everything a reader of the run needs; each file as a whole or not at all.
 
@@ -39,6 +40,7 @@ def write_run(
         judged: a judge's columns, one row for each of `rows` in their order.
         words: whether questions and references are written out; without them, the rows name the
             examples by id alone.
+        report: whether the report is written too; see `write_report`.
 
     Raises:
         DataError: a file cannot be written.
@@ -49,10 +51,45 @@ def write_run(
     if not words:
         frame = frame.assign(**dict.fromkeys(WORDS))
     write_parquet(frame, folder / ROWS)
-    _write(folder / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    _write(folder / SUMMARY, compact_json(summary) + "\n")
     if leaks is not None:
         _write(folder / LEAKAGE, json.dumps([asdict(leak) for leak in leaks], indent=1) + "\n")
-    _write(folder / REPORT, report_html(summary))
+    if report:
+        write_report(folder / REPORT, summary)
+
+
+def write_report(path: Path, summary: Mapping[str, Any]) -> None:
+    """Write the page with all figures of a run and their charts.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    _write(path, report_html(summary))
+
+
+def compact_json(summary: Mapping[str, Any]) -> str:
+    r"""A summary as JSON, with a line for each entry of its lists.
+
+    >>> print(compact_json({"model": "pocket", "figures": [{"value": 0.5}, {"value": 1}]}))
+    {
+    "model": "pocket",
+    "figures": [
+    {"value":0.5},
+    {"value":1}]
+    }
+    """
+    parts = []
+    for key, value in summary.items():
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(_line(entry) for entry in value) + "]"
+        else:
+            text = _line(value)
+        parts.append(f"{json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _write(path: Path, text: str) -> None:

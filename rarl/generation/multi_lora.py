@@ -26,15 +26,13 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from transformers import Qwen2VLForConditionalGeneration
 
+from rarl.compat.torch import pack_linear_weight, packed_linear
 from rarl.errors import ModelError
 from rarl.models.eight_bit import EightBitLinear
 from rarl.models.loading import LARGE
 
 # Of Qwen2's layers, those that read the same input.
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-
-# Looked up once, since that takes as long as a small product.
-_packed_product = torch.ops.mkldnn._linear_pointwise.default
 
 # Rows that the layout of the weights is chosen for: three adapters.
 _ROWS = 3
@@ -55,7 +53,7 @@ class _Product(nn.Module):
         self._bias = None if bias is None else bias.detach()
         self._packed: Tensor | None = None
         if packed:
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight, _ROWS)
+            self._packed = pack_linear_weight(self._weight, _ROWS)
 
     def copied(self) -> _Product:
         """The same with a weight of its own."""
@@ -65,14 +63,14 @@ class _Product(nn.Module):
         """Take another's weight, changed by (outputs, inputs)."""
         self._weight.copy_(other._weight + change)
         if other._packed is not None:
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight, _ROWS)
+            self._packed = pack_linear_weight(self._weight, _ROWS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
         # One row alone is memory's business, where the plain product is as good and begins sooner.
         if self._packed is None or x.numel() == x.shape[-1]:
             return F.linear(x, self._weight, self._bias)
-        return _packed_product(x, self._packed, self._bias, "none", [], "")  # type: ignore[no-any-return]
+        return packed_linear(x, self._packed, self._bias)
 
 
 @dataclass(frozen=True, slots=True)

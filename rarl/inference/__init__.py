@@ -5,14 +5,14 @@ Importing this loads no torch; `load_engine` does.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from rarl.errors import ModelError
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question, Seen
 from rarl.inference.offer import Offer, load_offer, with_modes
-from rarl.models.arms import SETTING, is_arms_file
+from rarl.models.arms import is_arms_file
+from rarl.settings import read_settings
 
 __all__ = [
     "Answer",
@@ -43,7 +43,7 @@ def load_engine(
         ModelError: the model, an adapter or another arm cannot be loaded; see `load_offer` for
             what can be had all the same.
     """
-    name = model or os.environ.get(SETTING)
+    name = model or read_settings().model
     if adapters is None and is_arms_file(name):
         offer = load_offer(name)
         if offer.missing:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rarl.errors import QuestionError, RarlError
+from rarl.errors import ModelError, QuestionError, RarlError
 from rarl.inference.engine import Answer, Arm, Engine, Looks, Question, Seen, Turn, Verbatim
 from rarl.response import Mode, parse_response
 
@@ -155,11 +155,17 @@ class SideBySide:
     """Several engines as one; see `Engine`. Arms of one engine share its batch.
 
     Args:
-        sides: the engines, in the order of the arms; no arm's name occurs twice.
+        sides: the engines, in the order of the arms.
         name: what the whole is called.
+
+    Raises:
+        ModelError: two arms have one name.
     """
 
     def __init__(self, sides: Sequence[Side], name: str) -> None:
+        names = [arm.name for side in sides for arm, _ in side.arms]
+        for twice in (name for name in names if names.count(name) > 1):
+            raise ModelError(f"Two variants are called {twice!r}; give one of them another name.")
         self._sides = tuple(sides)
         self._name = name
 

@@ -6,19 +6,26 @@ Importing this loads neither torch nor a client for servers.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rarl.errors import ModelError
 from rarl.inference.beside import Side, SideBySide
 from rarl.inference.engine import Arm, Engine, arm_label
 from rarl.inference.zerogpu import ZeroGpuEngine, on_zero_gpu
-from rarl.models.arms import SETTING, ArmsFile, is_arms_file, read_arms
+from rarl.models.arms import (
+    Adapter,
+    ArmsFile,
+    Checkpoint,
+    Endpoint,
+    Variant,
+    is_arms_file,
+    read_arms,
+)
 from rarl.response import MODE_LABELS
-
-ENDPOINT_SETTING = "RARL_ENDPOINT"
-KEY_SETTING = "OPENAI_API_KEY"
+from rarl.settings import read_settings
 
 # A person waits: a server that is silent for so many seconds has failed, after so many tries.
 _PATIENCE = 60.0
@@ -52,10 +59,11 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
         UnreachableError: the endpoint does not answer now.
         ModelError: there is no arm at all.
     """
-    model = model or os.environ.get(SETTING) or None
-    endpoint = endpoint or os.environ.get(ENDPOINT_SETTING)
+    settings = read_settings()
+    model = model or settings.model
+    endpoint = endpoint or settings.endpoint
     if endpoint:
-        return Offer(_served(endpoint, model, key=os.environ.get(KEY_SETTING)), {})
+        return Offer(_served(endpoint, model, key=settings.openai_api_key), {})
     if model is not None and is_arms_file(model):
         return _of_file(Path(model), read_arms(model))
     return _local(model)
@@ -91,6 +99,7 @@ def _local(model: str | None, adapters: Mapping[str, Path | str] | None = None) 
 def _of_file(path: Path, arms: ArmsFile) -> Offer:
     sides: list[Side] = []
     missing: dict[str, str] = {}
+    labels = {name: entry.label for name, entry in arms.variants.items() if entry.label}
 
     def add(engine: Engine, names: Mapping[str, str]) -> None:
         """Offer an engine's arms under other names."""
@@ -98,7 +107,7 @@ def _of_file(path: Path, arms: ArmsFile) -> Offer:
             Side(
                 engine,
                 tuple(
-                    (replace(arm, name=name, label=arms.labels.get(name, arm_label(name))), inner)
+                    (replace(arm, name=name, label=labels.get(name, arm_label(name))), inner)
                     for name, inner in names.items()
                     for arm in engine.arms
                     if arm.name == inner
@@ -113,28 +122,41 @@ def _of_file(path: Path, arms: ArmsFile) -> Offer:
             missing |= own.missing
         except ModelError as error:
             missing |= {name: str(error) for name in ("base", *arms.adapters)}
-    for name, place in arms.checkpoints.items():
+    for name, variant in arms.variants.items():
+        if isinstance(variant, Adapter):
+            continue  # with the base
         try:
-            add(_local(place, {}).engine, {name: "base"})
-        except ModelError as error:
-            missing[name] = str(error)
-    for name, server in arms.endpoints.items():
-        key = os.environ.get(server.key) if server.key else None
-        if server.key and not key:
-            missing[name] = f"The arm {name!r} wants its server's key in {server.key}; set it."
-            continue
-        try:
-            served = _served(server.url, server.model, {name: server.model}, key)
-            add(served, {name: name})
+            engine, inner = OPENERS[type(variant)](name, variant)
+            add(engine, {name: inner})
         except ModelError as error:
             missing[name] = str(error)
     if not sides:
-        raise ModelError(f"None of the arms of {path} can be had. {next(iter(missing.values()))}")
+        raise ModelError(
+            f"None of the variants of {path} can be had. {next(iter(missing.values()))}"
+        )
     whole = sides[0].engine
     offered: list[Arm] = [arm for side in sides for arm, _ in side.arms]
     if len(sides) > 1 or tuple(offered) != whole.arms:
         whole = SideBySide(sides, path.name)
     return Offer(whole, missing)
+
+
+def _checkpoint(_: str, variant: Checkpoint) -> tuple[Engine, str]:
+    return _local(variant.checkpoint, {}).engine, "base"
+
+
+def _endpoint(name: str, variant: Endpoint) -> tuple[Engine, str]:
+    key = os.environ.get(variant.key) if variant.key else None
+    if variant.key and not key:
+        raise ModelError(f"The variant {name!r} wants its server's key in {variant.key}; set it.")
+    return _served(variant.endpoint, variant.model, {name: variant.model}, key), name
+
+
+OPENERS: Mapping[type[Variant], Callable[[str, Any], tuple[Engine, str]]] = {
+    Checkpoint: _checkpoint,
+    Endpoint: _endpoint,
+}
+"""For each kind but adapters, from a variant's name and entry to its engine and the name there."""
 
 
 def _served(

@@ -1,4 +1,4 @@
-"""Read a variants file, which lists the variants on offer.
+"""A file that names the variants on offer; it stands where a model's name does.
 
     base: Qwen/Qwen2-VL-2B-Instruct
     arms:
@@ -6,52 +6,99 @@
       med-r1: {checkpoint: yuxianglai117/Med-R1, label: Med-R1}
       large: {endpoint: "http://127.0.0.1:8000/v1", model: qwen-32b, key: LARGE_KEY}
 
-`base` is the model that adapters share, itself offered as the arm "base". An adapter is a plain
+`base` is the model that adapters share, itself offered as the variant "base". An adapter is a plain
 LoRA on its language layers; a checkpoint a whole model of the same class; an endpoint any server
 that speaks OpenAI's protocol, with the server's name of the model and, where it wants one, the
 environment variable that holds its key. Folders are relative to the file; what is no folder is
 looked for on the Hub.
 
-Reading such a file loads no model.
+Reading such a file loads no model. Another kind of variant is a class here, an entry of `KINDS`,
+and an entry of `OPENERS` in `rarl.inference.offer`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-import yaml
+from pydantic.dataclasses import dataclass
 
 from rarl.errors import ModelError
+from rarl.yaml_file import KEYS_ONLY, Text, checked, read_yaml
 
-SETTING = "RARL_MODEL"
 SUFFIXES = (".yaml", ".yml")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-# What makes an arm of each kind, and what may stand beside it.
-_KINDS = {
-    "adapter": {"label"},
-    "checkpoint": {"label"},
-    "endpoint": {"label", "model", "key"},
-}
+_RESERVED = frozenset({"base", "all"})
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
+class Variant:
+    """What every kind of variant has.
+
+    Attributes:
+        label: what people read; None takes the name.
+    """
+
+    label: Text | None = None
+
+    def beside(self, folder: Path) -> Self:
+        """The same, with its folders taken from where the file stands."""
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
+class Adapter(Variant):
+    """A LoRA on the base: its folder, or its name on the Hub."""
+
+    adapter: Text
+
+    def beside(self, folder: Path) -> Self:  # noqa: D102
+        return replace(self, adapter=_place(folder, self.adapter))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
+class Checkpoint(Variant):
+    """A whole model: its folder, or its name on the Hub."""
+
+    checkpoint: Text
+
+    def beside(self, folder: Path) -> Self:  # noqa: D102
+        return replace(self, checkpoint=_place(folder, self.checkpoint))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
+class Endpoint(Variant):
     """A model of a server.
 
     Attributes:
-        url: where the server's `/v1` is.
+        endpoint: address of the server's `/v1`.
         model: the server's name of the model.
         key: the environment variable that holds the server's key, or None.
     """
 
-    url: str
-    model: str
-    key: str | None
+    endpoint: Text
+    model: Text
+    key: Text | None = None
+
+
+KINDS: Mapping[str, type[Variant]] = {
+    "adapter": Adapter,
+    "checkpoint": Checkpoint,
+    "endpoint": Endpoint,
+}
+"""The key that makes an entry of each kind."""
+
+
+@dataclass(frozen=True, slots=True, config=KEYS_ONLY)
+class _Content:
+    """The file before its entries are checked."""
+
+    base: Text | None = None
+    arms: Mapping[str, Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +107,20 @@ class ArmsFile:
 
     Attributes:
         base: the model that the adapters share, or None where there is none.
-        adapters: arm name to a LoRA's folder or name on the Hub.
-        checkpoints: arm name to a model's folder or name on the Hub.
-        endpoints: arm name to a model of a server.
-        labels: arm name to what people read, where the file says so.
+        variants: by name.
     """
 
     base: str | None
-    adapters: Mapping[str, str]
-    checkpoints: Mapping[str, str]
-    endpoints: Mapping[str, Endpoint]
-    labels: Mapping[str, str]
+    variants: Mapping[str, Variant]
+
+    @property
+    def adapters(self) -> dict[str, str]:
+        """Name to a LoRA's folder or name on the Hub."""
+        return {
+            name: variant.adapter
+            for name, variant in self.variants.items()
+            if isinstance(variant, Adapter)
+        }
 
 
 def is_arms_file(name: str | None) -> bool:
@@ -86,65 +136,30 @@ def read_arms(path: Path | str) -> ArmsFile:
     """Read such a file.
 
     Raises:
-        ModelError: it cannot be read, or an entry is not one of the three kinds.
+        ModelError: it cannot be read, or an entry is of none of the kinds.
     """
     path = Path(path).expanduser()
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"The arms file {path} cannot be read; check its name.") from error
-    except yaml.YAMLError as error:
-        raise ModelError(f"The arms file {path} is not YAML; mend it.") from error
-    if not isinstance(content, dict) or not set(content) <= {"base", "arms"}:
-        raise ModelError(f'The arms file {path} must say "base", "arms" or both, and no more.')
-    base, arms = content.get("base"), content.get("arms") or {}
-    if not (base is None or isinstance(base, str)) or not isinstance(arms, dict):
-        raise ModelError(
-            f'In the arms file {path}, "base" must be a model\'s name and "arms" a list of '
-            "NAME: {adapter, checkpoint or endpoint}."
-        )
-    places: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
-    labels = {}
-    for name, entry in arms.items():
-        kind = _kind(path, name, entry)
-        if kind == "endpoint":
-            places[kind][name] = Endpoint(entry[kind], entry["model"], entry.get("key"))
-        else:
-            places[kind][name] = _place(path.parent, entry[kind])
-        if "label" in entry:
-            labels[name] = entry["label"]
-    if places["adapter"] and base is None:
-        raise ModelError(f'The arms file {path} names adapters; say which "base" they share.')
-    if base is None and not arms:
-        raise ModelError(f"The arms file {path} names no arm; add one.")
-    return ArmsFile(
-        base=None if base is None else _place(path.parent, base),
-        adapters=places["adapter"],
-        checkpoints=places["checkpoint"],
-        endpoints=places["endpoint"],
-        labels=labels,
-    )
-
-
-def _kind(path: Path, name: object, entry: object) -> str:
-    """The kind of an entry: adapter, checkpoint or endpoint."""
-    kinds = [kind for kind in _KINDS if isinstance(entry, dict) and kind in entry]
-    if isinstance(name, str) and len(kinds) == 1 and isinstance(entry, dict):
-        (kind,) = kinds
-        known = {kind, *_KINDS[kind]}
-        words = all(isinstance(value, str) and value for value in entry.values())
-        if set(entry) <= known and words and (kind != "endpoint" or "model" in entry):
-            if name in {"base", "all"} or not _NAME.fullmatch(name):
-                raise ModelError(
-                    f"In the arms file {path}, no arm can be called {name!r}; use letters, digits, "
-                    '- and _, and neither "base" nor "all".'
-                )
-            return kind
-    raise ModelError(
-        f"In the arms file {path}, the arm {name!r} must say one of adapter: FOLDER, "
-        "checkpoint: FOLDER, or endpoint: URL with model: NAME (and key: VARIABLE); and may say "
-        "label: TEXT."
-    )
+    content = checked(_Content, read_yaml(path, ModelError), str(path), ModelError)
+    variants: dict[str, Variant] = {}
+    for name, entry in (content.arms or {}).items():
+        if name in _RESERVED or not _NAME.fullmatch(name):
+            raise ModelError(
+                f"{path}: no variant can be called {name!r}; use letters, digits, - and _, and "
+                'neither "base" nor "all".'
+            )
+        kinds = [kind for key, kind in KINDS.items() if key in entry]
+        if len(kinds) != 1:
+            raise ModelError(
+                f"{path}: arms.{name} must have one of the keys {', '.join(KINDS)}, and one alone."
+            )
+        variant = checked(kinds[0], entry, str(path), ModelError, "arms", name)
+        variants[name] = variant.beside(path.parent)
+    arms = ArmsFile(None if content.base is None else _place(path.parent, content.base), variants)
+    if arms.adapters and arms.base is None:
+        raise ModelError(f"{path} names adapters; add the base that they share.")
+    if arms.base is None and not variants:
+        raise ModelError(f"{path} names no variant; add one under arms.")
+    return arms
 
 
 def _place(beside: Path, value: str) -> str:

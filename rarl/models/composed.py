@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from importlib.util import find_spec
@@ -36,10 +35,10 @@ from transformers import Qwen2VLConfig
 
 from rarl.errors import ModelError
 from rarl.models.convolution import HybridQwen2VL
+from rarl.settings import read_settings
 
 NOTE = "language.json"
 REVISION = "revision.txt"
-CACHE_SETTING = "RARL_CACHE"
 
 _DELTA = "delta*.safetensors"
 _COPIED = ("*.json", "*.jinja")
@@ -90,7 +89,7 @@ def compose(directory: Path) -> Path:
         ModelError: the folder is damaged, or the language half is not at hand.
     """
     revision = composed_revision(directory)
-    cache = Path(os.environ.get(CACHE_SETTING) or user_cache_path("rarl")) / "models"
+    cache = (read_settings().cache or user_cache_path("rarl")) / "models"
     whole = cache / revision
     if (whole / REVISION).is_file():
         return whole
@@ -109,7 +108,7 @@ def compose(directory: Path) -> Path:
     except OSError as error:
         raise ModelError(
             f"The model could not be written to {cache} ({error.strerror or error}); set"
-            f" {CACHE_SETTING} to a folder with 400 MB of room."
+            f" RARL_CACHE to a folder with 400 MB of room."
         ) from error
     return whole
 

@@ -17,6 +17,8 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import Qwen2VLForConditionalGeneration
 
+from rarl.compat.torch import eight_bit_linear
+
 SUFFIX = "-8bit"
 """Marks the revisions of what answers with such weights."""
 
@@ -57,7 +59,7 @@ class EightBitLinear(nn.Module):
         few = x.numel() <= _FEW * self.in_features and self.in_features % _BLOCK == 0
         if few and not x.requires_grad:  # that product knows no gradients
             rows = x.reshape(-1, self.in_features).bfloat16()
-            made = torch._weight_int8pack_mm(rows, self.weight, self.scale)
+            made = eight_bit_linear(rows, self.weight, self.scale)
             out = made.view(*x.shape[:-1], self.out_features).to(x.dtype)
         else:
             out = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)

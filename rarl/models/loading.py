@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,16 +29,16 @@ from transformers import GenerationConfig, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
-from rarl.models.arms import SETTING, is_arms_file
+from rarl.models.arms import is_arms_file
 from rarl.models.composed import REVISION, compose, composed_revision, is_composed
 from rarl.models.convolution import HybridQwen2VL, is_hybrid
 from rarl.models.eight_bit import SUFFIX, to_eight_bits
 from rarl.models.familiarity import FILE as FAMILIARITY
 from rarl.models.familiarity import Familiarity, load_familiarity
 from rarl.models.processor import ImageProcessor, load_processor
+from rarl.settings import read_settings
 
 POCKET = "pocket"
-WEIGHTS_SETTING = "RARL_WEIGHTS"
 
 # A model of this many parameters or more is held in half precision on a CPU that computes in it.
 LARGE = 300_000_000
@@ -133,14 +132,14 @@ def resolve_model(
     Raises:
         ModelError: there is no such folder, or an adapter's name cannot be used.
     """
-    name = name or os.environ.get(SETTING) or POCKET
+    name = name or read_settings().model or POCKET
     directory: Path | None = _POCKET_FOLDER if name == POCKET else Path(name).expanduser()
     assert directory is not None
     if not directory.is_dir():
         if name == POCKET:
             raise ModelError(
                 "The pocket model is not here: it is part of a checkout of the repository, not of "
-                f"the wheel. Name another model with {SETTING}, or build it in a checkout with "
+                "the wheel. Name another model with RARL_MODEL, or build it in a checkout with "
                 "scripts/build_pocket."
             )
         if is_arms_file(name):
@@ -203,9 +202,9 @@ def load_model(
         directory = compose(directory)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if eight_bit is None:
-        eight_bit = _eight_bit_set()
+        eight_bit = read_settings().weights == "8bit"
     if eight_bit and place.type != "cpu":
-        raise ModelError(f"Weights of 8 bits are for the CPU; unset {WEIGHTS_SETTING}.")
+        raise ModelError("Weights of 8 bits are for the CPU; unset RARL_WEIGHTS.")
     parameters = parameter_count(directory)
     dtype = _dtype_for(place, parameters)
     revision = weights_revision(directory)
@@ -340,13 +339,6 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
             return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(f"The weights file {path} is damaged; copy it again.") from error
-
-
-def _eight_bit_set() -> bool:
-    said = os.environ.get(WEIGHTS_SETTING, "").strip()
-    if said not in {"", "8bit"}:
-        raise ModelError(f"{WEIGHTS_SETTING} must be 8bit, or unset.")
-    return said == "8bit"
 
 
 def _dtype_for(device: torch.device, parameters: int) -> torch.dtype:

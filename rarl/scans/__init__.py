@@ -1,9 +1,9 @@
 """Open scans: bytes to `Stack` and `Scan`, within limits and without identity."""
 
+from rarl.limits import Limits
 from rarl.scans.banner import proposed_masks, writing
 from rarl.scans.decoding import decoding_for
 from rarl.scans.identity import Identifiers, identity_in_text
-from rarl.scans.limits import Limits
 from rarl.scans.opening import (
     open_scan,
     open_scan_file,

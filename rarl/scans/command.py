@@ -14,11 +14,12 @@ from typing import Any
 
 from rarl.arguments import whole_number
 from rarl.errors import PacsError, RarlError, ScanError
+from rarl.limits import Limits
 from rarl.scans.banner import proposed_masks
-from rarl.scans.limits import Limits
 from rarl.scans.opening import open_series, open_series_files
 from rarl.scans.series import Opened
 from rarl.scans.stack import Stack
+from rarl.settings import read_settings
 
 HELP = (
     "Open scans (DICOM, NIfTI, MetaImage, NRRD, MGH, PNG, JPEG, TIFF, WebP, BMP, AVIF; a folder or "
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         ScanError: a file cannot be opened; with several files, the sentence says which.
         PacsError: the PACS cannot be asked, or has no such study.
     """
-    limits = Limits.from_environment()
+    limits = read_settings().limit
     what, opened = "file", _from_files(arguments.files, limits)
     if arguments.study:
         what, opened = "series", _from_pacs(arguments.study, limits)
@@ -92,7 +93,7 @@ def _from_files(paths: list[Path], limits: Limits) -> Iterator[Opened]:
 def _from_pacs(study: str, limits: Limits) -> Iterator[Opened]:
     from rarl.scans.dicomweb import SETTING, Pacs  # the packages of the extra `pacs`
 
-    pacs = Pacs.from_environment()
+    pacs = Pacs.from_settings(read_settings())
     if pacs is None:
         raise PacsError(f"No PACS is set; put the address of its DICOMweb service in {SETTING}.")
     found = pacs.search(study)

@@ -30,7 +30,7 @@ import numpy as np
 
 from rarl.errors import ScanError
 from rarl.fairness import TooManyError, Turns
-from rarl.scans.limits import Limits
+from rarl.limits import Limits
 from rarl.scans.part import LeftOut, Part
 from rarl.scans.windowing import Values
 from rarl.scans.worker import LENGTH, TIMED_OUT

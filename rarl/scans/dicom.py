@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from rarl.errors import ScanError
+from rarl.limits import Limits
 from rarl.scans.codestream import ends_early, read_codestream
 from rarl.scans.directions import direction_letters, unit_vectors
 from rarl.scans.framing import framed
@@ -34,7 +35,6 @@ from rarl.scans.header import (
 )
 from rarl.scans.identity import Identifiers, header_digests, keyed_hash
 from rarl.scans.jpeg import decoder_plugin
-from rarl.scans.limits import Limits, refused_as
 from rarl.scans.lookup_table import Table, palette_bits, read_palette
 from rarl.scans.missing_decoder import missing_decoder
 from rarl.scans.overlay import overlay_bitmaps
@@ -48,6 +48,7 @@ from rarl.scans.presentation import (
     scaling,
     voi_lut,
 )
+from rarl.scans.refusal import refused_as
 from rarl.scans.spacing import Spacing, spacing_of
 from rarl.scans.stored_bits import NO_SUCH_BITS, UNUSED_BITS, Cell, cell_of, stored_values
 from rarl.scans.transfer_syntax import correct_transfer_syntax, inflated_dataset, native_length

@@ -8,7 +8,6 @@ every file in the process that asks, whatever its size; decoders run in `rarl.sc
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -22,9 +21,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from rarl.errors import PacsError
+from rarl.limits import Limits
 from rarl.scans.header import known_body_part, known_modality
 from rarl.scans.identity import identity_in_text
-from rarl.scans.limits import Limits
+from rarl.settings import Settings, read_settings
 
 SETTING = "RARL_DICOMWEB"
 USER_SETTING, PASSWORD_SETTING = "RARL_DICOMWEB_USER", "RARL_DICOMWEB_PASSWORD"
@@ -87,8 +87,8 @@ class Pacs:
     most_seconds: float = 600.0
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Pacs | None:
-        """The server that the environment names, or None.
+    def from_settings(cls, settings: Settings) -> Pacs | None:
+        """The server that the settings name, or None.
 
         `RARL_DICOMWEB` is its address; `RARL_DICOMWEB_USER` and `RARL_DICOMWEB_PASSWORD`, or
         `RARL_DICOMWEB_TOKEN`, are what it asks for.
@@ -96,8 +96,7 @@ class Pacs:
         Raises:
             PacsError: a setting cannot be used; the sentence names it.
         """
-        given = (SETTING, USER_SETTING, PASSWORD_SETTING, TOKEN_SETTING)
-        url, user, password, token = (environment.get(name, "").strip() for name in given)
+        url, user, token = settings.dicomweb, settings.dicomweb_user, settings.dicomweb_token
         if not url:
             return None
         try:
@@ -116,7 +115,7 @@ class Pacs:
             )
         if token and user:
             raise PacsError(f"Set {TOKEN_SETTING} or {USER_SETTING}, and not both.")
-        return cls(url, user, password, token)
+        return cls(url, user, settings.dicomweb_password, token)
 
     def search(self, wanted: str) -> tuple[Series, ...]:
         """The series with pictures of a study, in the order of their numbers.
@@ -173,12 +172,12 @@ class Pacs:
 
         Args:
             series: as `search` found it.
-            limits: `Limits.from_environment()` where None.
+            limits: those of the settings where None.
 
         Raises:
             PacsError: it does not arrive, or is larger than the limits allow.
         """
-        limits = limits or Limits.from_environment()
+        limits = limits or read_settings().limit
         path = f"studies/{series.study}/series/{series.uid}"
         count = 0
         with self._client() as client, _told(), client.stream(

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from rarl.errors import ScanError
-from rarl.scans.limits import Limits
+from rarl.limits import Limits
 
 _PIECE = 1 << 20
 _PAUSE = 0.02

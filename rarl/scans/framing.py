@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from rarl.limits import Limits
 from rarl.scans.description import series_description
 from rarl.scans.directions import direction_letters, unit_vectors
 from rarl.scans.header import functional, numbers, optional
 from rarl.scans.identity import keyed_hash
-from rarl.scans.limits import Limits
 from rarl.scans.part import Frame, Part, Vector
 from rarl.scans.windowing import Values
 

@@ -168,8 +168,8 @@ def identity_in_text(
 
     Finds dates with a day in many languages, labelled or long record numbers, UIDs, telephone
     numbers, mail addresses, titles with a name, and whatever stood in a scan's header, inside
-    sentences without spaces too. A year or an age alone,
-    measurements and slice numbers are left in peace. A sentence quotes the text: it belongs on
+    sentences without spaces too. A year or an age alone, measurements and slice numbers are not
+    matched. A sentence quotes the text: it belongs on
     the screen of the person who typed it, never in a log.
 
     Args:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from rarl.errors import ScanError
-from rarl.scans.limits import Limits, refused_as
+from rarl.limits import Limits
 from rarl.scans.part import Part
+from rarl.scans.refusal import refused_as
 from rarl.scans.volume import LPS_TO_RAS, check_shape, colour_of, read_volume, shaped
 
 _DAMAGED = (

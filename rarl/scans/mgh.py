@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from rarl.scans.limits import Limits, refused_as
+from rarl.limits import Limits
 from rarl.scans.part import Part
+from rarl.scans.refusal import refused_as
 from rarl.scans.volume import check_shape, read_volume, shaped
 
 _DAMAGED = (

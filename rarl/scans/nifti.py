@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarl.errors import ScanError
-from rarl.scans.limits import Limits, refused_as
+from rarl.limits import Limits
 from rarl.scans.part import Frame, Part
 from rarl.scans.presentation import narrowed, scaling
+from rarl.scans.refusal import refused_as
 
 _DAMAGED = "The NIfTI volume is damaged or not complete; export it again and upload the new copy."
 _UNORIENTED = (

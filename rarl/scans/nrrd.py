@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarl.errors import ScanError
-from rarl.scans.limits import Limits, refused_as
+from rarl.limits import Limits
 from rarl.scans.part import Part
+from rarl.scans.refusal import refused_as
 from rarl.scans.volume import check_shape, colour_of, read_volume, shaped
 from rarl.scans.windowing import Values
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 from rarl.errors import ScanError
+from rarl.limits import Limits
 from rarl.scans.companions import data_file_of, is_header, may_be_header
 from rarl.scans.decoding import decode
 from rarl.scans.files import first_bytes, size_of, whole_file
 from rarl.scans.identity import process_secret
-from rarl.scans.limits import Limits
 from rarl.scans.naming import harmless_name, is_system_file, natural_key
 from rarl.scans.part import LeftOut, Part
 from rarl.scans.scan import Scan
@@ -36,7 +36,7 @@ def open_stack(
 
     Args:
         files: each file whole.
-        limits: `Limits.from_environment()` where None.
+        limits: those of the settings where None.
         secret: the key that replaces identifiers by hashes; the process's own where None.
 
     Raises:
@@ -73,7 +73,7 @@ def open_series(
     Raises:
         ScanError: as for `open_stack`.
     """
-    return _open([_from_bytes(data) for data in files], limits or Limits.from_environment(), secret)
+    return _open([_from_bytes(data) for data in files], limits or _limits(), secret)
 
 
 def open_series_files(
@@ -84,7 +84,7 @@ def open_series_files(
     Raises:
         ScanError: as for `open_stack_file`.
     """
-    limits = limits or Limits.from_environment()
+    limits = limits or _limits()
     return _open(_from_paths(paths, limits), limits, secret)
 
 
@@ -104,6 +104,14 @@ def open_scan_file(path: Path, limits: Limits | None = None) -> Scan:
         ScanError: as for `open_stack_file`.
     """
     return _first(open_stack_file([path], limits))
+
+
+def _limits() -> Limits:
+    """The limits of the settings."""
+    # Here, since the processes that decode import this package as well, and need no settings.
+    from rarl.settings import read_settings
+
+    return read_settings().limit
 
 
 def _first(stack: Stack) -> Scan:

@@ -10,11 +10,12 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from rarl.errors import ScanError
+from rarl.limits import Limits
 from rarl.scans.codestream import Codestream, ends_early, read_codestream
 from rarl.scans.jpeg import decode_deep
-from rarl.scans.limits import Limits, refused_as
 from rarl.scans.part import Frame, Part
 from rarl.scans.presentation import narrowed
+from rarl.scans.refusal import refused_as
 from rarl.scans.tiff import looks_like_tiff, read_tiff
 from rarl.scans.windowing import Values, to_eight_bit
 

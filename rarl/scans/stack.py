@@ -426,7 +426,7 @@ class Stack:
         return kept if kept.size else values
 
     def _overall_window(self) -> Window | None:
-        """One automatic window for all slices of a volume, lest brightness jump between them."""
+        """One automatic window for all slices of a volume, so that they share one brightness."""
         count = len(self._pixels)
         if self.color or self._axes is None:
             return None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarl.errors import ScanError
-from rarl.scans.limits import Limits
+from rarl.limits import Limits
 from rarl.scans.presentation import narrowed
 from rarl.scans.windowing import Values, to_eight_bit
 

@@ -28,8 +28,8 @@ from pydicom.uid import (
 )
 
 from rarl.errors import ScanError
+from rarl.limits import Limits
 from rarl.scans.codestream import Codestream, read_codestream
-from rarl.scans.limits import Limits
 
 WRONG_SYNTAX = (
     "The header states another compression than the pixel data have: the picture was decoded by "

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rarl.errors import ScanError
-from rarl.scans.limits import Limits
+from rarl.limits import Limits
 from rarl.scans.nifti import read_nifti
 from rarl.scans.part import Part
 from rarl.scans.windowing import Values

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rarl.errors import ScanError
-from rarl.scans.limits import Limits
+from rarl.limits import Limits
 from rarl.scans.part import LeftOut, Part
 from rarl.scans.reading import read
 

@@ -1,8 +1,9 @@
 """TRL's GRPO trainer with prompts and images shared by each group (see `packing`).
 
-Three methods of `trl.GRPOTrainer` (1.16) are overridden, each where it is narrowest: how
-completions are sampled, how tokens are scored (reference and update alike), and how a generation
-batch is cut into micro-batches. Rewards, advantages, loss, logging and checkpoints are TRL's own.
+Two steps of `trl.GRPOTrainer` are overridden, each where it is narrowest: how completions are
+sampled, and how tokens are scored (reference and update alike). See `rarl.compat.trl` for how a
+generation batch is cut into micro-batches. Rewards, advantages, loss, logging and checkpoints are
+TRL's own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import DistributedType
-from peft import PeftModel
 from torch import Tensor, nn
 from transformers import (
     LogitsProcessor,
@@ -25,15 +25,9 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
-from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.utils import (
-    pad,
-    split_pixel_values_by_grid,
-    split_tensor_dict,
-    unsplit_pixel_values_by_grid,
-)
+from trl.trainer.utils import pad
 
+from rarl.compat.trl import UnshuffledGRPOTrainer
 from rarl.errors import ModelError
 from rarl.generation.attention import use_group_attention
 from rarl.generation.decoder import Decoder
@@ -48,18 +42,14 @@ _TOKENS_WITHOUT_GRADIENTS = 65536
 _NOTHING = {"full_attention": None}
 
 
-class GroupedGRPOTrainer(GRPOTrainer):
+class GroupedGRPOTrainer(UnshuffledGRPOTrainer):
     """GRPO for Qwen2-VL with a LoRA on its language layers; takes what `trl.GRPOTrainer` takes.
 
     Rows of a group must stand together, as TRL's sampler lays them; micro-batches should hold
     whole groups. The vision tower must be frozen.
     """
 
-    # What TRL holds here, more closely than it says.
-    args: GRPOConfig
-    model: PeftModel
-    max_completion_length: int
-    _buffered_inputs: Any
+    max_completion_length: int  # of TRL, more closely than it says
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -133,7 +123,7 @@ class GroupedGRPOTrainer(GRPOTrainer):
             processors.append(MinPLogitsWarper(config.min_p))
         return LogitsProcessorList(processors)
 
-    def _generate_single_turn(
+    def generate_turn(
         self,
         prompt_ids: list[list[int]],
         images: list[list[Any] | None] | None,
@@ -143,7 +133,7 @@ class GroupedGRPOTrainer(GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         """Override: every prompt runs once, then its completions one token a time."""
         if self.use_vllm or not self.shares:
-            completions, log_probabilities = super()._generate_single_turn(  # type: ignore[no-untyped-call]
+            completions, log_probabilities = super().generate_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
             # vLLM may not rule them out, and they would stand for no image.
@@ -166,7 +156,7 @@ class GroupedGRPOTrainer(GRPOTrainer):
         kinds = multimodal_fields.get("mm_token_type_ids")
         prompts = gather_prompts(
             self.base,
-            padded(prompt_ids, self._tokenizer.pad_token_id),
+            padded(prompt_ids, self.tokenizer.pad_token_id),
             padded([[1] * len(row) for row in prompt_ids], 0),
             None if kinds is None else padded(list(kinds), 0),
             tensor("pixel_values"),
@@ -176,7 +166,7 @@ class GroupedGRPOTrainer(GRPOTrainer):
         )
         return self.sample(prompts).ids, None
 
-    def _get_per_token_logps_and_entropies(
+    def score_tokens(
         self,
         model: nn.Module,
         input_ids: Tensor,
@@ -243,20 +233,3 @@ class GroupedGRPOTrainer(GRPOTrainer):
         log_probabilities = torch.cat([one for one, _ in scored])
         entropies = torch.cat([other for _, other in scored]) if compute_entropy else None
         return log_probabilities, entropies, None
-
-    def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """Override: micro-batches take the rows as they stand, so that groups stay whole.
-
-        TRL shuffles them first; its sampler has shuffled the questions already.
-        """
-        if not self.model.training:
-            return super()._prepare_inputs(generation_batch)
-        count: Any = self.args.steps_per_generation
-        every = count * self.num_iterations
-        if self._step % every == 0 or self._buffered_inputs is None:
-            batch: Any = split_pixel_values_by_grid(
-                self._generate_and_score_completions(generation_batch)
-            )
-            parts: Any = split_tensor_dict(batch, count)
-            self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in parts]
-        return self._buffered_inputs[self._step % count]

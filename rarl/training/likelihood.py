@@ -19,7 +19,7 @@ from rarl.rewards.likelihood import COLUMN, Measured
 from rarl.rewards.reasoning import BROKEN
 
 if TYPE_CHECKING:
-    from trl.trainer.grpo_trainer import GRPOTrainer as _Trainer
+    from rarl.compat.trl import OpenGRPOTrainer as _Trainer
 else:
     _Trainer = object
 
@@ -27,11 +27,11 @@ _NAME = "likelihood"
 
 
 class AnswerLikelihood(_Trainer):
-    """To be mixed into `trl.GRPOTrainer` (1.16) or a subclass, before it."""
+    """To be mixed into a subclass of `OpenGRPOTrainer`, before it."""
 
     _asked: tuple[list[list[int]], list[list[Any] | None] | None, dict[str, Any]]
 
-    def _generate_single_turn(
+    def generate_turn(
         self,
         prompt_ids: list[list[int]],
         images: list[list[Any] | None] | None,
@@ -41,18 +41,16 @@ class AnswerLikelihood(_Trainer):
     ) -> Any:
         """Override: keep the tokens and patches of the prompts for the further pass."""
         self._asked = (prompt_ids, images, multimodal_fields)
-        return super()._generate_single_turn(  # type: ignore[no-untyped-call]
-            prompt_ids, images, multimodal_fields, *args, **kwargs
-        )
+        return super().generate_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
 
-    def _calculate_rewards(
+    def calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, ids: Any
     ) -> Any:
         """Override: the reward's column is measured first, where that reward is on."""
         if _NAME in self.reward_func_names:
             measured = self.answer_probabilities(inputs, completions)
             inputs = [{**row, COLUMN: pair} for row, pair in zip(inputs, measured, strict=True)]
-        return super()._calculate_rewards(inputs, prompts, completions, ids)
+        return super().calculate_rewards(inputs, prompts, completions, ids)
 
     @torch.no_grad()
     def answer_probabilities(
@@ -69,7 +67,7 @@ class AnswerLikelihood(_Trainer):
             where its reasoning is broken, or where it has no short answer.
         """
         prompt_ids, images, fields = self._asked
-        encode = self._tokenizer.encode
+        encode = self.tokenizer.encode
         leads: list[str | None] = []
         for given, completion in zip(inputs, completions, strict=True):
             response = parse_response(completion_text(completion), given["mode"])
@@ -113,7 +111,7 @@ class AnswerLikelihood(_Trainer):
         fields: dict[str, Any],
     ) -> list[float]:
         device = self.accelerator.device
-        filler = self._tokenizer.pad_token_id
+        filler = self.tokenizer.pad_token_id
         longest = max(len(prompt_ids[row]) for row in rows)
         width = max(len(lead) + len(answer) for lead, answer in texts)
         ids = torch.full((len(rows), longest + width), filler, device=device)
@@ -130,7 +128,7 @@ class AnswerLikelihood(_Trainer):
         # TRL leaves its models unannotated.
         model: Any = self.accelerator.unwrap_model(self.model)
         with model.disable_adapter():
-            found, _, _ = self._get_per_token_logps_and_entropies(
+            found, _, _ = self.score_tokens(
                 self.model,
                 ids,
                 mask,

@@ -8,8 +8,8 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from trl.trainer.grpo_trainer import GRPOTrainer
 
+from rarl.compat.trl import OpenGRPOTrainer
 from rarl.training.progress import PHASES, PREFIX
 
 
@@ -50,35 +50,35 @@ class PhaseClock:
         return means
 
 
-class Timed(GRPOTrainer):
+class Timed(OpenGRPOTrainer):
     """A GRPO trainer that logs the seconds of each phase."""
-
-    _step: int
-    current_gradient_accumulation_steps: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.phases = PhaseClock()
 
-    def _generate(self, prompts: Any) -> Any:
+    def generate(self, prompts: Any) -> Any:
+        """Override: measure it."""
         with self.phases.measure("rollout"):
-            return super()._generate(prompts)
+            return super().generate(prompts)
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+    def calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+        """Override: measure it."""
         with self.phases.measure("reward"):
-            return super()._calculate_rewards(*args, **kwargs)
+            return super().calculate_rewards(*args, **kwargs)
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+    def score_tokens(self, *args: Any, **kwargs: Any) -> Any:
+        """Override: measure the reference; an update is measured as a whole."""
         if torch.is_grad_enabled():
-            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            return super().score_tokens(*args, **kwargs)
         with self.phases.measure("reference"):
-            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            return super().score_tokens(*args, **kwargs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Override: measure it as a whole."""
         with self.phases.measure("update"):
             loss = super().training_step(*args, **kwargs)  # type: ignore[no-untyped-call]
-        if self._step % self.current_gradient_accumulation_steps == 0:
+        if self.step_is_whole:
             self.phases.count_step()
         return loss
 

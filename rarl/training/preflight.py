@@ -16,10 +16,9 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import Qwen2VLForConditionalGeneration
-from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.sft_trainer import SFTTrainer
 from trl.trainer.utils import pad
 
+from rarl.compat.trl import OpenGRPOTrainer, OpenSFTTrainer, stock_scores
 from rarl.errors import ModelError
 from rarl.models.processor import ImageProcessor
 from rarl.training.grpo import GroupedGRPOTrainer
@@ -141,7 +140,7 @@ def check_rows(
 
 
 def check_grpo(
-    trainer: GRPOTrainer, checked: Checked, micro_batch: int, trial: Trial
+    trainer: OpenGRPOTrainer, checked: Checked, micro_batch: int, trial: Trial
 ) -> Iterator[str]:
     """Compare rollout, shared and stock scoring on two prompts, and try the largest batch.
 
@@ -172,9 +171,7 @@ def check_grpo(
         inputs = _with_completions(batch, completion, torch.ones_like(completion))
 
         def score() -> Tensor:
-            scored: tuple[Tensor, ...] = trainer._get_per_token_logps_and_entropies(
-                trainer.model, **inputs
-            )
+            scored: tuple[Tensor, ...] = trainer.score_tokens(trainer.model, **inputs)
             return scored[0]
 
         with _fits(micro_batch, "completions"):
@@ -192,7 +189,7 @@ def check_grpo(
         )
 
 
-def check_vllm_images(trainer: GRPOTrainer, rows: list[dict[str, Any]]) -> str:
+def check_vllm_images(trainer: OpenGRPOTrainer, rows: list[dict[str, Any]]) -> str:
     """Compare vLLM's count of image tokens with the processor's, on images of several sizes.
 
     Where they differ, prompts are corrupted silently or training breaks hours later (TRL #6401).
@@ -231,7 +228,7 @@ def check_vllm_images(trainer: GRPOTrainer, rows: list[dict[str, Any]]) -> str:
 
 
 def check_sft(
-    trainer: SFTTrainer, checked: Checked, micro_batch: int, trial: Trial
+    trainer: OpenSFTTrainer, checked: Checked, micro_batch: int, trial: Trial
 ) -> Iterator[str]:
     """Try the largest batch; see `check_grpo`."""
     # Read anew each, since the library's collation writes into what it is given.
@@ -240,7 +237,7 @@ def check_sft(
 
     def run() -> None:
         rows = [data[checked.largest] for _ in range(micro_batch)]
-        inputs = trainer._prepare_inputs(trainer.data_collator(rows))
+        inputs = trainer.prepare(trainer.data_collator(rows))
         with trainer.accelerator.autocast():
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
             outputs.log_probs.sum().backward()
@@ -261,10 +258,8 @@ def _compare(trainer: GroupedGRPOTrainer, rows: list[dict[str, Any]]) -> Iterato
     mask = pad([torch.ones_like(ids) for ids in sampled], padding_value=0, padding_side="right")
     scored = _with_completions(batch, completion, mask)
     with torch.no_grad():
-        shared, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, **scored)
-        stock, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
-            trainer, trainer.model, **scored
-        )
+        shared, _, _ = trainer.score_tokens(trainer.model, **scored)
+        stock, *_ = stock_scores(trainer, trainer.model, **scored)
     kept = mask.bool().to(shared.device)
     tolerance = _TOLERANCE[torch.bfloat16 if trainer.args.bf16 else torch.float32]
     pairs = {
@@ -346,7 +341,7 @@ def _check_template(processor: ImageProcessor, rows: list[dict[str, Any]], batch
             )
 
 
-def _scoring(trainer: GRPOTrainer, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _scoring(trainer: OpenGRPOTrainer, rows: list[dict[str, Any]]) -> dict[str, Any]:
     processor: Any = trainer.processing_class
     batch = dict(_processed(processor, rows))
     device = trainer.accelerator.device

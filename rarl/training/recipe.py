@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pydantic.dataclasses import dataclass
 
 from rarl.errors import RarlError
 from rarl.prompts import Form
 from rarl.response import Mode
 from rarl.rewards.table import REWARDS
+from rarl.yaml_file import KEYS_ONLY, Amount, Count, Flag, checked, read_yaml
 
 RecipeName = Literal["sft", "rl", "rarl"]
 RECIPES: tuple[RecipeName, ...] = ("sft", "rl", "rarl")
@@ -25,7 +25,7 @@ class RecipeError(RarlError):
     """A recipe or an override that does not say what can be done."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
 class Lora:
     """A low-rank adapter.
 
@@ -36,68 +36,68 @@ class Lora:
         modules: which linear layers of the language model take one.
     """
 
-    rank: int
-    alpha: int
-    dropout: float
+    rank: Count
+    alpha: Count
+    dropout: Amount
     modules: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
 class Recipe:
     """Keys that SFT and GRPO share; the recipe's file explains each."""
 
-    steps: int
-    micro_batch: int
-    learning_rate: float
-    warmup_steps: int
+    steps: Count
+    micro_batch: Count
+    learning_rate: Amount
+    warmup_steps: Count
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
-    weight_decay: float
-    max_grad_norm: float
+    weight_decay: Amount
+    max_grad_norm: Amount
     precision: Literal["fp32", "bf16"]
     gradient_checkpointing: Literal[True, False, "auto"]
-    log_steps: int
-    save_steps: int
-    keep_checkpoints: int
-    held_out: int
-    keep: Mapping[str, float]
+    log_steps: Count
+    save_steps: Count
+    keep_checkpoints: Count
+    held_out: Count
+    keep: Mapping[str, Amount]
     lora: Lora
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
 class SftRecipe(Recipe):
     """Supervised fine-tuning on explanation and answer."""
 
-    batch: int
-    modes: Mapping[Mode, float]
+    batch: Count
+    modes: Mapping[Mode, Amount]
 
     def __post_init__(self) -> None:
         _check_batch(self.batch, self.micro_batch, "batch")
         _check_shares(self.modes, "modes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
 class GrpoRecipe(Recipe):
     """RL and RARL, which differ in `rewards` and `diversity` alone.
 
     `rewards` gives a weight to each reward of `rarl.rewards.table.REWARDS` that is on.
     """
 
-    prompts: int
-    group: int
-    max_completion: int
-    temperature: float
-    top_p: float
-    beta: float
-    epsilon: float
-    epsilon_high: float
+    prompts: Count
+    group: Count
+    max_completion: Count
+    temperature: Amount
+    top_p: Amount
+    beta: Amount
+    epsilon: Amount
+    epsilon_high: Amount
     loss: Literal["grpo", "dr_grpo", "dapo", "bnpo"]
     scale_rewards: Literal["none", "group", "batch"]
     aggregation: Literal["sum_then_normalize", "normalize_then_sum"]
-    shared: bool
-    rewards: Mapping[str, float]
-    contradictions: bool
-    diversity: bool
-    forms: Mapping[Form, float]
+    shared: Flag
+    rewards: Mapping[str, Amount]
+    contradictions: Flag
+    diversity: Flag
+    forms: Mapping[Form, Amount]
 
     def __post_init__(self) -> None:
         if self.group < 2:
@@ -108,7 +108,8 @@ class GrpoRecipe(Recipe):
                 f"micro_batch ({self.micro_batch}) must be a multiple of group ({self.group}), so "
                 "that each question runs once for all its completions; or set shared=false."
             )
-        _check_keys(self.rewards, list(REWARDS), "rewards")
+        for name in self.rewards.keys() - REWARDS.keys():
+            raise RecipeError(f"rewards has no key {name}; it has {', '.join(REWARDS)}.")
         if not any(self.rewards.values()):
             raise RecipeError("rewards: give at least one reward a weight.")
         if self.diversity:
@@ -128,7 +129,7 @@ def load_recipe(
     Raises:
         RecipeError: a key is unknown or missing, or a value does not fit; the key is named.
     """
-    values: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text("utf-8"))
+    values: dict[str, Any] = read_yaml(_FOLDER / f"{name}.yaml", RecipeError)
     variants: dict[str, dict[str, Any]] = values.pop("variants", {})
     if variant is not None:
         if variant not in variants:
@@ -147,8 +148,8 @@ def load_recipe(
         for key in reversed(path.split(".")):
             value = {key: value}
         _lay_over(values, value)
-    recipe: SftRecipe | GrpoRecipe = _build(SftRecipe if name == "sft" else GrpoRecipe, values, "")
-    return recipe
+    kind: type[SftRecipe | GrpoRecipe] = SftRecipe if name == "sft" else GrpoRecipe
+    return checked(kind, values, f"The recipe {name}", RecipeError)
 
 
 def recipe_text(name: RecipeName, variant: str, seed: int, recipe: Recipe) -> str:
@@ -167,64 +168,6 @@ def _lay_over(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
             values[key] = value
 
 
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """A value of a type, or a sentence that names the key."""
-    if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise RecipeError(f"{path} has keys of its own; set one of them.")
-        hints = typing.get_type_hints(kind)
-        _check_keys(value, [field.name for field in fields(kind)], path)
-        for field in fields(kind):
-            if field.name not in value and field.default is MISSING:
-                raise RecipeError(f"The recipe lacks {_join(path, field.name)}.")
-        return kind(  # type: ignore[operator]
-            **{key: _build(hints[key], value[key], _join(path, key)) for key in value}
-        )
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        # YAML reads a bare `none` as text, but `null`, `no` and `off` as something else.
-        if value not in inner:
-            choices = ", ".join(str(choice).lower() for choice in inner)
-            raise RecipeError(f"{path} must be one of {choices}, not {value!r}.")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise RecipeError(f"{path} must be a list of words, not {value!r}.")
-        return tuple(value)
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, dict):
-            raise RecipeError(f"{path} has keys of its own; set one of them.")
-        if inner[0] is not str:
-            _check_keys(value, list(typing.get_args(inner[0])), path)
-        return {key: _build(inner[1], share, _join(path, key)) for key, share in value.items()}
-    return _number_or_flag(kind, value, path)
-
-
-def _number_or_flag(kind: type, value: Any, path: str) -> Any:
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise RecipeError(f"{path} must be true or false, not {value!r}.")
-        return value
-    try:
-        if isinstance(value, (bool, types.NoneType)):
-            raise ValueError
-        number = float(value)  # YAML 1.1 reads `1e-4` as text
-        if not 0 <= number < float("inf") or (kind is int and number != int(number)):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        what = "a whole number" if kind is int else "a number"
-        raise RecipeError(f"{path} must be {what}, 0 or more, not {value!r}.") from None
-    return int(number) if kind is int else number
-
-
-def _check_keys(value: Mapping[str, Any], known: Sequence[str], path: str) -> None:
-    for key in value:
-        if key not in known:
-            raise RecipeError(
-                f"The recipe knows no {_join(path, key)}; known here: {', '.join(known)}."
-            )
-
-
 def _check_batch(batch: int, micro_batch: int, name: str) -> None:
     if micro_batch < 1 or batch < 1 or batch % micro_batch:
         raise RecipeError(f"micro_batch ({micro_batch}) must divide {name} ({batch}).")
@@ -233,7 +176,3 @@ def _check_batch(batch: int, micro_batch: int, name: str) -> None:
 def _check_shares(shares: Mapping[Any, float], name: str) -> None:
     if not any(shares.values()):
         raise RecipeError(f"{name}: give at least one a share above 0.")
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
+from rarl.compat.trl import OpenGRPOTrainer, Silent
 from rarl.judge import Judge
 from rarl.models.loading import LoadedModel
 from rarl.rewards.table import RewardSettings, reward_functions
@@ -22,7 +22,7 @@ from rarl.training.grpo import GroupedGRPOTrainer
 from rarl.training.likelihood import AnswerLikelihood
 from rarl.training.phases import Timed
 from rarl.training.recipe import GrpoRecipe
-from rarl.training.trainers import Silent, accumulation, shared_arguments
+from rarl.training.trainers import accumulation, shared_arguments
 
 
 class _Stock(Silent, AnswerLikelihood, Timed):
@@ -43,7 +43,7 @@ def grpo_trainer(
     judge: Judge | None = None,
     vllm_server: str | None = None,
     vllm_colocate: bool = False,
-) -> GRPOTrainer:
+) -> OpenGRPOTrainer:
     """TRL's trainer with the recipe's choices and rewards.
 
     TRL samples in training mode; with dropout on, rollouts, reference and update would each see

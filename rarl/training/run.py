@@ -23,6 +23,7 @@ from transformers import set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from rarl import __version__
+from rarl.compat.trl import completions_scored_alone
 from rarl.data import Example
 from rarl.errors import ModelError
 from rarl.judge import Judge
@@ -44,7 +45,7 @@ from rarl.training.rl import grpo_trainer
 from rarl.training.rows import check_training_rows, grpo_rows, sft_rows
 from rarl.training.selection import Selection
 from rarl.training.sft import sft_trainer
-from rarl.training.trainers import completions_scored_alone, processes, show
+from rarl.training.trainers import processes, show
 from rarl.training.trial import Trial
 
 # Models of this many parameters take the variant of the recipe that is made for them.
@@ -116,7 +117,7 @@ def train(
     started = time.monotonic()
     try:
         with warnings.catch_warnings():
-            # Silence deprecation warnings that the libraries raise about each other.
+            # Silence third-party deprecation warnings.
             warnings.filterwarnings(
                 "ignore", category=FutureWarning, module="(transformers|trl|peft)"
             )
@@ -216,7 +217,7 @@ def _trained(
         note("The adapter has not moved: its answers are the base's. Check rewards and rate.")
     elif norm.still:
         note(f"{norm.still} of {norm.layers} adapted layers have not moved.")
-    # Do not record the local path of the base model.
+    # Do not record the local path of the base.
     adapted.peft_config["default"].base_model_name_or_path = (
         Path(options.model).name if Path(options.model).is_dir() else options.model
     )

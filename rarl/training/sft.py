@@ -8,16 +8,16 @@ from typing import Any
 from accelerate.utils import DistributedType
 from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
+from rarl.compat.trl import OpenSFTTrainer, Silent
 from rarl.generation.image_features import PatchFeatures, as_encoder_outputs
 from rarl.models.loading import LoadedModel
 from rarl.training.adapter import lora_config
 from rarl.training.recipe import SftRecipe
-from rarl.training.trainers import Silent, accumulation, shared_arguments
+from rarl.training.trainers import accumulation, shared_arguments
 
 
-class _Trainer(Silent, SFTTrainer):
+class _Trainer(Silent, OpenSFTTrainer):
     """TRL's, with the frozen tower's features kept and computed for equal sizes at once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,8 +33,8 @@ class _Trainer(Silent, SFTTrainer):
         base = self.accelerator.unwrap_model(self.model).get_base_model()
         self._features = PatchFeatures(base) if whole else None
 
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        ready = super().prepare(inputs)
         if self._features is not None and ready.get("pixel_values") is not None:
             pixels, grids = ready.pop("pixel_values"), ready["image_grid_thw"]
             patches = pixels.split(grids.prod(-1).tolist())
@@ -49,7 +49,7 @@ def sft_trainer(
     checkpoints: Path,
     seed: int,
     report_to: tuple[str, ...] = (),
-) -> SFTTrainer:
+) -> OpenSFTTrainer:
     """TRL's trainer with the recipe's choices; loss on the completion alone.
 
     TRL's collator for vision keeps `mm_token_type_ids`; it never truncates here, since a cut

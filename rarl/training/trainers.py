@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, Trainer
-from trl.trainer import utils
 
 from rarl.training.progress import Progress
 from rarl.training.recipe import Recipe, RecipeError
@@ -85,32 +83,6 @@ def shared_arguments(
         "report_to": list(report_to) or "none",
         "disable_tqdm": True,
     }
-
-
-class Silent(Trainer):
-    """Sends no telemetry and writes no model card: `rarl.training.card` writes the adapter's."""
-
-    def _send_telemetry(self) -> None:
-        pass
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write nothing."""
-
-
-@contextmanager
-def completions_scored_alone() -> Iterator[None]:
-    """Compute the language model's head for completion tokens only, on the CPU as on CUDA.
-
-    Without Triton, TRL 1.16 runs the head over every position and then drops those of the prompt
-    (to spare compilers a change of shapes). Nothing is compiled here, and on a small model with a
-    short completion that is a third of a training step.
-    """
-    original = utils._use_triton  # type: ignore[attr-defined]
-    utils._use_triton = lambda device: True  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        utils._use_triton = original  # type: ignore[attr-defined]
 
 
 def show(trainer: Trainer, progress: Progress) -> None:

@@ -3,12 +3,14 @@
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rarl.data.example import SPLITS, Example
+from rarl.data.example import SPLITS, Example, Fact
+from rarl.data.labelled import Asked, examples
 from rarl.data.leakage import shared
 from rarl.data.sets import LOCAL, NAMES, at_hand, load_examples, load_set, place
 from rarl.data.vqa_rad import normalised_question
@@ -281,3 +283,23 @@ def test_grades_and_cells_are_answered_by_their_labels(local_sets: Sets) -> None
             assert row.answer == ("left" if row.image.key.endswith("L.jpg") else "right")
     cells = {row.answer for row in local_sets["pbc_blood_cells"] if row.category == "label"}
     assert len(cells) == 8
+
+
+def test_a_set_without_a_split_file_keeps_its_published_splits(tmp_path: Path) -> None:
+    def asked(row: dict[str, object]) -> Iterator[Asked]:
+        fact = Fact("finding", "mass", True, "It shows a mass.")
+        yield Asked("label", ("What is shown?",), "mass", "open", fact)
+
+    def loaded(*rows: dict[str, str]) -> list[tuple[str, str]]:
+        (tmp_path / "new_set").mkdir(exist_ok=True)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "new_set/labels.jsonl").write_text(lines, "utf-8")
+        made = examples(tmp_path, "new_set", "MIT", "mri", "brain", asked)
+        return [(row.image.key, row.split) for row in made if row.image and row.category == "label"]
+
+    assert loaded({"image": "a.png", "split": "test"}, {"image": "b.png"}) == [
+        ("new_set/a.png", "test"),
+        ("new_set/b.png", "train"),
+    ]
+    with pytest.raises(DataError, match=r"new_set/labels.jsonl has the split 'val' for c.png"):
+        loaded({"image": "c.png", "split": "val"})

@@ -13,7 +13,7 @@ from scripted import ScriptedEngine
 
 from demo import render
 from demo.asking import ask
-from demo.flagging import Desk, Words, read_share
+from demo.flagging import Desk, Words
 from demo.loading import EngineLoader
 from demo.review.common import Chosen, Labels
 from demo.review.queue_html import case_view, flag_list
@@ -124,9 +124,6 @@ def test_chance_keeps_whole_answers(desk: Desk) -> None:
     # A flag on it is a flag on the same case, which stays one that chance kept.
     desk.flag(Words(session.case_id, "rl", "style", "minor"), asked, BO)
     assert desk.open().case(session.case_id).sampled
-    assert read_share({"RARL_AUDIT_SHARE": "0.25"}) == 0.25 and read_share({}) == 0
-    with pytest.raises(ReviewError, match="from 0 to 1"):
-        read_share({"RARL_AUDIT_SHARE": "10 %"})
 
 
 def test_dates_of_the_filter() -> None:

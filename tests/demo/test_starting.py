@@ -27,14 +27,11 @@ ROOT = Path(__file__).resolve().parents[2]
         ("GRADIO_SERVER_NAME", "192.0.2.1", "no name or address of this machine"),
         ("GRADIO_SERVER_NAME", "no such host", "no name or address of this machine"),
         ("RARL_SIGNIN", "x", "did you mean RARL_SIGN_IN?"),
-        ("RARL_LIMIT_FRAMES", "x", "RARL_LIMIT_FRAMES must be a number above 0"),
+        ("RARL_LIMIT_FRAMES", "x", "RARL_LIMIT_FRAMES must be a whole number above 0"),
         ("RARL_PIXELS", "kep", "RARL_PIXELS must be keep or hash"),
     ],
 )
-def test_a_wrong_setting(
-    setting: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(setting, value)  # limits are read from the process itself
+def test_a_wrong_setting(setting: str, value: str, says: str) -> None:
     with pytest.raises(RarlError) as caught:
         prepare_start({setting: value})
     assert says in str(caught.value) and str(caught.value)[-1] in ".?"

@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +15,8 @@ from rarl.evaluation.output import write_run
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import evaluate, select, summarise
 from tests.evaluation.scripted_engine import ScriptedEngine
+
+ROOT = Path(__file__).resolve().parents[2]
 
 JUDGE = {
     "model": "<judge>", "prompt": "abc", "temperature": 0.0, "judged": 3, "missing": 2,
@@ -97,6 +101,31 @@ def test_a_run_leaves_everything_a_reader_needs(rows: list[Row], tmp_path: Path)
     for told in ("Mode reason", "Mode answer", "p after Holm", "calibration error", "<judge>",
                  "weighted kappa 0.50 [0.20, 0.80]", "2 judgements are missing"):  # fmt: skip
         assert told in words, told
+
+
+def test_the_report_is_written_again_from_the_summary(rows: list[Row], tmp_path: Path) -> None:
+    write_run(tmp_path / "run", summarise(ScriptedEngine(), rows), rows)
+    report = tmp_path / "run/report.html"
+    script = ROOT / "scripts/report"
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "run", "--out", tmp_path / "a.html"], check=False
+    )
+    assert done.returncode == 0 and (tmp_path / "a.html").read_bytes() == report.read_bytes()
+    missing = subprocess.run(
+        [sys.executable, script, tmp_path, "--out", tmp_path / "b.html"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert missing.returncode == 2 and "measure the run first" in missing.stderr
+
+
+def test_what_commands_rebuild_is_not_in_the_repository() -> None:
+    results = ROOT / "assets/results"
+    held = {str(path.relative_to(results)) for path in results.rglob("*") if path.is_file()}
+    left = {name for name in held if name.endswith("report.html") or "/rows" in name}
+    assert not left and "experiment/summary.json" not in held
+    assert {"summary.json", "rows.parquet", "experiment.md"} <= held  # what the Results page reads
 
 
 def test_what_a_set_says_can_be_left_out(rows: list[Row], tmp_path: Path) -> None:

@@ -124,12 +124,12 @@ def test_a_tiny_study_runs_and_resumes(
     assert not trainings()
 
     assert "Training" in study()
-    summary = json.loads((tmp_path / "results/experiment/summary.json").read_text("utf-8"))
+    summary = json.loads((tmp_path / "run/measured/summary.json").read_text("utf-8"))
     assert {arm["name"] for arm in summary["arms"]} == {"base", "sft-0", "rl-0", "rarl-0"}
     costs = pd.read_csv(tmp_path / "results/experiment/costs.csv")
     assert costs["arm"].tolist() == ["sft-0", "rl-0", "rarl-0"]
     assert (costs["peak memory, MB"] > 50).all() and (costs["seconds"] > 0).all()
-    rows = pd.read_parquet(tmp_path / "results/experiment/rows.parquet")
+    rows = pd.read_parquet(tmp_path / "run/measured/rows.parquet")
     stressed = rows["condition"].isin(PERTURBED)
     questions = rows["id"].nunique()
     assert (~stressed).sum() == questions * 4 * 3

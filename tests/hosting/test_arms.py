@@ -19,6 +19,7 @@ from demo.asking import arm_choices, chosen_arms
 from demo.loading import EngineLoader
 from rarl.errors import ModelError, QuestionError
 from rarl.inference import Offer, load_engine, load_offer, with_modes
+from rarl.inference.beside import Side, SideBySide
 from rarl.inference.engine import Arm, Decoding, Looks, NamedImage, Question, Turn, Verbatim
 from rarl.inference.local import LocalEngine
 from rarl.inference.remote import EndpointEngine
@@ -115,22 +116,42 @@ def test_a_batch_is_split_and_put_together_again(tiny_model: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("- base", 'must say "base", "arms" or both'),
-        ("base: pocket\nmodels: {}", 'must say "base", "arms" or both'),
-        ("base: [", "is not YAML"),
-        ("arms: {}", "names no arm"),
-        ("arms: {sft: {adapter: here}}", 'say which "base" they share'),
-        ("base: pocket\narms: {sft: {adapter: a, checkpoint: b}}", "the arm 'sft' must say one of"),
-        ("base: pocket\narms: {sft: {adapter: 7}}", "the arm 'sft' must say one of"),
-        ("arms: {far: {endpoint: 'http://x/v1'}}", "the arm 'far' must say one of"),
-        ("arms: {base: {checkpoint: here}}", "no arm can be called 'base'"),
-        ("arms: {'a,b': {checkpoint: here}}", "no arm can be called 'a,b'"),
+        ("- base", "the file must be a mapping, not a list"),
+        ("base: pocket\nmodels: {}", "the file has no key models; it has base, arms"),
+        ("base: [", "is not a YAML file; correct line 1"),
+        ("base: 7", "base must be text, not 7"),
+        ("arms: {}", "names no variant; add one"),
+        ("arms: {sft: {adapter: here}}", "add the base that they share"),
+        ("arms: {sft: here}", "arms.sft must be a mapping, not 'here'"),
+        (
+            "base: pocket\narms: {sft: {adapter: a, checkpoint: b}}",
+            "arms.sft must have one of the keys adapter, checkpoint, endpoint, and one alone",
+        ),
+        ("base: pocket\narms: {sft: {adapter: 7}}", "arms.sft.adapter must be text, not 7"),
+        ("base: pocket\narms: {sft: {adapter: ''}}", "arms.sft.adapter must be text that is not"),
+        ("arms: {far: {endpoint: 'http://x/v1'}}", "arms.far lacks model; add it"),
+        ("arms: {far: {checkpoint: x, key: Y}}", "arms.far has no key key; it has label, check"),
+        ("arms: {base: {checkpoint: here}}", "no variant can be called 'base'"),
+        ("arms: {'a,b': {checkpoint: here}}", "no variant can be called 'a,b'"),
+        (
+            "base: pocket\narms:\n  sft: {adapter: a}\n  sft: {checkpoint: b}",
+            "arms.yaml, line 4: sft occurs twice; rename or remove one",
+        ),
     ],
 )
 def test_a_malformed_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence) as raised:
         read_arms(arms_file(tmp_path, text))
     assert "\n" not in str(raised.value)
+
+
+def test_one_name_is_that_of_one_variant(tiny_model: Path) -> None:
+    # A model whose only variant is called as a mode of inference, which is offered beside it.
+    engine = LocalEngine(load_model(str(tiny_model), {}))
+    arm = replace(engine.arms[0], name="reason")
+    offer = Offer(SideBySide([Side(engine, ((arm, "base"),))], "tiny"), {})
+    with pytest.raises(ModelError, match="Two variants are called 'reason'; give one of them"):
+        with_modes(offer)
 
 
 def test_a_server_that_dies_mid_answer(tiny_model: Path, tmp_path: Path, serve: Serve) -> None:

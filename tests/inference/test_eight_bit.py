@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from rarl.errors import ModelError
+from rarl.errors import ModelError, SettingError
 from rarl.generation.multi_lora import MultiLora
 from rarl.inference.engine import Question
 from rarl.inference.local import LocalEngine
@@ -108,5 +108,5 @@ def test_the_setting(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="are for the CPU; unset RARL_WEIGHTS"):
         load_model(str(tiny_model), {}, device="cuda")
     monkeypatch.setenv("RARL_WEIGHTS", "4bit")
-    with pytest.raises(ModelError, match="RARL_WEIGHTS must be 8bit"):
+    with pytest.raises(SettingError, match="RARL_WEIGHTS must be 8bit"):
         load_model(str(tiny_model), {}, device="cpu")

@@ -24,6 +24,7 @@ from rarl.cli import main
 from rarl.errors import PacsError
 from rarl.scans import Limits, open_stack
 from rarl.scans.dicomweb import Pacs
+from rarl.settings import read_settings
 from tests.browser.app_process import missing
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
@@ -242,6 +243,6 @@ def test_no_other_host_is_asked_and_silence_ends() -> None:
 def test_settings_that_cannot_be_used(given: dict[str, str], sentence: str) -> None:
     environment = {f"RARL_DICOMWEB{name}": value for name, value in given.items()}
     with pytest.raises(PacsError, match=sentence) as refused:
-        Pacs.from_environment(environment)
+        Pacs.from_settings(read_settings(environment))
     assert "secret" not in str(refused.value)
-    assert Pacs.from_environment({}) is None
+    assert Pacs.from_settings(read_settings({})) is None

@@ -20,8 +20,9 @@ import pytest
 from PIL import Image
 from traps import picture, png_header, traps, volume, zipped
 
-from rarl.errors import ScanError
+from rarl.errors import ScanError, SettingError
 from rarl.scans import Limits, open_stack, open_stack_file, proposed_masks
+from rarl.settings import read_settings
 
 Find = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,17 +170,17 @@ def test_pillow_warns_of_bombs_by_our_limit_and_the_warning_is_an_error() -> Non
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Limits.from_environment() == Limits()
+    assert read_settings().limit == Limits()
     monkeypatch.setenv("RARL_LIMIT_FRAMES", "3")
     monkeypatch.setenv("RARL_LIMIT_DECODE_SECONDS", "2.5")
-    limits = Limits.from_environment()
+    limits = read_settings().limit
     assert (limits.frames, limits.decode_seconds) == (3, 2.5)
     with pytest.raises(ScanError, match="more than 3 frames"):
         open_stack([volume()])
     for wrong in ("many", "-1", "0", "inf"):
         monkeypatch.setenv("RARL_LIMIT_FRAMES", wrong)
-        with pytest.raises(ScanError, match="RARL_LIMIT_FRAMES must be a number above 0"):
-            Limits.from_environment()
+        with pytest.raises(SettingError, match="RARL_LIMIT_FRAMES must be a whole number above 0"):
+            read_settings()
 
 
 def test_a_folder_of_too_many_files(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_one_step_pays_a_paraphrase_more_than_the_opposite(
         )
         return pairs
 
-    monkeypatch.setattr(GroupedGRPOTrainer, "_generate_single_turn", fixed)
+    monkeypatch.setattr(GroupedGRPOTrainer, "generate_turn", fixed)
     monkeypatch.setattr(AnswerLikelihood, "answer_probabilities", recorded)
     out, data = tmp_path / "out", silvar_med(True)
     changes = (*SMALL, "diversity=false", "rewards.likelihood=1")

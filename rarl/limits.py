@@ -1,12 +1,11 @@
-"""Limits on files and pictures, and the mapping of decoder failures to one sentence."""
+"""Limits on files and pictures."""
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from rarl.errors import ScanError
 
@@ -15,66 +14,45 @@ _GZIP = b"\x1f\x8b"
 _GZIP_FORMAT = 31  # zlib's number for gzip with the largest window
 
 
+def _limit(default: float, unit: str, description: str) -> Any:
+    """A limit with the unit and the description that the table of settings shows."""
+    return field(default=default, metadata={"unit": unit, "description": description})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits on files and pictures, mostly checked before decoding.
 
-    A site changes a limit with the environment variable `RARL_LIMIT_` and the attribute's name in
-    capitals, in the same unit: `RARL_LIMIT_DECODE_SECONDS=60`. See `from_environment`.
-
-    Attributes:
-        file_bytes: largest file, in bytes.
-        series_bytes: most bytes of a series, of an archive's content or of a file's decompressed
-            content.
-        frame_pixels: most pixels (width x height) of one frame.
-        total_pixels: most pixels of all frames together.
-        smallest_side: fewest pixels of width and of height of a frame.
-        frames: most frames of a file or series.
-        entries: most files in an archive or a folder.
-        expansion_ratio: how many times its own size an archive or compressed volume may unpack
-            to; asked only above `unsuspicious_bytes`, and not of what a scan's header announces.
-        unsuspicious_bytes: what may be unpacked whatever the ratio: black slices and label maps
-            compress a thousandfold.
-        decode_seconds: longest time for one step: reading a header, decoding one frame.
-        open_seconds: longest time for one file, all its frames together.
-        crowded_seconds: the same where somebody else waits for a decoder.
+    Each attribute is also a setting: `RARL_LIMIT_` and the attribute's name in capitals, in the
+    same unit, for example `RARL_LIMIT_DECODE_SECONDS=60`. See `rarl.settings`.
     """
 
-    file_bytes: int = 200 * _MEGA
-    series_bytes: int = 1000 * _MEGA
-    frame_pixels: int = 100 * _MEGA
-    total_pixels: int = 500 * _MEGA
-    smallest_side: int = 8
-    frames: int = 5000
-    entries: int = 5000
-    expansion_ratio: int = 200
-    unsuspicious_bytes: int = 64 * _MEGA
-    decode_seconds: float = 20.0
-    open_seconds: float = 120.0
-    crowded_seconds: float = 8.0
-
-    @classmethod
-    def from_environment(cls) -> Limits:
-        """The limits that the environment sets, the defaults elsewhere.
-
-        Raises:
-            ScanError: a variable is no positive number; the sentence names it.
-        """
-        given: dict[str, int | float] = {}
-        for field in fields(cls):
-            variable = f"RARL_LIMIT_{field.name.upper()}"
-            text = os.environ.get(variable, "").strip()
-            if not text:
-                continue
-            number = float if field.name.endswith("_seconds") else int
-            try:
-                given[field.name] = number(text)
-                usable = 0 < given[field.name] < float("inf")
-            except ValueError:
-                usable = False
-            if not usable:
-                raise ScanError(f"{variable} must be a number above 0; correct or unset it.")
-        return cls(**given)  # type: ignore[arg-type]
+    file_bytes: int = _limit(200 * _MEGA, "bytes", "largest file")
+    series_bytes: int = _limit(
+        1000 * _MEGA,
+        "bytes",
+        "largest series, content of an archive, or decompressed content of a file",
+    )
+    frame_pixels: int = _limit(100 * _MEGA, "pixels", "largest frame, width x height")
+    total_pixels: int = _limit(500 * _MEGA, "pixels", "largest sum of all frames")
+    smallest_side: int = _limit(8, "pixels", "smallest width and height of a frame")
+    frames: int = _limit(5000, "frames", "longest file or series")
+    entries: int = _limit(5000, "files", "most files in an archive or a folder")
+    expansion_ratio: int = _limit(
+        200,
+        "times",
+        "how many times its own size an archive or compressed volume may unpack to; applies above "
+        "`unsuspicious_bytes`, and not to what the header of a scan announces",
+    )
+    # Black slices and label maps compress a thousandfold.
+    unsuspicious_bytes: int = _limit(64 * _MEGA, "bytes", "what may be unpacked whatever the ratio")
+    decode_seconds: float = _limit(
+        20.0, "seconds", "longest time to read a header or to decode one frame"
+    )
+    open_seconds: float = _limit(120.0, "seconds", "longest time to open a whole file")
+    crowded_seconds: float = _limit(
+        8.0, "seconds", "longest time to open a whole file while another person waits for a decoder"
+    )
 
     def check_bytes(self, size: int) -> None:
         """Refuse an empty or overlong file.
@@ -225,21 +203,3 @@ class Limits:
             f"The picture has more than {self.frame_pixels // _MEGA} megapixels; "
             "export it at a smaller size and upload that."
         )
-
-
-@contextmanager
-def refused_as(sentence: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a `ScanError` with this sentence.
-
-    The decoders are written by others and raise nearly every type on damaged bytes; put only
-    calls into them inside. `from None`: their messages quote the file, and the file names people.
-
-    Raises:
-        ScanError: with `sentence`, or unchanged where one was raised inside.
-    """
-    try:
-        yield
-    except ScanError:
-        raise
-    except Exception:
-        raise ScanError(sentence) from None
