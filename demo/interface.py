@@ -18,7 +18,7 @@ from demo.components import panel
 from demo.guide import key_sheet
 from demo.parts import NOW, Parts, Update, make_parts
 from demo.ratings import votes_panel
-from demo.results import results_page
+from demo.results import Evaluations, loaded_by, results_page
 from demo.review import review_page
 from demo.review.api import add_review_api
 from demo.services.ask import AskService
@@ -32,12 +32,18 @@ from demo.session import Session
 from demo.signing_in import KEY_PARAMETER
 from demo.theme import STYLE_SHEETS, head, reading_room
 from demo.uploads import MAX_UPLOAD_BYTES
+from demo.variants import with_pairs
 
 __all__ = ["build", "launch", "make_parts"]
 
 
 def build(parts: Parts) -> Any:
-    """Lay out the page and wire it."""
+    """Lay out the page and wire it.
+
+    Raises:
+        SettingError: RARL_RESULTS is no folder.
+    """
+    evaluations = Evaluations.from_environment()
     with gr.Blocks(
         title="RARL",
         analytics_enabled=False,
@@ -53,7 +59,7 @@ def build(parts: Parts) -> Any:
             with gr.Tab("Ask", id="ask"):
                 arms, follow = ask_page(parts, session)
             with gr.Tab("Results", id="results") as results:
-                results_page(parts.desk, results)
+                results_page(parts, results, evaluations, lambda: loaded_by(parts.loader))
                 votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review)
@@ -70,7 +76,7 @@ def build(parts: Parts) -> Any:
                 timer: gr.Timer(active=waiting),
             }
             if not waiting:
-                choices = arm_choices(parts.arms())
+                choices = with_pairs(arm_choices(parts.arms()), parts.arms())
                 update[foot] = render.footer(parts.loader)
                 kept = choice if choice in {value for _, value in choices} else choices[0][1]
                 update[arms] = gr.Dropdown(choices=choices, value=kept)

@@ -29,6 +29,7 @@ _NAMES = (
     "RARL_PEOPLE",
     "RARL_PIXELS",
     "RARL_PYTHON",
+    "RARL_RESULTS",
     "RARL_SIGN_IN",
     "RARL_TRUSTED_PROXIES",
     "RARL_VENV",

@@ -21,7 +21,7 @@ from demo.uploads import open_with_files
 from demo.viewer import open_scan
 from rarl.errors import QuestionError, ReviewError
 from rarl.inference.checking import check_answers
-from rarl.inference.engine import Question
+from rarl.inference.engine import Question, chosen_variants
 from rarl.prompts import user_text
 from rarl.response import MODES
 from rarl.review import CaseSnapshot
@@ -101,7 +101,8 @@ class AskService:
             person: who asks.
             contents: the bytes of the files: a picture, a series, or a few pictures.
             text: the question.
-            arms: names of the variants.
+            arms: names of the variants; "all" stands for every variant besides the base, none at
+                all for the last on offer.
             mode: one of `MODES`.
             checked: whether somebody has looked for names in pictures and words.
 
@@ -124,8 +125,9 @@ class AskService:
         if engine is None:
             sentence = loader.sentence or "The model is still loading; ask again in a minute."
             raise QuestionError(sentence)
+        arms = chosen_variants(arms, engine.arms)
         pictures, shown = session.pictures()
-        question = Question(pictures, text.strip(), tuple(arms), mode, DECODING)
+        question = Question(pictures, text.strip(), arms, mode, DECODING)
         stop = Event()
         with loader.turn(stop, current_share() or f"name:{person.name or ''}"):
             *_, streamed = engine.stream(question, stop)

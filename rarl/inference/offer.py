@@ -15,6 +15,7 @@ from rarl.inference.beside import Side, SideBySide
 from rarl.inference.engine import Arm, Engine, arm_label
 from rarl.inference.zerogpu import ZeroGpuEngine, on_zero_gpu
 from rarl.models.arms import SETTING, ArmsFile, is_arms_file, read_arms
+from rarl.models.making import POCKET
 from rarl.response import MODE_LABELS
 
 ENDPOINT_SETTING = "RARL_ENDPOINT"
@@ -32,10 +33,12 @@ class Offer:
     Attributes:
         engine: answers for the arms that could be had.
         missing: arm name to the reason, in a sentence, for those that could not.
+        model: the name that was configured, "" for a server's.
     """
 
     engine: Engine
     missing: Mapping[str, str]
+    model: str = ""
 
 
 def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
@@ -57,8 +60,8 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
     if endpoint:
         return Offer(_served(endpoint, model, key=os.environ.get(KEY_SETTING)), {})
     if model is not None and is_arms_file(model):
-        return _of_file(Path(model), read_arms(model))
-    return _local(model)
+        return replace(_of_file(Path(model), read_arms(model)), model=model)
+    return replace(_local(model), model=model or POCKET)
 
 
 def with_modes(offer: Offer) -> Offer:
