@@ -21,6 +21,7 @@ from demo.ratings import votes_panel
 from demo.results import Evaluations, loaded_by, results_page
 from demo.review import review_page
 from demo.review.api import add_review_api
+from demo.review.page import sign_out
 from demo.services.ask import AskService
 from demo.services.fair_queue import share_queue
 from demo.serving.ending import serve_until_told
@@ -52,7 +53,7 @@ def build(parts: Parts) -> Any:
         delete_cache=(600, 3600),
     ) as app:
         session = gr.State(Session(), time_to_live=8 * 3600)
-        panel(render.masthead(), elem_id="masthead")
+        panel(render.masthead(sign_out(parts.desk.sign_in)), elem_id="masthead")
         pill = panel(render.engine_pill(parts.loader), elem_id="engine")
         panel(render.notice(), elem_id="notice")
         with gr.Tabs(elem_id="pages"):

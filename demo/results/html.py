@@ -61,7 +61,7 @@ def opening(summary: Mapping[str, Any], loaded: Loaded | None = None) -> str:
     warnings, fine = image_sentences(summary)
     questions = max((one["n"] for one in summary["figures"]), default=0)
     images = max((one["images"] for one in summary["figures"]), default=0)
-    weights = ", ".join(
+    weights = Markup(", ").join(
         Markup("{} <code>{}</code>").format(arm_name(arm), arm["revision"] or "–")
         for arm in summary["arms"]
     )

@@ -173,8 +173,8 @@ def results_page(
                 mode = _choice("Form of the answer", [("–", "")])
                 group = _choice("Questions", [("–", "")])
                 pair = _choice("Compare", [("All variants", "")])
-            lines = panel(elem_id="results-lines", events=("choose", "made"))
             made = panel(elem_id="results-made", events=("close",))
+            lines = panel(elem_id="results-lines", events=("choose", "made"))
             figures = panel(render.sentence("Drawing …", "quiet"), elem_id="results-figures")
             panel(Markup("<h2>The answers behind it</h2>"), elem_id="results-behind")
             with gr.Row(elem_id="results-filters"):

@@ -44,9 +44,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
         def work() -> Update:
             store = parts.desk.for_request(request)
             return {
-                who: Markup("<p>{} · {} {}</p>").format(
-                    person.name or "Without a name", person.role, sign_out(parts.desk.sign_in)
-                ),
+                who: Markup("<p>{} · {}</p>").format(person.name or "Without a name", person.role),
                 tabs: gr.Tabs(visible=True),
                 data: gr.Tab(visible=may(person.role, "export")),
                 **dict(zip(queue.choices, _choices(store, parts), strict=True)),
@@ -103,6 +101,6 @@ def sign_out(sign_in: SignIn) -> str:
     if sign_in.way != "htpasswd":
         return ""
     return Markup(
-        '<form method="post" action="logout" style="display:inline"><button type="submit" '
-        'class="link">Sign out</button></form>'
+        '<form class="sign-out" method="post" action="logout"><button type="submit" '
+        'class="ghost">Sign out</button></form>'
     )

@@ -199,6 +199,7 @@ def test_the_evaluation_of_the_loaded_model_is_chosen(folder: Path, tmp_path: Pa
 def test_figures_of_another_model_are_marked(folder: Path) -> None:
     summary = Results(folder).summary()
     assert "These are figures of the loaded model." in opening(summary, loaded("base", "rarl"))
+    assert "RARL <code>rarl00000000</code>" in opening(summary)
     assert "not loaded: SFT." in opening(summary, loaded("base", "rarl"))
     assert "not measured here: MINE." in opening(summary, loaded("base", "rarl", "mine"))
     assert "not the figures of the loaded model" in opening(summary, loaded("mine"))
