@@ -112,7 +112,8 @@ def add_api(parts: Parts, service: AskService) -> None:
         mode: str,
         checked: bool,
     ) -> dict[str, Any]:
-        names = [str(file["path"]) for file in scans if isinstance(file, dict) and "path" in file]
+        files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
+        names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]
         contents = parts.uploads.read(names, caller_of(request))
         return service.ask(parts.desk.person(request), contents, text, arms, mode, checked)
 

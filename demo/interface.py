@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from demo import render
 from demo.api import add_api
+from demo.api_info import describe_api
 from demo.ask_page import ask_page
 from demo.asking import arm_choices
 from demo.components import panel
@@ -89,6 +90,7 @@ def build(parts: Parts) -> Any:
 
         app.unload(left)
         gr.on([timer.tick, app.load], engine_state, arms, [pill, foot, timer, arms, follow], **NOW)
+    describe_api(app, parts)
     return app
 
 

@@ -11,6 +11,7 @@ from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
+from demo.api_info import offered_words
 from demo.asking import DECODING
 from demo.flagging import Words, case_of
 from demo.parts import Parts
@@ -197,6 +198,12 @@ class AskService:
         known = self._exchanges.find(exchange)
         if arm not in known.case.shown_order:
             raise ReviewError(f"There is no answer of {arm!r} in this exchange.")
+        # Without a store, only it will know the site's own words.
+        offered = offered_words(self._parts) if self._parts.desk.store else {}
+        for what, word in (("category", category), ("severity", severity)):
+            if what in offered and word not in offered[what]:
+                choice = ", ".join(offered[what])
+                raise ReviewError(f"There is no {what} {word!r}; choose from {choice}.")
         if len(key) > _KEY_LENGTH:
             raise ReviewError(f"A key has at most {_KEY_LENGTH} characters.")
         _check_words(comment, known.identifiers, checked)
