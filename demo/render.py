@@ -597,7 +597,9 @@ def scans_closed() -> Markup:
 
 def flag_saved(flag: Flag, correctable: bool = False) -> str:
     """The confirmation of a flag, with a way back into it."""
-    told = f"Flag {flag.id} on {flag.label} is saved. You find it under Review."
+    told = Markup(
+        'Flag {} on {} is saved; reviewers find it under <a class="link" href="#review">Review</a>.'
+    ).format(flag.id, flag.label)
     button = Markup(' <button type="button" class="link" data-event="correct">Correct it</button>')
     return Markup('<p class="done" role="status">{}{}</p>').format(
         told, button if correctable else ""

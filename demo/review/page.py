@@ -84,9 +84,9 @@ def closed_view(person: Person, sign_in: SignIn) -> str:
     how = {
         "local": "The site has set up no sign-in: open the address that the app has printed when "
         "it started, with the key at its end.",
-        "htpasswd": "Ask whoever keeps this site's list of people for the role of a reader.",
+        "htpasswd": "Ask an administrator of this site for the role of reader.",
         "huggingface": "Sign in above; the site's list says who is a reader.",
-        "header": "Ask whoever keeps this site's list of people for the role of a reader.",
+        "header": "Ask an administrator of this site for the role of reader.",
     }[sign_in.way]
     name = f"{person.name}, this" if person.name else "This"
     return Markup(
