@@ -44,13 +44,14 @@ def main() -> None:
     loader = EngineLoader(lambda: with_modes(load_offer(arguments.model, arguments.endpoint)))
     try:
         parts = make_parts(loader)
+        if on_zero_gpu():
+            # It takes over what stands on the GPU when the page starts, as this thread sees it.
+            parts.loader.load_here()
+        app = build(parts)
     except RarlError as error:  # a setting that cannot be used; nobody has opened anything yet
         print(error, file=sys.__stderr__)
         sys.exit(2)
-    if on_zero_gpu():
-        # It takes over what stands on the GPU when the page starts, as this thread sees it.
-        parts.loader.load_here()
-    launch(build(parts), parts, mcp=arguments.mcp)
+    launch(app, parts, mcp=arguments.mcp)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         request: gr.Request,
         scans: list[gr.FileData],
         question: str,
-        arm: str = "rarl",
+        arm: str = "",
         mode: Mode = "reason",
         checked: bool = False,
     ) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def add_api(parts: Parts, service: AskService) -> None:
             request: who asks; Gradio fills it in.
             scans: the uploaded files: one picture, the files of one series, or up to four pictures.
             question: at most 1000 characters.
-            arm: "base", "sft", "rl", "rarl" or a site's own.
+            arm: "base", "sft", "rl", "rarl" or a site's own; "" for the last that is offered.
             mode: "reason", "answer" or "answer-then-reason".
             checked: True says that nothing burned into the picture and no word names a person.
 
@@ -46,13 +46,15 @@ def add_api(parts: Parts, service: AskService) -> None:
             says, `cautions` that explain the latter in sentences, `tokens`, `seconds`, `failure`
             where it broke off, and `note`, what else must be known of it.
         """
-        return guarded(lambda: asked(request, scans, question, (arm,), mode, checked))
+        return guarded(
+            lambda: asked(request, scans, question, (arm,) if arm else (), mode, checked)
+        )
 
     def compare(
         request: gr.Request,
         scans: list[gr.FileData],
         question: str,
-        arms: list[str] = ["sft", "rl", "rarl"],  # noqa: B006 - Gradio shows it, nobody changes it
+        arms: list[str] = ["all"],  # noqa: B006 - Gradio shows it, nobody changes it
         mode: Mode = "reason",
         checked: bool = False,
     ) -> dict[str, Any]:
@@ -62,7 +64,8 @@ def add_api(parts: Parts, service: AskService) -> None:
             request: who asks; Gradio fills it in.
             scans: as for ask.
             question: as for ask.
-            arms: the variants, in the order of the answers.
+            arms: any of the variants, in the order of the answers; "all" stands for every variant
+                that the model or its variants file offers, besides the base.
             mode: as for ask.
             checked: as for ask.
 
@@ -109,7 +112,8 @@ def add_api(parts: Parts, service: AskService) -> None:
         mode: str,
         checked: bool,
     ) -> dict[str, Any]:
-        names = [str(file["path"]) for file in scans if isinstance(file, dict) and "path" in file]
+        files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
+        names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]
         contents = parts.uploads.read(names, caller_of(request))
         return service.ask(parts.desk.person(request), contents, text, arms, mode, checked)
 

@@ -72,9 +72,9 @@ class Downloads:
     def offer(self, file: Path) -> str:
         """The same, as the link that the page presses."""
         return Markup(
-            '<p class="done" role="status">Ready. <a class="download" download '
-            'href="{}">Save {}</a> (works once)</p>'
-        ).format(self.address(file), file.name)
+            '<p class="done" role="status" data-sent="{} was sent to your browser.">Ready. <a '
+            'class="download" download href="{}">Save {}</a></p>'
+        ).format(file.name, self.address(file), file.name)
 
     def sweep(self) -> None:
         """Delete what nobody fetched."""

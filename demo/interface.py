@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from demo import render
 from demo.api import add_api
+from demo.api_info import describe_api
 from demo.ask_page import ask_page
 from demo.asking import arm_choices
 from demo.compat import forget_downloader
@@ -19,9 +20,10 @@ from demo.components import panel
 from demo.guide import key_sheet
 from demo.parts import NOW, Parts, Update, make_parts
 from demo.ratings import votes_panel
-from demo.results import results_page
+from demo.results import Evaluations, loaded_by, results_page
 from demo.review import review_page
 from demo.review.api import add_review_api
+from demo.review.page import sign_out
 from demo.services.ask import AskService
 from demo.services.fair_queue import share_queue
 from demo.serving.ending import serve_until_told
@@ -33,12 +35,18 @@ from demo.session import Session
 from demo.signing_in import KEY_PARAMETER
 from demo.theme import STYLE_SHEETS, head, reading_room
 from demo.uploads import MAX_UPLOAD_BYTES
+from demo.variants import with_pairs
 
 __all__ = ["build", "launch", "make_parts"]
 
 
 def build(parts: Parts) -> Any:
-    """Lay out the page and wire it."""
+    """Lay out the page and wire it.
+
+    Raises:
+        SettingError: RARL_RESULTS is no folder.
+    """
+    evaluations = Evaluations.from_environment()
     with gr.Blocks(
         title="RARL",
         analytics_enabled=False,
@@ -47,14 +55,14 @@ def build(parts: Parts) -> Any:
         delete_cache=(600, 3600),
     ) as app:
         session = gr.State(Session(), time_to_live=8 * 3600)
-        panel(render.masthead(), elem_id="masthead")
+        panel(render.masthead(sign_out(parts.desk.sign_in)), elem_id="masthead")
         pill = panel(render.engine_pill(parts.loader), elem_id="engine")
         panel(render.notice(), elem_id="notice")
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Ask", id="ask"):
                 arms, follow = ask_page(parts, session)
             with gr.Tab("Results", id="results") as results:
-                results_page(parts.desk, results)
+                results_page(parts, results, evaluations, lambda: loaded_by(parts.loader))
                 votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review)
@@ -71,7 +79,7 @@ def build(parts: Parts) -> Any:
                 timer: gr.Timer(active=waiting),
             }
             if not waiting:
-                choices = arm_choices(parts.arms())
+                choices = with_pairs(arm_choices(parts.arms()), parts.arms())
                 update[foot] = render.footer(parts.loader)
                 kept = choice if choice in {value for _, value in choices} else choices[0][1]
                 update[arms] = gr.Dropdown(choices=choices, value=kept)
@@ -83,6 +91,7 @@ def build(parts: Parts) -> Any:
 
         app.unload(left)
         gr.on([timer.tick, app.load], engine_state, arms, [pill, foot, timer, arms, follow], **NOW)
+    describe_api(app, parts)
     return app
 
 

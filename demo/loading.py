@@ -98,6 +98,11 @@ class EngineLoader:
         """Arm name to the reason, in a sentence, for arms that are configured and cannot be had."""
         return self._offer.missing if self._offer else {}
 
+    @property
+    def model(self) -> str:
+        """The model's name as it was configured; "" for a server's, or while it is loading."""
+        return self._offer.model if self._offer else ""
+
     def wait(self, seconds: float) -> Engine | None:
         """Wait for the engine.
 

@@ -436,6 +436,7 @@
       document.body.classList.add("notice-read");
       try { localStorage.setItem("rarl-notice-read", "yes"); } catch { /* private window */ }
     }
+    if (does === "skip") { event.preventDefault(); find("[role=tab]")?.click(); setTimeout(() => find("#question textarea")?.focus(), 0); }
     if (does === "fold") { document.body.classList.toggle("reasoning-folded"); tendPanel(); }
     if (does === "keys") { opener = '[data-page="keys"]'; showSheet(true); }
     if (does === "close") showSheet(false);

@@ -16,6 +16,9 @@ from rarl.errors import RarlError
 from rarl.review import ReviewStore
 from rarl.stats.bradley_terry import Ballot, Rating, bradley_terry
 
+# Below so many votes a rating says more of chance than of the variants.
+FEWEST = 10
+
 _HEAD = Markup('<h2 id="votes-title">Blind votes</h2>')
 
 
@@ -73,22 +76,30 @@ def votes_table(ratings: Sequence[Rating], votes: int) -> str:
             '{}<p class="nothing">No votes yet. Turn on Blind on the Ask page: you '
             "answer first, then choose the best of the lettered columns.</p>"
         ).format(_HEAD)
+    few = votes < FEWEST
     rows = Markup().join(
-        Markup("<tr><th scope='row'>{}</th><td>{:.0%}{}</td><td>{}</td><td>{}</td></tr>").format(
+        Markup("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(
             label_of(one.arm),
-            one.chance,
-            f" [{one.low:.0%}, {one.high:.0%}]" if one.low is not None else "",
+            "–" if few else _chance(one),
             one.best,
             one.votes,
         )
         for one in ratings
     )
+    how = (
+        f"Ratings need {FEWEST} votes; there {'is' if votes == 1 else 'are'} {votes}."
+        if few
+        else f"Bradley-Terry from {votes} votes, with 95 % intervals by bootstrap over cases."
+    )
     return Markup(
         "{}<table aria-labelledby='votes-title'><thead><tr><th "
-        "scope='col'>Arm</th><th scope='col'>Wins against an average arm</th><th "
+        "scope='col'>Variant</th><th scope='col'>Wins against an average variant</th><th "
         "scope='col'>Best</th><th "
-        "scope='col'>Votes</th></tr></thead><tbody>{}</tbody></table><p>Bradley-Ter"
-        "ry from {} votes, with 95 % intervals by bootstrap over cases where there "
-        "are two or more. Readers chose what they asked: a preference among them, "
-        "not a rate of errors.</p>"
-    ).format(_HEAD, rows, votes)
+        "scope='col'>Votes</th></tr></thead><tbody>{}</tbody></table><p>{} Readers chose "
+        "what they asked: a preference among them, not a rate of errors.</p>"
+    ).format(_HEAD, rows, how)
+
+
+def _chance(rating: Rating) -> str:
+    interval = "" if rating.low is None else f" [{rating.low:.0%}, {rating.high:.0%}]"
+    return f"{rating.chance:.0%}{interval}"

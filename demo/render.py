@@ -26,6 +26,7 @@ from demo.asking import (
     same_answer_key,
     steps,
 )
+from demo.brand import LOGO, NOTICE
 from demo.differences import Difference, differences, in_words, marked, words_of
 from demo.examples import OpenedExample
 from demo.loading import EngineLoader
@@ -33,27 +34,6 @@ from demo.session import OpenScan, Session
 from rarl.response import problem_sentence
 from rarl.review import Flag
 
-LOGO = Markup(
-    '<svg class="logo" viewBox="0 0 32 32" role="img" aria-label="RARL">\n<rect '
-    'x="1" y="1" width="30" height="30" rx="8" class="logo-plate"/>\n<g '
-    'fill="none" stroke-linecap="round" stroke-width="2.2">\n<path d="M16 '
-    '6.5v19" class="logo-spine"/>\n<path d="M13 9.5C9.5 8.6 7.4 10 6.8 12.6M19 '
-    '9.5c3.5-.9 5.6.5 6.2 3.1" class="logo-rib"/>\n<path d="M13 '
-    '14.5c-4-.9-6.6.6-7.2 3.4M19 14.5c4-.9 6.6.6 7.2 3.4" '
-    'class="logo-rib"/>\n<path d="M13 19.5c-3.8-.9-6 .4-6.5 3M19 19.5c3.8-.9 6 '
-    '.4 6.5 3" class="logo-rib lit"/>\n</g></svg>'
-)
-
-FAVICON = (
-    "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' "
-    "height='32' rx='8' fill='%23131a1e'/%3E%3Cg fill='none' stroke-linecap='round' "
-    "stroke-width='2.4' stroke='%23dfe7ea'%3E%3Cpath d='M16 6.5v19M13 9.5C9.5 8.6 7.4 "
-    "10 6.8 12.6M19 9.5c3.5-.9 5.6.5 6.2 3.1M13 14.5c-4-.9-6.6.6-7.2 3.4M19 "
-    "14.5c4-.9 6.6.6 7.2 3.4'/%3E%3Cpath stroke='%2370d6c4' d='M13 19.5c-3.8-.9-6 "
-    ".4-6.5 3M19 19.5c3.8-.9 6 .4 6.5 3'/%3E%3C/g%3E%3C/svg%3E"
-)
-
-NOTICE = "Research use only. Not for diagnosis. Do not upload identifiable data."
 ONE_PICTURE = (
     "This model was trained on one picture at a time: how far it heeds the others is not known."
 )
@@ -98,12 +78,17 @@ def picture_url(image: Image.Image, side: int = _SHOWN_SIDE) -> str:
 # --- Frame ---------------------------------------------------------------------------------------
 
 
-def masthead() -> str:
-    """Logo, name and the theme switch."""
+def masthead(sign_out: str = "") -> str:
+    """A link over the tab stops, logo, name and the theme switch.
+
+    Args:
+        sign_out: the form that signs out, where people sign in with a password.
+    """
     return Markup(
-        '<div class="brand">{}<span class="brand-name">RARL</span><span '
+        '<a class="skip-link" href="#ask" data-page="skip">Skip to the question</a><div '
+        'class="brand">{}<h1 class="brand-name">RARL</h1><span '
         'class="brand-line">Reasoning on medical images, side by '
-        'side</span></div><div class="mast-tools"><button type="button" '
+        'side</span></div><div class="mast-tools">{}<button type="button" '
         'class="ghost" data-page="keys" aria-keyshortcuts="?" aria-label="Help: '
         'keys and tour">?</button><button type="button" class="ghost" '
         'data-page="theme" aria-label="Colours: dark, light or as the system"><svg '
@@ -111,7 +96,7 @@ def masthead() -> str:
         'fill="none" stroke="currentColor" stroke-width="1.5"/><path d="M8 2a6 6 0 '
         '0 1 0 12z" fill="currentColor"/></svg><span '
         'data-page-label="theme">Dark</span></button></div>'
-    ).format(LOGO)
+    ).format(LOGO, sign_out)
 
 
 TRAIN = (
@@ -612,7 +597,9 @@ def scans_closed() -> Markup:
 
 def flag_saved(flag: Flag, correctable: bool = False) -> str:
     """The confirmation of a flag, with a way back into it."""
-    told = f"Flag {flag.id} on {flag.label} is saved. You find it under Review."
+    told = Markup(
+        'Flag {} on {} is saved; reviewers find it under <a class="link" href="#review">Review</a>.'
+    ).format(flag.id, flag.label)
     button = Markup(' <button type="button" class="link" data-event="correct">Correct it</button>')
     return Markup('<p class="done" role="status">{}{}</p>').format(
         told, button if correctable else ""

@@ -13,18 +13,22 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from demo.brand import LOGO, NOTICE
+
 _FOLDER = Path(__file__).with_name("templates")
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"logo": LOGO, "notice": NOTICE}
+    return environment
 
 
 def render_template(name: str, **values: object) -> Markup:

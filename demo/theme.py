@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from demo.render import FAVICON
+from demo.brand import FAVICON
 from demo.viewer import SCRIPTS
 
 _HERE = Path(__file__).parent

@@ -103,6 +103,10 @@ class Settings(BaseSettings):
     data: _Path | None = _setting(
         "datasets on this machine", "a folder", shown="`../shared/data`, if it exists"
     )
+    results: _Path | None = _setting(
+        "evaluations that Results offers besides that of the embedded model",
+        "a folder that `rarl evaluate --out` wrote, or a folder of such folders",
+    )
     home: _Path | None = _setting(
         "place of the review store", "a folder", shown="the platform's user-data folder"
     )

@@ -4,7 +4,8 @@ Everything is read from the files of a run (see `rarl.evaluation.output`), so th
 model and shows what a reviewer can recompute.
 """
 
+from demo.results.evaluations import Evaluations, Loaded, loaded_by
 from demo.results.page import results_page
 from demo.results.run import Results
 
-__all__ = ["Results", "results_page"]
+__all__ = ["Evaluations", "Loaded", "Results", "loaded_by", "results_page"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -11,7 +13,8 @@ from matplotlib.figure import Figure
 
 from demo import render
 from demo.asking import MODE_LABELS
-from demo.results.run import Shown
+from demo.results.evaluations import Loaded
+from demo.results.run import Shown, arm_name
 from rarl.evaluation.metrics import ALL_GROUP
 from rarl.evaluation.plots import forest, reliability_diagram, reliance_bars, svg
 from rarl.evaluation.report import image_sentences
@@ -48,13 +51,18 @@ def titled(group: str) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def opening(summary: Mapping[str, Any]) -> str:
-    """What was measured, and first of all whether the answers need the image."""
+def opening(summary: Mapping[str, Any], loaded: Loaded | None = None) -> str:
+    """What was measured, whether it is what is loaded, and whether the answers need the image.
+
+    Args:
+        summary: of the run.
+        loaded: what the app has loaded, None while it has not.
+    """
     warnings, fine = image_sentences(summary)
     questions = max((one["n"] for one in summary["figures"]), default=0)
     images = max((one["images"] for one in summary["figures"]), default=0)
-    weights = ", ".join(
-        Markup("{} <code>{}</code>").format(render.label_of(arm["name"]), arm["revision"] or "–")
+    weights = Markup(", ").join(
+        Markup("{} <code>{}</code>").format(arm_name(arm), arm["revision"] or "–")
         for arm in summary["arms"]
     )
     if warnings:
@@ -76,22 +84,99 @@ def opening(summary: Mapping[str, Any]) -> str:
         )
     return Markup(
         '<h2>What {} gets right</h2><p class="hint">{:,} held-out questions about '
-        "{:,} images. Every figure stands with its 95&nbsp;% interval, for which "
-        "whole images are drawn again; where intervals overlap widely, the "
+        "{:,} images. Every figure stands with its 95&nbsp;% interval, from "
+        "resampling whole images; where intervals overlap widely, the "
         "variants may be equally good. Choose a line to see its differences and "
-        'every answer behind it.</p><p class="facts">Weights: {}</p>{}'
-    ).format(render.short_name(str(summary["model"])), questions, images, weights, told)
+        'every answer behind it.</p><p class="facts">Weights: {}</p>{}{}'
+    ).format(
+        render.short_name(str(summary["model"])),
+        questions,
+        images,
+        weights,
+        whose(summary, loaded),
+        told,
+    )
 
 
-def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
+def whose(summary: Mapping[str, Any], loaded: Loaded | None) -> str:
+    """Whether the variants that were measured are those that are loaded.
+
+    Args:
+        summary: of the run.
+        loaded: what the app has loaded, None while it has not.
+    """
+    if loaded is None:
+        return Markup('<p class="whose">No model is loaded now.</p>')
+    revisions = loaded.revisions
+    measured = {str(arm["revision"]): arm_name(arm) for arm in summary["arms"]}
+    absent = [label for revision, label in measured.items() if revision not in revisions]
+    unmeasured = [arm.label for revision, arm in revisions.items() if revision not in measured]
+    if len(absent) == len(measured):
+        return Markup(
+            '<p class="whose other" role="note">These are not the figures of the loaded model, {}: '
+            "none of its variants was measured here.</p>"
+        ).format(loaded.name)
+    sentences = ["These are figures of the loaded model."]
+    if absent:
+        sentences.append(f"Measured here and not loaded: {', '.join(absent)}.")
+    if unmeasured:
+        sentences.append(f"Loaded and not measured here: {', '.join(unmeasured)}.")
+    tone = " other" if absent or unmeasured else ""
+    return Markup('<p class="whose{}" role="note">{}</p>').format(tone, " ".join(sentences))
+
+
+def unmeasured(loaded: Loaded, several: bool) -> str:
+    """What stands in place of figures where the loaded model has none.
+
+    Args:
+        loaded: what the app has loaded.
+        several: whether other evaluations can be chosen.
+    """
+    model = shlex.quote(loaded.model) if loaded.model else "NAME --endpoint URL"
+    command = f"python -m rarl evaluate --model {model} --data vqa_rad:test --out runs/evaluation"
+    other = " The evaluations above are of other models." if several else ""
+    return Markup(
+        '<div class="nothing"><h2>The loaded model, {}, has no evaluation</h2><p>Measure it:</p>'
+        "<p><code>{}</code></p><p>Then add the folder above, or start the app with "
+        "<code>RARL_RESULTS=runs</code>.{}</p></div>"
+    ).format(loaded.name, command, other)
+
+
+def pairs(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Labels and values of what may be compared: all variants, or any two of them."""
+    every = [("All variants", "")]
+    if len(summary["arms"]) < 3:
+        return every
+    return every + [
+        (f"{arm_name(first)} and {arm_name(second)}", f"{first['name']},{second['name']}")
+        for first, second in combinations(summary["arms"], 2)
+    ]
+
+
+def figure_lines(
+    summary: Mapping[str, Any],
+    mode: str,
+    group: str,
+    pair: str = "",
+    loaded: Loaded | None = None,
+) -> str:
     """Exact match of every group and arm, a line each, with its interval drawn.
 
     Args:
         summary: of the run.
         mode: inference mode.
         group: the one that is chosen.
+        pair: a value of `pairs`; of two variants the difference stands beside them.
+        loaded: what the app has loaded, None while it has not.
     """
-    arms = [arm["name"] for arm in summary["arms"]]
+    shown = [arm for arm in summary["arms"] if not pair or arm["name"] in pair.split(",")]
+    arms = [arm["name"] for arm in shown]
+    labels = {str(arm["name"]): arm_name(arm) for arm in shown}
+    apart = {
+        one["group"]: one
+        for one in summary["differences"]
+        if one["mode"] == mode and {one["first"], one["second"]} == {f"{arm} scan" for arm in arms}
+    }
     found = {
         (one["group"], one["condition"], one["arm"]): one
         for one in summary["figures"]
@@ -99,16 +184,18 @@ def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
     }
     if not found:
         return render.sentence("Nothing was asked in this form.", "quiet")
-    names = list(dict.fromkeys(name for name, _, _ in found))
+    names = list(dict.fromkeys(name for name, _, arm in found if arm in arms))
     lines = []
     for name in names:
         one = next(found[name, "scan", arm] for arm in arms if (name, "scan", arm) in found)
         blank = any((name, "blank", arm) in found for arm in arms)
         current = Markup(' aria-current="true"') if name == group else ""
         cells = Markup().join(
-            _cell(arm, found.get((name, "scan", arm)), found.get((name, "blank", arm)))
+            _cell(labels[arm], found.get((name, "scan", arm)), found.get((name, "blank", arm)))
             for arm in arms
         )
+        if len(arms) == 2:
+            cells += _apart(apart.get(name), labels)
         lines.append(
             Markup(
                 "<tr{}><th scope='row'><button type='button' data-event='choose' "
@@ -125,8 +212,14 @@ def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
             )
         )
     head = Markup().join(
-        Markup("<th scope='col'>{}</th>").format(render.label_of(arm)) for arm in arms
+        Markup(
+            "<th scope='col'><button type='button' data-event='made' data-arm='{}' "
+            "title='How {} was made'>{}</button><small>{}</small></th>"
+        ).format(arm["name"], arm_name(arm), arm_name(arm), _standing(arm, loaded))
+        for arm in shown
     )
+    if len(arms) == 2:
+        head += Markup("<th scope='col'>Difference<small>points, paired</small></th>")
     return Markup(
         '<div class="scroll" tabindex="0" role="group" aria-label="Exact '
         'match"><table class="lines"><caption>Exact match after normalisation, % '
@@ -135,9 +228,34 @@ def figure_lines(summary: Mapping[str, Any], mode: str, group: str) -> str:
     ).format(head, Markup().join(lines))
 
 
-def _cell(arm: str, one: Mapping[str, Any] | None, blank: Mapping[str, Any] | None) -> str:
+def _standing(arm: Mapping[str, Any], loaded: Loaded | None) -> str:
+    if loaded is None:
+        return "how it was made"
+    is_loaded = str(arm["revision"]) in loaded.revisions
+    return "how it was made" if is_loaded else "not loaded · how it was made"
+
+
+def _apart(one: Mapping[str, Any] | None, labels: Mapping[str, str]) -> str:
+    """The cell with the difference of two variants."""
+    if one is None:
+        return Markup('<td data-arm="Difference">–</td>')
+    first, second = (
+        labels.get(str(one[side]).removesuffix(" scan"), "") for side in ("first", "second")
+    )
+    interval: str = ""
+    if one["low"] is not None:
+        interval = Markup(" <small>{:+.1f} to {:+.1f}</small>").format(
+            100 * one["low"], 100 * one["high"]
+        )
+    alone = f"right alone: {first} {one['only_first']}, {second} {one['only_second']}"
+    return Markup(
+        '<td data-arm="Difference" class="apart"><b>{:+.1f}</b>{}<small>{} − {}; {}</small></td>'
+    ).format(100 * one["value"], interval, first, second, alone)
+
+
+def _cell(label: str, one: Mapping[str, Any] | None, blank: Mapping[str, Any] | None) -> str:
     # Where the table is folded up for a phone, each cell says whose it is.
-    opened = Markup('<td data-arm="{}">').format(render.label_of(arm))
+    opened = Markup('<td data-arm="{}">').format(label)
     if one is None:
         return Markup("{}–</td>").format(opened)
     value = Markup("<b>{:.1f}</b>").format(100 * one["value"])
@@ -157,23 +275,37 @@ def _cell(arm: str, one: Mapping[str, Any] | None, blank: Mapping[str, Any] | No
     ).format(opened, value, low, high, low, high - low, 100 * one["value"], ghost)
 
 
-def drawings(summary: Mapping[str, Any], mode: str, group: str) -> str:
-    """Forest plot, reliance bars and reliability diagram of a group; what is missing is told."""
+def drawings(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") -> str:
+    """Forest plot, reliance bars and reliability diagram of a group; what is missing is told.
+
+    Args:
+        summary: of the run.
+        mode: inference mode.
+        group: the one that is chosen.
+        pair: a value of `pairs`.
+    """
+    arms = set(pair.split(",")) if pair else {str(arm["name"]) for arm in summary["arms"]}
 
     def of(part: str) -> list[dict[str, Any]]:
         return [
-            one for one in summary.get(part, []) if (one["mode"], one["group"]) == (mode, group)
+            one
+            for one in summary.get(part) or ()
+            if (one["mode"], one["group"]) == (mode, group) and one.get("arm", "") in {"", *arms}
         ]
 
-    compared = [one for one in of("differences") if one["second"].endswith(" scan")]
+    compared = [
+        one
+        for one in of("differences")
+        if {one["first"], one["second"]} <= {f"{arm} scan" for arm in arms}
+    ]
     head = Markup('<h2 class="of-group">{}</h2><div class="papers">').format(titled(group))
     return head + Markup().join(
         (
             _paper(
                 "Differences between variants",
                 _drawn(forest(compared), "Differences between variants") if compared else "",
-                "Points of exact match; filled where the interval excludes zero. Paired: the same "
-                "questions, whole images drawn again.",
+                "Points of exact match; a filled mark has an interval without zero. Paired on the "
+                "same questions; whole images are resampled.",
                 "Only one variant was asked.",
             ),
             _paper(
@@ -181,17 +313,17 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str) -> str:
                 _drawn(reliance_bars(of("reliance")), "Reliance on the image")
                 if of("reliance")
                 else "",
-                "Right with the scan and with what stood in for it; and how often the answer "
-                "changes then.",
+                "Right answers with the scan and with another picture in its place, and how often "
+                "the answer changes.",
                 "These questions were not asked again with another picture.",
             ),
             _paper(
-                "Does its doubt mean anything?",
+                "Do sampled answers tell when it is wrong?",
                 _drawn(reliability_diagram(of("calibration")), "Reliability diagram")
                 if of("calibration")
                 else "",
                 "Self-consistency of sampled answers against how many are right, and accuracy of "
-                "the surest answers. On the dotted line doubt is honest.",
+                "the surest answers. On the dotted line, confidence equals accuracy.",
                 "No answers were sampled to these questions.",
             ),
         )
@@ -265,7 +397,7 @@ def listing(total: int, shown: Sequence[Shown], current: str) -> str:
         said = Markup().join(
             Markup('<span class="{}">{} <b>{}</b></span>').format(
                 "right" if row["exact"] else "wrong",
-                render.label_of(str(row["arm"])),
+                one.label(row),
                 str(row["answer"]) or "–",
             )
             for row in one.rows
@@ -307,7 +439,7 @@ def case(shown: Shown) -> str:
     question = shown.question or "The question’s words are with its set."
     reference = shown.reference or "with its set"
     flags = shown.has_pixels and bool(shown.question)
-    columns = Markup().join(_column(row, flags) for row in shown.rows)
+    columns = Markup().join(_column(row, shown.label(row), flags) for row in shown.rows)
     mode = {key: label for label, key in MODE_LABELS}.get(shown.rows[0]["mode"], shown.mode)
     return Markup(
         '<div class="case"><div class="case-top"><div class="stages">{}</div><div '
@@ -318,9 +450,8 @@ def case(shown: Shown) -> str:
     ).format(picture, question, reference, shown.id, str(mode), len(shown.rows), columns)
 
 
-def _column(row: Mapping[str, Any], flags: bool) -> str:
+def _column(row: Mapping[str, Any], label: str, flags: bool) -> str:
     arm = str(row["arm"])
-    label = render.label_of(arm)
     foot = [f"{int(row['tokens'])} tokens", f"{float(row['seconds']):.1f} s"]
     if not pd.isna(row["facts"]):
         foot.append(

@@ -16,6 +16,8 @@ from rarl.data.sets import at_hand
 from rarl.errors import DataError, RarlError
 from rarl.evaluation.metrics import ALL_GROUP, groups
 from rarl.evaluation.output import ROWS, SUMMARY
+from rarl.inference.engine import arm_label
+from rarl.models.making import Making
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
 
@@ -41,12 +43,19 @@ class Shown:
         mode: inference mode.
         example: from the set itself, or None where the set is not at hand.
         rows: one greedy answer about the scan for each arm, in the order of the arms.
+        labels: arm name to what people read.
     """
 
     id: str
     mode: str
     example: Example | None
     rows: tuple[Mapping[str, Any], ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, row: Mapping[str, Any]) -> str:
+        """What people call the variant of a row."""
+        arm = str(row["arm"])
+        return self.labels.get(arm, arm)
 
     @property
     def question(self) -> str:
@@ -127,6 +136,33 @@ class Results:
         """Names of the arms, in their order."""
         return [str(arm["name"]) for arm in self.summary()["arms"]]
 
+    def labels(self) -> dict[str, str]:
+        """Arm name to what people read."""
+        return {str(arm["name"]): arm_name(arm) for arm in self.summary()["arms"]}
+
+    def making(self, arm: str) -> Making:
+        """How a variant was made, as the run recorded it; an empty one where it did not."""
+        return Making.from_plain((self.summary().get("made") or {}).get(arm))
+
+    def check(self) -> None:
+        """See to it that the page can show all of it.
+
+        Raises:
+            DataError: figures or rows lack what the page needs.
+        """
+        try:
+            summary = self.summary()
+            arms = {str(arm["name"]) for arm in summary["arms"]}
+            figures = [(one["group"], one["mode"], one["metric"]) for one in summary["figures"]]
+            measured = {str(one["arm"]) for one in summary["figures"]}
+            numbers = sum(float(one["value"]) + int(one["n"]) for one in summary["figures"])
+            fine = bool(figures) and bool(self.groups()) and measured <= arms and numbers >= 0
+            fine = fine and isinstance(summary["model"], str)
+        except (TypeError, KeyError, ValueError, AttributeError):
+            fine = False
+        if not fine:
+            raise DataError("The summary of the results is of another version; measure again.")
+
     def groups(self) -> list[str]:
         """The groups of questions whose answers were counted."""
         found = dict.fromkeys(one["group"] for one in self.summary()["figures"])
@@ -179,7 +215,8 @@ class Results:
     def _shown(self, name: str, mode: str, part: pd.DataFrame) -> Shown:
         order = {arm: place for place, arm in enumerate(self.arms())}
         rows = sorted(part.to_dict("records"), key=lambda row: order.get(row["arm"], len(order)))
-        return Shown(name, mode, self._example(str(rows[0]["source"]), name), tuple(rows))
+        example = self._example(str(rows[0]["source"]), name)
+        return Shown(name, mode, example, tuple(rows), self.labels())
 
     def _example(self, source: str, name: str) -> Example | None:
         with self._lock:
@@ -191,6 +228,11 @@ class Results:
                     rows = []
                 self._sets[source] = {row.id: row for row in rows}
         return self._sets[source].get(name)
+
+
+def arm_name(arm: Mapping[str, Any]) -> str:
+    """What people read for an arm of a summary."""
+    return str(arm.get("label") or arm_label(str(arm["name"])))
 
 
 def _passing(frame: pd.DataFrame, kind: Filter, arm: str, other: str) -> list[str]:

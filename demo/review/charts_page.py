@@ -189,8 +189,8 @@ def _cell(
 def _rates(rates: Sequence[tuple[Study, Sequence[Rate]]], arms: Mapping[str, str]) -> str:
     if not rates:
         return Markup(
-            '<p class="hint">Rates need answers that chance chose. Start the app with '
-            "RARL_AUDIT_SHARE=0.1 to keep one question in ten, then draw an audit "
+            '<p class="hint">Error rates need a random sample of answers. Start the app with '
+            "RARL_AUDIT_SHARE=0.1 to keep one question in ten, then start an audit "
             "under Studies.</p>"
         )
     rows = ""

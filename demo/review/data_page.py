@@ -25,7 +25,7 @@ from rarl.review.records import AuditEntry, Tombstone
 from rarl.review.roles import People
 
 _FORMS = (
-    ("CSV: one row a flag, for a spreadsheet", "table"),
+    ("CSV: one row per flag, for a spreadsheet", "table"),
     ("JSONL: everything, one file", "jsonl"),
     ("CSV: every table and the pictures", "csv"),
     ("Parquet: every table", "parquet"),
@@ -38,6 +38,8 @@ _LATEST = 1000
 def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloads) -> None:
     """Lay out export, import and the records, and wire them."""
     with gr.Column(elem_id="data-page"):
+        # Above both forms: a long page would hide what came of a press below its end.
+        trouble = panel(elem_id="data-trouble")
         with gr.Column(elem_id="exports"):
             panel(Markup("<h2>Export</h2>"), elem_id="export-title")
             form = gr.Radio(list(_FORMS), value="table", label="Form", elem_id="export-form")
@@ -45,7 +47,7 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
                 pixels = gr.Checkbox(True, label="With pictures", elem_id="export-pixels")
                 narrow = gr.Checkbox(
                     False,
-                    label="Only what the filters of the queue choose",
+                    label="Only answers that pass the filters of the queue",
                     elem_id="export-narrow",
                 )
             go = gr.Button("Export", variant="primary", elem_id="export-go")
@@ -58,7 +60,6 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
                 elem_id="import-file",
             )
             take = gr.Button("Import", elem_id="import-go")
-        trouble = panel(elem_id="data-trouble")
         records = panel(elem_id="records")
 
     def arrived(request: gr.Request) -> Update:
@@ -130,6 +131,7 @@ def written(
     """
     # Here, since it loads Arrow.
     from rarl.review.exchange import FORMS, export
+    from rarl.review.judged import export_flags
     from rarl.review.training_rows import write_preferences
 
     store.need("export")
@@ -141,7 +143,7 @@ def written(
         if kind is None and form == "table":
             out = room / "rarl-flags.csv"
             with out.open("w", encoding="utf-8", newline="") as opened:
-                store.export_csv(opened, chosen)
+                export_flags(store, opened, chosen)
         elif kind is None:
             out = room / "rarl-preferences.parquet"
             write_preferences(store, out, chosen)

@@ -44,9 +44,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
         def work() -> Update:
             store = parts.desk.for_request(request)
             return {
-                who: Markup("<p>{} · {} {}</p>").format(
-                    person.name or "Without a name", person.role, sign_out(parts.desk.sign_in)
-                ),
+                who: Markup("<p>{} · {}</p>").format(person.name or "Without a name", person.role),
                 tabs: gr.Tabs(visible=True),
                 data: gr.Tab(visible=may(person.role, "export")),
                 **dict(zip(queue.choices, _choices(store, parts), strict=True)),
@@ -86,9 +84,9 @@ def closed_view(person: Person, sign_in: SignIn) -> str:
     how = {
         "local": "The site has set up no sign-in: open the address that the app has printed when "
         "it started, with the key at its end.",
-        "htpasswd": "Ask whoever keeps this site's list of people for the role of a reader.",
+        "htpasswd": "Ask an administrator of this site for the role of reader.",
         "huggingface": "Sign in above; the site's list says who is a reader.",
-        "header": "Ask whoever keeps this site's list of people for the role of a reader.",
+        "header": "Ask an administrator of this site for the role of reader.",
     }[sign_in.way]
     name = f"{person.name}, this" if person.name else "This"
     return Markup(
@@ -103,6 +101,6 @@ def sign_out(sign_in: SignIn) -> str:
     if sign_in.way != "htpasswd":
         return ""
     return Markup(
-        '<form method="post" action="logout" style="display:inline"><button type="submit" '
-        'class="link">Sign out</button></form>'
+        '<form class="sign-out" method="post" action="logout"><button type="submit" '
+        'class="ghost">Sign out</button></form>'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
@@ -18,7 +19,7 @@ from demo.review.common import (
     when,
 )
 from rarl.response import problem_sentence
-from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Verdict
+from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Region, Verdict
 from rarl.review.queue import Item, Progress
 
 
@@ -46,7 +47,7 @@ def flag_list(
     if not items:
         return nothing(*empty)
     rows = Markup().join(
-        _row(item, _attributes(number, item, chosen), blind, labels)
+        _row(number, item, _attributes(number, item, chosen), blind, labels)
         if pictures is None
         else _card(item, _attributes(number, item, chosen), blind, labels, pictures)
         for number, item in enumerate(items)
@@ -103,35 +104,49 @@ def _status(item: QueueItem) -> str:
     )
 
 
-def _row(item: QueueItem, attributes: str, blind: bool, labels: Labels) -> str:
+# What the page adds to a question that was asked about a region; the picture shows the region.
+_REGION_WORDS = re.compile(r"\s*The region(?: of \w+)? spans \([\d,]+\) to \([\d,]+\)\.")
+
+
+def plain_question(question: str) -> str:
+    """A question without the words that describe its region in numbers.
+
+    >>> plain_question("Is it new? The region spans (219,544) to (452,741).")
+    'Is it new? (region)'
+    """
+    plain = _REGION_WORDS.sub("", question).strip()
+    return plain if plain == question.strip() else f"{plain} (region)"
+
+
+def _row(number: int, item: QueueItem, attributes: str, blind: bool, labels: Labels) -> str:
+    """Two lines: answer and question, and what is complained of; and a box that chooses it."""
     flag = labels.gravest(item.flags)
-    said = (
-        Markup("<span>{}</span>{}").format(
-            labels.category(flag.category), labels.severity(flag.severity)
+    kind: str = Markup("<span></span>")
+    if flag:
+        kind = Markup('<span class="row-kind">{} {}</span>').format(
+            labels.severity(flag.severity), labels.category(flag.category)
         )
-        if flag
-        else ""
-    )
-    comment = Markup('<span class="comment">{}</span>').format(flag.comment) if flag else ""
-    foot = [item.modality or ""]
+    words = [item.modality or ""]
     if flag:
         several = len(item.flags) > 1
-        foot += [f"{len(item.flags)} flags" if several else f"flag {flag.id}", when(flag.created)]
+        words += [f"{len(item.flags)} flags" if several else "", when(flag.created)[:10]]
     if item.assigned:
-        foot.append("for " + ", ".join(item.assigned))
+        words.append("for " + ", ".join(item.assigned))
+    name = "" if blind else f"{item.label}: "
+    answer = f"{name}{item.answer or '–'}"
     return Markup(
-        '<button class="row" {}><span class="row-head"><b>{}</b>{}</span><span '
-        'class="row-question">{} <b>{}</b></span>{}<span class="row-foot">{} '
-        "{}</span></button>"
+        '<div class="row-line"><input type="checkbox" data-pick="{}" aria-label="Choose: {}">'
+        '<button class="row" {}><span class="row-question"><b>{}</b> {}</span>{}{}<span '
+        'class="row-foot">{}</span></button></div>'
     ).format(
+        number,
+        answer,
         attributes,
-        "" if blind else item.label,
-        said,
-        item.question,
-        item.answer or "–",
-        comment,
+        answer,
+        plain_question(item.question),
         _status(item),
-        " · ".join(word for word in foot if word),
+        kind,
+        " · ".join(word for word in words if word),
     )
 
 
@@ -155,7 +170,15 @@ def _card(
         '<button class="row case-card" {}>{}<span '
         'class="row-question">{}</span><b>{}{}</b><span '
         'class="row-foot">{}</span>{}</button>'
-    ).format(attributes, picture, item.question, label, item.answer or "–", kind, _status(item))
+    ).format(
+        attributes,
+        picture,
+        plain_question(item.question),
+        label,
+        item.answer or "–",
+        kind,
+        _status(item),
+    )
 
 
 def case_view(
@@ -188,6 +211,12 @@ def case_view(
     words.append(f"asked {when(case.created)}")
     facts = Markup().join(Markup("<span>{}</span>").format(word) for word in words if word)
     regions = [flag.region for flag in flags if flag.region is not None]
+    # What was asked about, where a region was, and what the flags point at.
+    regions += [
+        Region(number, picture.shown.region)
+        for number, picture in enumerate(case.pictures)
+        if picture.shown.region is not None
+    ]
     pictures = Markup().join(
         stage(one, number, regions) for number, one in enumerate(case.pictures)
     )
@@ -204,14 +233,14 @@ def case_view(
         '<div class="case" data-place="{}"><div class="case-top"><div '
         'class="stages">{}</div><div class="case-facts"><h4 '
         'class="eyebrow">Question</h4><h2>{}</h2><p '
-        'class="facts">{}</p>{}</div></div>{}{}</div>'
+        'class="facts">{}</p>{}{}</div></div>{}</div>'
     ).format(
         place,
         pictures,
-        case.question,
+        plain_question(case.question),
         facts,
-        complaints,
         _said(judged, flags, named=not blind),
+        complaints,
         beside,
     )
 
@@ -332,11 +361,17 @@ def _words_of(verdict: Verdict) -> str:
     return "; ".join(word for word in words if word)
 
 
-def progress_table(progress: Sequence[Progress], me: str | None, waiting: int) -> str:
-    """What waits for oneself, and how far each reader is."""
-    head = Markup('<p class="count" role="status"><b>{}</b> {} for your verdict</p>').format(
-        waiting, "answer waits" if waiting == 1 else "answers wait"
-    )
+def progress_table(
+    progress: Sequence[Progress], me: str | None, waiting: int, disputes: int = 0
+) -> str:
+    """What waits for oneself, disputes first, and how far each reader is."""
+    words = f"{'answer waits' if waiting == 1 else 'answers wait'} for your verdict"
+    head = Markup('<p class="count" role="status"><b>{}</b> {}</p>').format(waiting, words)
+    if disputes:
+        head = Markup(
+            '<p class="count" role="status"><b>{}</b> dispute{} and <b>{}</b> answer{} wait for you'
+            "</p>"
+        ).format(disputes, "s"[: disputes != 1], waiting, "s"[: waiting != 1])
     rows = Markup().join(
         Markup("<tr{}><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(
             " class=me" if one.reader == me else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import gradio as gr
@@ -39,7 +39,7 @@ from rarl.review import (
     ReviewStore,
     Verdict,
 )
-from rarl.review.queue import Item
+from rarl.review.queue import ORDERS, Item, Order
 from rarl.review.roles import may
 
 _ROWS, _CARDS = 50, 24
@@ -63,6 +63,12 @@ _KEYS = Markup(
 _CORRECTNESS = (("0 wrong", 0), ("1 partly", 1), ("2 minor error", 2), ("3 right", 3))
 _EXPLANATION = (("0 misleading", 0), ("1 poor", 1), ("2 minor error", 2), ("3 sound", 3))
 _AGREES = (("Agree", "yes"), ("Disagree", "no"))
+_SORTED: tuple[tuple[str, Order], ...] = (
+    ("Oldest first", "oldest"),
+    ("Newest first", "newest"),
+    ("Most severe first", "severity"),
+    ("Disputes first", "disagreement"),
+)
 _READ, _CORRECT, _SETTLE = "Your verdict", "Correct your verdict", "Adjudicate"
 
 
@@ -121,7 +127,19 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 assigned = select_box("Given to", [], "filter-assigned")
                 since = _date_box("From", "filter-since")
                 until = _date_box("To", "filter-until")
+            # Beside the fields that it speaks of.
+            narrowing = panel(elem_id="filter-trouble")
             with gr.Row(elem_id="list-head"):
+                order = gr.Dropdown(
+                    list(_SORTED),
+                    value="oldest",
+                    label="Sort",
+                    show_label=False,
+                    container=False,
+                    filterable=False,
+                    elem_id="list-order",
+                    min_width=100,
+                )
                 shape = gr.Radio(
                     [("List", "list"), ("Gallery", "gallery")],
                     value="list",
@@ -153,7 +171,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 save = gr.Button("Save and next", variant="primary", elem_id="verdict-save")
                 panel(_KEYS, elem_id="verdict-keys")
             trouble = panel(elem_id="queue-trouble", events=("keep", "retype"))
-            with gr.Accordion("Give to readers", open=False, visible=False,
+            with gr.Accordion("Assign to readers", open=False, visible=False,
                               elem_id="assign") as assigning:  # fmt: skip
                 names = gr.Textbox(
                     label="Readers",
@@ -161,9 +179,17 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                     elem_id="assign-names",
                 )
                 with gr.Row():
-                    give_one = gr.Button("Give this answer", elem_id="assign-one", min_width=110)
-                    give_all = gr.Button("Give all listed", elem_id="assign-all", min_width=110)
+                    give_one = gr.Button("Assign this answer", elem_id="assign-one", min_width=110)
+                    give_some = gr.Button(
+                        "Assign those ticked", elem_id="assign-some", min_width=110
+                    )
+                    give_all = gr.Button("Assign all listed", elem_id="assign-all", min_width=110)
                     take = gr.Button("Take this back", elem_id="assign-back", min_width=110)
+                    take_some = gr.Button(
+                        "Take those ticked back", elem_id="assign-some-back", min_width=110
+                    )
+                # Filled by the page's script: places in the list, with commas between.
+                ticked = gr.Textbox(visible="hidden", elem_id="assign-ticked")
             with gr.Accordion("Delete this case for good", open=False, visible=False,
                               elem_id="delete") as deleting:  # fmt: skip
                 reason = gr.Textbox(
@@ -177,17 +203,20 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     filters = (work, status, text, arm, category, severity, modality, reader, assigned, since,
                until)  # fmt: skip
     written = (correctness, explanation, agrees, comment, answer, why)
-    whole_list = [rows, total, progress, trouble]
+    whole_list = [rows, total, progress, trouble, narrowing]
     whole_case = [case, state, form, title, *written, save, assigning, deleting, place]
 
-    def listing(store: ReviewStore, chosen: Chosen, how: str, at: Place) -> Update:
+    def listing(store: ReviewStore, chosen: Chosen, data: Data, at: Place) -> Update:
         queue = Queue(store, chosen.study_id)
-        cards = how == "gallery"
+        cards = data[shape] == "gallery"
         most = at.shown * (_CARDS if cards else _ROWS)
-        found = queue.items(chosen.queue(), most + 1)
+        sort = next((one for one in ORDERS if one == data[order]), ORDERS[0])
+        found = queue.items(chosen.queue(), most + 1, order=sort)
         more, found = len(found) > most, found[:most]
         pictures = store.first_pictures(one.case_id for one in found) if cards else None
         waits = queue.count(QueueFilter(waiting=True))
+        settles = may(store.role, "adjudicate")
+        disputes = queue.count(QueueFilter(status="differs")) if settles else 0
         narrow = chosen != Chosen(chosen.work, chosen.status)
         at.listed = tuple((one.case_id, one.arm) for one in found)
         empty = _NO_MATCH if narrow else _ALL_DONE if chosen.status else _NONE_YET
@@ -203,7 +232,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 pictures=pictures,
             ),
             total: list_head(number, chosen, Labels.of(store.taxonomy), parts.labels()),
-            progress: progress_table(queue.progress(), store.person, waits),
+            progress: progress_table(queue.progress(), store.person, waits, disputes),
         }
 
     def showing(
@@ -263,9 +292,9 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     def refresh(request: gr.Request, data: Data) -> Update:
         def done() -> Update:
             store = parts.desk.for_request(request)
-            return listing(store, chosen_in(data), data[shape], data[place])
+            return listing(store, chosen_in(data), data, data[place])
 
-        return guarded(trouble, "list", done)
+        return guarded(narrowing, "list", done)
 
     def narrowed(request: gr.Request, data: Data) -> Update:
         data[place].shown = 1
@@ -283,14 +312,18 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 raise ReviewError("The list has changed; choose again.")
             item = Queue(store, chosen.study_id).item(*at.listed[int(number)])
             shown = showing(store, chosen, at, item, typed_in(data))
-            return {**shown, **listing(store, chosen, data[shape], at)}
+            return {**shown, **listing(store, chosen, data, at)}
 
         return guarded(trouble, "open", done)
 
     def go_on(store: ReviewStore, chosen: Chosen, at: Place, typed: Typed | None) -> Update:
-        item = Queue(store, chosen.study_id).next(replace(chosen, status="").queue(), at.item)
-        if item is None and may(store.role, "adjudicate"):
+        item = None
+        if may(store.role, "adjudicate"):
+            # Only an adjudicator can settle what readers differ on.
             item = _to_settle(store, chosen, at.item)
+        if item is None:
+            wanted = replace(chosen, status="").queue()
+            item = Queue(store, chosen.study_id).next(wanted, at.item)
         if item is None:
             return cleared(at, "Nothing waits for you here. Choose an answer to look at it again.")
         return showing(store, chosen, at, item, typed)
@@ -299,7 +332,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         def done() -> Update:
             store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
             shown = go_on(store, chosen, at, typed_in(data))
-            return {**shown, **listing(store, chosen, data[shape], at)}
+            return {**shown, **listing(store, chosen, data, at)}
 
         return guarded(trouble, "next", done)
 
@@ -335,7 +368,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
             at.drafts.pop((at.study_id, at.item), None)
             return {
                 **go_on(store, chosen, at, None),
-                **listing(store, chosen, data[shape], at),
+                **listing(store, chosen, data, at),
             }
 
         return guarded(trouble, "judge", done)
@@ -344,21 +377,28 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         data[session].kept.add(data[session].doubted)
         return saved(request, data)
 
-    def assigner(given: bool, everything: bool) -> Callable[[gr.Request, Data], Update]:
+    def assigner(
+        given: bool, which: Literal["open", "ticked", "all"]
+    ) -> Callable[[gr.Request, Data], Update]:
         def work(request: gr.Request, data: Data) -> Update:
             def done() -> Update:
                 store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
                 queue = Queue(store, chosen.study_id)
                 wanted: list[Item] = [at.item] if at.item else []
-                if everything:
+                if which == "ticked":
+                    numbers = [int(n) for n in (data[ticked] or "").split(",") if n.isdecimal()]
+                    wanted = [at.listed[n] for n in numbers if n < len(at.listed)]
+                elif which == "all":
                     wanted = [(one.case_id, one.arm) for one in queue.items(chosen.queue())]
                 people = names_in(data[names])
                 if not wanted or not people:
-                    raise ReviewError("Choose an answer, and name the readers who shall judge it.")
+                    raise ReviewError(
+                        "Choose answers of the list, and name the readers who shall judge them."
+                    )
                 changed = sum(queue.assign(wanted, name, given) for name in people)
                 said = f"{changed} assignment{'' if changed == 1 else 's'} changed."
                 return {
-                    **listing(store, chosen, data[shape], at),
+                    **listing(store, chosen, data, at),
                     trouble: render.sentence(said, "done"),
                 }
 
@@ -378,7 +418,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
             return {
                 reason: "",
                 **cleared(at, "Choose an answer to see the case as it was."),
-                **listing(store, chosen, data[shape], at),
+                **listing(store, chosen, data, at),
                 trouble: render.sentence(gone, "done"),
             }
 
@@ -397,7 +437,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
             item = Queue(store, at.study_id).item(*at.item)
             work_of = replace(chosen, work=at.study_id or "")
             shown = showing(store, work_of, at, item, typed_in(data))
-        return {**shown, **listing(store, chosen, data[shape], at)}
+        return {**shown, **listing(store, chosen, data, at)}
 
     def chosen_in(data: Data) -> Chosen:
         return Chosen(*(data[one] or "" for one in filters))
@@ -407,12 +447,12 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         found = tuple(data[one] for one in written)
         return found if any(one not in (None, "") for one in found) else None
 
-    listed: set[Any] = {*filters, shape, place}
+    listed: set[Any] = {*filters, order, shape, place}
     turning: set[Any] = {*listed, *written}
     everything = [*whole_case, *whole_list]
     gr.on(
         [
-            *(one.input for one in (*filters[:2], *filters[3:9], shape)),
+            *(one.input for one in (*filters[:2], *filters[3:9], order, shape)),
             text.change,  # pasted words are no input to Gradio
             *(event for box in (since, until) for event in (box.submit, box.blur)),
         ],
@@ -429,11 +469,15 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     trouble.keep(kept, saving, everything, **QUIET)
     trouble.retype(None, None, None, js=FOCUS % "#verdict-comment textarea", **NOW)
     for button, work_of in (
-        (give_one, assigner(True, False)),
-        (give_all, assigner(True, True)),
-        (take, assigner(False, False)),
+        (give_one, assigner(True, "open")),
+        (give_some, assigner(True, "ticked")),
+        (give_all, assigner(True, "all")),
+        (take, assigner(False, "open")),
+        (take_some, assigner(False, "ticked")),
     ):
-        button.click(work_of, listed | {names}, whole_list, **NOW)
+        button.click(None, None, ticked, js="() => RarlReview.ticked()", **NOW).then(
+            work_of, listed | {names, ticked}, whole_list, **NOW
+        )
     remove.click(deleted, listed | {reason, session}, [reason, *everything], **QUIET)
     flag_correction(parts, session, place, case, trouble, redrawn, turning, everything)
     choices = (work, arm, category, severity, modality, reader, assigned)

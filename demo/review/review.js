@@ -90,10 +90,19 @@ const RarlReview = (() => {
   new MutationObserver(() => {
     follow();
     for (const link of document.querySelectorAll("a.download")) {
-      if (!fetched.has(link.href)) { fetched.add(link.href); link.click(); }
+      if (fetched.has(link.href)) continue;
+      fetched.add(link.href);
+      link.click();
+      // The address works once: a link that stayed would fail.
+      const line = link.closest("[data-sent]");
+      if (line) line.textContent = line.dataset.sent;
     }
   }).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["href"] });
 
-  return { seconds: () => spent };
+  function ticked() {
+    return [...document.querySelectorAll("#flag-list [data-pick]:checked")].map((box) => box.dataset.pick).join(",");
+  }
+
+  return { seconds: () => spent, ticked };
 })();
 window.RarlReview = RarlReview;

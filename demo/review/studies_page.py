@@ -70,7 +70,7 @@ def studies_page(
         listed = panel(elem_id="study-list", events=("take", "judge", "show", "save"))
         shown = panel(elem_id="study-outcomes")
         trouble = panel(elem_id="study-trouble")
-        with gr.Accordion("Draw an audit or a reader study", open=False, visible=False,
+        with gr.Accordion("Start an audit or a reader study", open=False, visible=False,
                           elem_id="draw") as drawing:  # fmt: skip
             kind = gr.Radio(list(_KINDS), value="audit", label="What", elem_id="draw-kind")
             with gr.Row():

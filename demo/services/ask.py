@@ -11,6 +11,7 @@ from threading import Event, Lock
 from typing import Any
 from uuid import uuid4
 
+from demo.api_info import offered_words
 from demo.asking import DECODING
 from demo.flagging import Words, case_of
 from demo.parts import Parts
@@ -21,7 +22,7 @@ from demo.uploads import open_with_files
 from demo.viewer import open_scan
 from rarl.errors import QuestionError, ReviewError
 from rarl.inference.checking import check_answers
-from rarl.inference.engine import Question
+from rarl.inference.engine import Question, chosen_variants
 from rarl.prompts import user_text
 from rarl.response import MODES
 from rarl.review import CaseSnapshot
@@ -101,7 +102,8 @@ class AskService:
             person: who asks.
             contents: the bytes of the files: a picture, a series, or a few pictures.
             text: the question.
-            arms: names of the variants.
+            arms: names of the variants; "all" stands for every variant besides the base, none at
+                all for the last on offer.
             mode: one of `MODES`.
             checked: whether somebody has looked for names in pictures and words.
 
@@ -124,8 +126,9 @@ class AskService:
         if engine is None:
             sentence = loader.sentence or "The model is still loading; ask again in a minute."
             raise QuestionError(sentence)
+        arms = chosen_variants(arms, engine.arms)
         pictures, shown = session.pictures()
-        question = Question(pictures, text.strip(), tuple(arms), mode, DECODING)
+        question = Question(pictures, text.strip(), arms, mode, DECODING)
         stop = Event()
         with loader.turn(stop, current_share() or f"name:{person.name or ''}"):
             *_, streamed = engine.stream(question, stop)
@@ -195,6 +198,12 @@ class AskService:
         known = self._exchanges.find(exchange)
         if arm not in known.case.shown_order:
             raise ReviewError(f"There is no answer of {arm!r} in this exchange.")
+        # Without a store, only it will know the site's own words.
+        offered = offered_words(self._parts) if self._parts.desk.store else {}
+        for what, word in (("category", category), ("severity", severity)):
+            if what in offered and word not in offered[what]:
+                choice = ", ".join(offered[what])
+                raise ReviewError(f"There is no {what} {word!r}; choose from {choice}.")
         if len(key) > _KEY_LENGTH:
             raise ReviewError(f"A key has at most {_KEY_LENGTH} characters.")
         _check_words(comment, known.identifiers, checked)

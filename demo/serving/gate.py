@@ -61,7 +61,9 @@ class Gate:
         page = render_template(
             "gate.html",
             title="Sign in to RARL",
-            words="For research, not for diagnosis.",
+            words="Use the name and the password of this site."
+            if self.sign_in.way == "htpasswd"
+            else "This site asks who you are.",
             trouble=trouble,
             form="password" if self.sign_in.way == "htpasswd" else "huggingface",
         )

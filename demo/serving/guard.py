@@ -319,7 +319,7 @@ class Guard:
             page = render_template(
                 "gate.html",
                 title="You are not on this site's list",
-                words="Ask whoever keeps the list of people for a role.",
+                words="Ask an administrator of this site for a role.",
                 trouble="",
                 form="sign-out" if self._sign_in.way == "htpasswd" and caller.name else "",
             )

@@ -151,8 +151,8 @@ class McpServer:
             "type": "array",
             "minItems": 1,
             "uniqueItems": True,
-            "items": {"type": "string", "enum": arms},
-            "default": [arm for arm in arms if arm != "base"] or arms,
+            "items": {"type": "string", "enum": [*arms, "all"]},
+            "default": ["all"],
         }
         flagging: Schema = {
             "exchange": {"type": "string", "description": "As ask or compare has returned it."},

@@ -25,6 +25,7 @@ from rarl.inference import load_engine, load_offer
 from rarl.inference.engine import Engine
 from rarl.inference.sampling import TEMPERATURE
 from rarl.models.arms import is_arms_file, read_arms
+from rarl.models.making import read_making, variant_folders
 from rarl.response import MODES, Mode
 from rarl.settings import read_settings
 
@@ -137,6 +138,11 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     summary = summarise(engine, rows, leaks)
+    if not arguments.endpoint:
+        # So that whoever reads the run elsewhere still sees what was measured.
+        folders = variant_folders(arguments.model)
+        names = [arm["name"] for arm in summary["arms"] if arm["name"] in folders]
+        summary["made"] = {name: read_making(folders[name]).plain() for name in names}
     judged = None
     if arguments.judge:
         judged, summary["judge"] = _judged(arguments, rows, examples, leaks)

@@ -7,13 +7,17 @@ state is global: the figures are drawn from a server's threads.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+LEAST_POINTS = 13.5
+"""Of the text in a figure, whose width is 576 points."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LINES = ("-", "--", "-.", ":", (0, (1, 1)), (0, (5, 1)))
@@ -30,7 +34,7 @@ def forest(differences: Sequence[dict[str, Any]]) -> Figure:
     Args:
         differences: as `rarl.evaluation.metrics.Difference` gives them, of one mode.
     """
-    figure = Figure(figsize=(8, 0.9 + 0.24 * max(len(differences), 1)), layout="constrained")
+    figure = Figure(figsize=(8, 1.0 + 0.28 * max(len(differences), 1)), layout="constrained")
     axes = figure.subplots()
     for row, one in enumerate(reversed(differences)):
         value = 100 * one["value"]
@@ -126,7 +130,7 @@ def reliability_diagram(calibration: Sequence[dict[str, Any]]) -> Figure:
     for axes in (left, right):
         _plain(axes)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
@@ -193,13 +197,56 @@ def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
+def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Loss, rewards by kind, and KL with entropy over the steps; None where nothing was logged.
+
+    Args:
+        rows: lines of a run's `metrics.jsonl`.
+    """
+    logged = [row for row in rows if isinstance(row.get("step"), int)]
+    rewards = [row["rewards"] if isinstance(row.get("rewards"), Mapping) else {} for row in logged]
+    flat = [{**row, **of_row} for row, of_row in zip(logged, rewards, strict=True)]
+    kinds = list(dict.fromkeys(name for of_row in rewards for name in of_row))
+    wanted = [("loss", ["loss"]), ("rewards", kinds), ("KL, entropy", ["kl", "entropy"])]
+    panels = [
+        (title, [name for name in names if any(name in _numbers(row) for row in flat)])
+        for title, names in wanted
+    ]
+    panels = [(title, names) for title, names in panels if names]
+    if not panels:
+        return None
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, names) in zip(drawn, panels, strict=True):
+        for index, name in enumerate(names):
+            points = [(row["step"], row[name]) for row in flat if name in _numbers(row)]
+            axes.plot(
+                *zip(*points, strict=True),
+                label=name,
+                color=_GREYS[index % len(_GREYS)],
+                linestyle=_LINES[index % len(_LINES)],
+                linewidth=1.2,
+            )
+        axes.set_title(title)
+        axes.set_xlabel("step")
+        if len(names) > 1:
+            axes.legend(frameon=False, fontsize=9)
+        _plain(axes)
+    return figure
+
+
 def svg(figure: Figure, title: str) -> str:
     """The figure as an SVG element on no ground, whose text stays text.
+
+    No text is smaller than `LEAST_POINTS`, which a page that shows the figure 520 pixels wide
+    still draws with 12 pixels.
 
     Args:
         figure: as drawn here.
         title: what a screen reader says.
     """
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), LEAST_POINTS))
     buffer = io.StringIO()
     # The settings are the process's.
     with _settings, rc_context({"svg.fonttype": "none", "svg.hashsalt": "rarl"}):
@@ -209,6 +256,10 @@ def svg(figure: Figure, title: str) -> str:
     text = buffer.getvalue()
     # Without the declaration, the drawing can stand inside a page.
     return text[text.index("<svg") :]
+
+
+def _numbers(row: Mapping[str, Any]) -> set[str]:
+    return {name for name, value in row.items() if isinstance(value, int | float)}
 
 
 def _pair(first: str, second: str) -> str:

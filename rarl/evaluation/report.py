@@ -118,9 +118,9 @@ def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _first_page(summary: Mapping[str, Any]) -> Iterator[str]:
-    arms = ", ".join(f"{arm['name']} {arm['revision'] or '(not told)'}" for arm in summary["arms"])
+    arms = ", ".join(f"{arm['name']} {arm['revision'] or '(not known)'}" for arm in summary["arms"])
     yield f"<h1>Evaluation of {escape(str(summary['model']))}</h1>"
-    yield f'<p class="quiet">Arms and the weights that answered: {escape(arms)}</p>'
+    yield f'<p class="quiet">Variants and the weights that answered: {escape(arms)}</p>'
     yield '<p class="quiet">For research. Not a medical device, not for diagnosis.</p>'
     warnings, fine = image_sentences(summary)
     if warnings:
@@ -195,7 +195,7 @@ def _differences(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
             "Filled where the paired interval, images resampled, excludes zero."
             + ("" if drawn == compared else " The smallest groups are in the table alone."),
         )
-    yield _folded("All pairs of arms, and the scan against what stood in for it", _table(table))
+    yield _folded("All pairs of variants, and the scan against other pictures", _table(table))
 
 
 def _judge(summary: Mapping[str, Any]) -> Iterator[str]:

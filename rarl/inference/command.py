@@ -11,7 +11,15 @@ from rarl.arguments import real_number, seed_number, whole_number
 from rarl.checks import header_facts
 from rarl.errors import ModelError, QuestionError, ScanError
 from rarl.inference.checking import check_answers
-from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question
+from rarl.inference.engine import (
+    Answer,
+    Arm,
+    Decoding,
+    Engine,
+    NamedImage,
+    Question,
+    chosen_variants,
+)
 from rarl.prompts import messages, user_text
 from rarl.response import MODES, PROBLEM_SENTENCES, Mode
 from rarl.scans import open_scan_file
@@ -92,7 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
     question = Question(
         images=tuple(NamedImage(scan.image, name) for scan, name in zip(scans, names, strict=True)),
         text=arguments.question,
-        arms=_variants(arguments.arm, engine),
+        arms=chosen_variants(
+            [name.strip() for name in arguments.arm.split(",") if name.strip()], engine.arms
+        ),
         mode=mode,
         decoding=Decoding(
             max_new_tokens=arguments.max_new_tokens,
@@ -117,14 +127,6 @@ def run(arguments: argparse.Namespace) -> int:
     for answer in answers:
         _show(answer, arms[answer.arm])
     return 0
-
-
-def _variants(text: str, engine: Engine) -> tuple[str, ...]:
-    """The variants that an argument names; an unknown one is the engine's to refuse."""
-    if text == "all":
-        offered = [arm.name for arm in engine.arms if arm.mode is None]
-        return tuple(name for name in offered if name != "base") or tuple(offered)
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _opened(paths: list[Path]) -> list[Scan]:

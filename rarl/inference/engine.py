@@ -162,6 +162,26 @@ def arm_label(name: str) -> str:
     return _LABELS.get(name, name)
 
 
+def chosen_variants(names: Sequence[str], offered: Sequence[Arm]) -> tuple[str, ...]:
+    """The variants that are meant, each once; an unknown one is the engine's to refuse.
+
+    Args:
+        names: "all" stands for every variant besides the base, or for the base where it is alone;
+            none at all for the last on offer.
+        offered: the arms on offer.
+
+    >>> offered = (Arm("base", "Base", ""), Arm("sft", "SFT", ""), Arm("mine", "Mine", ""))
+    >>> chosen_variants(["all"], offered), chosen_variants(["mine", "base"], offered)
+    (('sft', 'mine'), ('mine', 'base'))
+    >>> chosen_variants([], offered)
+    ('mine',)
+    """
+    whole = [arm.name for arm in offered if arm.mode is None]
+    every = [name for name in whole if name != "base"] or whole
+    meant = [each for name in names for each in (every if name == "all" else [name])]
+    return tuple(dict.fromkeys(meant or every[-1:]))
+
+
 class Engine(Protocol):
     """Answers questions. Implementations are safe to call from several threads."""
 

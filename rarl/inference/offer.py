@@ -24,6 +24,7 @@ from rarl.models.arms import (
     is_arms_file,
     read_arms,
 )
+from rarl.models.making import POCKET
 from rarl.response import MODE_LABELS
 from rarl.settings import read_settings
 
@@ -39,10 +40,12 @@ class Offer:
     Attributes:
         engine: answers for the arms that could be had.
         missing: arm name to the reason, in a sentence, for those that could not.
+        model: the name that was configured, "" for a server's.
     """
 
     engine: Engine
     missing: Mapping[str, str]
+    model: str = ""
 
 
 def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
@@ -65,8 +68,8 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
     if endpoint:
         return Offer(_served(endpoint, model, key=settings.openai_api_key), {})
     if model is not None and is_arms_file(model):
-        return _of_file(Path(model), read_arms(model))
-    return _local(model)
+        return replace(_of_file(Path(model), read_arms(model)), model=model)
+    return replace(_local(model), model=model or POCKET)
 
 
 def with_modes(offer: Offer) -> Offer:

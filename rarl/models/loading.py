@@ -445,6 +445,10 @@ def _checked_adapter(
         linears: the base's linear layers, name to (inputs, outputs).
         revision: the base's.
     """
+    if not folder.is_dir():
+        raise ModelError(
+            f"There is no folder {folder} for the adapter {arm!r}; correct the path that names it."
+        )
     for file in (_ADAPTER_CONFIG, _ADAPTER_WEIGHTS):
         if not (folder / file).is_file():
             raise ModelError(f"The adapter {arm!r} has no {file} in {folder}; copy it again.")

@@ -14,6 +14,7 @@ from rarl.errors import ReviewError
 from rarl.review.case import CaseSnapshot, Flag, FlagFilter
 from rarl.review.export import flag_as_json
 from rarl.review.files import written_whole
+from rarl.review.judged import export_flags
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
@@ -275,7 +276,7 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
 
 def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter) -> int:
     with written_whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        return store.export_csv(file, chosen)
+        return export_flags(store, file, chosen)
 
 
 def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:

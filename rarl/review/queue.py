@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import median
+from typing import Literal
 from uuid import uuid4
 
 from sqlalchemy import Select, select
@@ -37,6 +38,12 @@ from rarl.review.taxonomy import COMMENT_LIMIT
 READINGS = 2
 Item = tuple[str, str]
 """Id of a case and name of an arm: the answer that is judged."""
+
+
+Order = Literal["oldest", "newest", "severity", "disagreement"]
+"""Of a list: by the first flag's age, by the gravest flag, or what readers differ on first."""
+ORDERS: tuple[Order, ...] = ("oldest", "newest", "severity", "disagreement")
+_BY_DISAGREEMENT: tuple[Status, ...] = ("differs", "one-reader", "new", "agreed", "adjudicated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +157,22 @@ class Queue:
         self._study = study_id
 
     def items(
-        self, chosen: QueueFilter | None = None, limit: int | None = None, offset: int = 0
+        self,
+        chosen: QueueFilter | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        order: Order = "oldest",
     ) -> tuple[QueueItem, ...]:
         """The answers that pass the filter: oldest flag first, or in the audit's order.
+
+        Another order breaks its ties by that one.
 
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
         self._store.need("queue")
         with self._store.reading() as session:
-            passed = self._passed(session, chosen or QueueFilter())
+            passed = self._ordered(self._passed(session, chosen or QueueFilter()), order)
             page = passed[offset:] if limit is None else passed[offset : offset + limit]
             self._store.note(session, "list", "case", [item.case_id for item in page])
         return tuple(page)
@@ -555,6 +568,21 @@ class Queue:
             if given.given and given.reader not in names:
                 names.append(given.reader)
         return known
+
+    def _ordered(self, items: list[QueueItem], order: Order) -> list[QueueItem]:
+        if order == "newest":
+            return items[::-1]
+        if order == "severity":
+            grades = [key for key, _ in self._store.taxonomy.severities]
+
+            def gravest(item: QueueItem) -> int:
+                known = [grades.index(f.severity) for f in item.flags if f.severity in grades]
+                return -max(known, default=-1)
+
+            return sorted(items, key=gravest)
+        if order == "disagreement":
+            return sorted(items, key=lambda item: _BY_DISAGREEMENT.index(item.status))
+        return items
 
     def _passed(self, session: Session, chosen: QueueFilter) -> list[QueueItem]:
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -163,7 +164,8 @@ class _Page:
                 preserveAspectRatio=True,
             )
             bottom = max(bottom, above + side)
-        facts = [f"{key}: {value}" for key, value in case.attributes.items() if value][:12]
+        known = [(key, value) for key, value in case.attributes.items() if value][:12]
+        facts = [f"{_in_words(key)}: {value}" for key, value in known]
         if case.modality and not any(line.startswith("Modality") for line in facts):
             facts.insert(0, f"Modality: {case.modality}")
         facts += [f"Picture: {_looked_at(picture)}" for picture in case.pictures]
@@ -218,6 +220,16 @@ class _Page:
         if cut:
             lines.insert(0, "Texts were cut to fit the page; the case itself holds them whole.")
         self._write("\n".join(lines), 6, grey=90)
+
+
+def _in_words(keyword: str) -> str:
+    """A DICOM keyword as people read it.
+
+    >>> _in_words("ManufacturerModelName"), _in_words("KVP"), _in_words("PatientSex")
+    ('Manufacturer model name', 'KVP', 'Patient sex')
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", keyword).split()
+    return " ".join([words[0], *(w if w.isupper() else w.lower() for w in words[1:])])
 
 
 def _with_region(picture: Picture) -> Image.Image:

@@ -38,7 +38,7 @@ def model_card(record: dict[str, Any], recipe: str) -> str:
         "## Use",
         "```python\nfrom peft import PeftModel\nfrom transformers import "
         "Qwen2VLForConditionalGeneration\n\nbase = Qwen2VLForConditionalGeneration."
-        f'from_pretrained("{record["base"]}")\nmodel = PeftModel.from_pretrained(base, '
+        f'from_pretrained("{_base(record["base"])}")\nmodel = PeftModel.from_pretrained(base, '
         '"THIS_FOLDER")\n```',
         f"It belongs to revision `{record['base_revision']}` of its base and to no other.",
         "## Data",
@@ -51,6 +51,13 @@ def model_card(record: dict[str, Any], recipe: str) -> str:
         "Made with " + ", ".join(f"{name} {v}" for name, v in record["versions"].items()) + ".",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _base(name: str) -> str:
+    """What `from_pretrained` takes: a name on the Hub, or a folder that the reader puts in."""
+    if name == "pocket":
+        return "assets/pocket"  # of a checkout of the repository
+    return name if "/" in name else "FOLDER_OF_THE_BASE"
 
 
 def _figures(record: dict[str, Any]) -> list[str]:

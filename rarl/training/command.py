@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rarl.arguments import check_output_folder, seed_number, whole_number
 from rarl.errors import DataError
+from rarl.training.shown import next_steps, write_variants
 
 HELP = "Train an arm (SFT, RL or RARL) as a LoRA adapter, and keep what it was made of."
 
@@ -100,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rarl.data import load_examples
     from rarl.judge import Judge
+    from rarl.models.loading import resolve_model
     from rarl.training.run import Options, train
     from rarl.training.trainers import end_processes, processes
 
@@ -142,6 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
         end_processes()
     if not processes().is_main_process:
         return 0
+    others = resolve_model(arguments.model).adapters
+    name = write_variants(arguments.out, arguments.recipe, arguments.model, others)
     if arguments.json:
         print(json.dumps(record))
     else:
@@ -149,4 +153,5 @@ def run(arguments: argparse.Namespace) -> int:
             f"Saved to {arguments.out} after {record['steps']} steps in {record['seconds']:.0f} s; "
             f"the adapter changes its layers by {100 * record['adapter_norm_relative']:.2f} %."
         )
+        print(next_steps(arguments.out, name, names))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -16,6 +16,9 @@ from rarl.training.progress import PHASES, PREFIX
 class PhaseClock:
     """Adds up the seconds of each phase; a phase ends when the device has done its work."""
 
+    watch: Callable[[str, bool], None] | None = None
+    """Told the name of each phase as it begins (False) and after it has ended (True)."""
+
     def __init__(self) -> None:
         self.reset()
 
@@ -28,14 +31,20 @@ class PhaseClock:
     def measure(self, phase: str) -> Iterator[None]:
         """Add the seconds of what runs inside to a phase, and take them from `update`."""
         started = _now()
+        self._tell(phase, ended=False)
         try:
             yield
         finally:
+            self._tell(phase, ended=True)
             seconds = _now() - started
             self._seconds[phase] += seconds
             if phase != "update":
                 # These run inside the trainer's step, whose rest is the update.
                 self._seconds["update"] -= seconds
+
+    def _tell(self, phase: str, *, ended: bool) -> None:
+        if self.watch is not None:
+            self.watch(phase, ended)
 
     def count_step(self) -> None:
         """Count a whole optimizer step."""

@@ -19,6 +19,15 @@ PHASES = ("rollout", "reward", "reference", "update")
 PREFIX = "seconds/"
 """Before a phase's name in what the trainer logs; see `rarl.training.phases`."""
 
+# What the bar says of each phase, and the share of a step that it takes until a step was measured.
+_WORDS = {
+    "rollout": "sampling answers",
+    "reward": "scoring answers",
+    "reference": "asking the base",
+    "update": "updating",
+}
+_SHARES = {"rollout": 0.5, "reward": 0.1, "reference": 0.1, "update": 0.3}
+
 _RENAMED = {
     "loss": "loss",
     "learning_rate": "learning_rate",
@@ -71,6 +80,9 @@ def metrics_row(step: int, logs: dict[str, Any]) -> dict[str, Any]:
 class Progress(TrainerCallback):
     """A bar with the time left, and one line of `metrics.jsonl` per log.
 
+    The bar moves within a step: with each forward pass of a step, and with each phase where the
+    trainer reports phases.
+
     Args:
         path: the metrics file; lines after the step that a run resumes from are dropped.
     """
@@ -79,6 +91,10 @@ class Progress(TrainerCallback):
         self.path = path
         self.last: dict[str, Any] = {}
         self._bar: tqdm[Any] | None = None
+        self._steps = 0
+        self._passes, self._whole = 0, 1
+        self._ended: set[str] = set()
+        self._shares: dict[str, float] = {"update": 1.0}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -89,21 +105,52 @@ class Progress(TrainerCallback):
         lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
         self.path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        self._steps, self._whole = state.global_step, args.gradient_accumulation_steps
         self._bar = tqdm(
             total=state.max_steps,
             initial=state.global_step,
             unit="step",
-            smoothing=0.1,
             dynamic_ncols=True,
         )
+
+    def phase(self, name: str, ended: bool) -> None:
+        """A phase of a step begins, or has ended; see `rarl.training.phases`."""
+        if self._bar is None:
+            return
+        if len(self._shares) == 1:
+            self._shares = dict(_SHARES)
+        if ended and name != "update":
+            self._ended.add(name)
+        self._bar.set_description(_WORDS["update" if ended else name], refresh=False)
+        self._move()
+
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move the bar by a forward pass of several to a step."""
+        self._passes += 1
+        self._move()
+
+    def _move(self) -> None:
+        """Put the bar where the step stands; it never goes back."""
+        if self._bar is None:
+            return
+        within = sum(self._shares[name] for name in self._ended)
+        within += self._shares["update"] * self._passes / self._whole
+        # Never a whole step before the step has ended.
+        self._bar.n = max(self._bar.n, round(self._steps + min(within, 0.99), 2))
+        self._bar.refresh()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Move the bar, and see to it that the last step is logged."""
         control.should_log |= state.global_step >= state.max_steps
+        self._steps, self._passes = state.global_step, 0
+        self._ended.clear()
         if self._bar is not None:
-            self._bar.update(state.global_step - self._bar.n)
+            self._bar.n = state.global_step
+            self._bar.refresh()
 
     def on_log(
         self,
@@ -125,6 +172,8 @@ class Progress(TrainerCallback):
             shown = {name: self.last.get(name) for name in names} | self.last.get("rewards", {})
             numbers = {name: f"{value:.3f}" for name, value in shown.items() if value is not None}
             seconds = self.last.get("seconds", {})
+            if whole := sum(seconds.values()):
+                self._shares = {phase: value / whole for phase, value in seconds.items()}
             numbers |= {phase: f"{value:.1f}s" for phase, value in seconds.items()}
             self._bar.set_postfix(numbers)
 
@@ -137,6 +186,7 @@ class Progress(TrainerCallback):
     def close(self) -> None:
         """Close the bar, also where training ends in an error."""
         if self._bar is not None:
+            self._bar.set_description(None, refresh=False)
             self._bar.close()
 
 

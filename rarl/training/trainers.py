@@ -89,3 +89,6 @@ def show(trainer: Trainer, progress: Progress) -> None:
     """Our bar instead of the library's printed dictionaries."""
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(progress)
+    phases = getattr(trainer, "phases", None)  # of GRPO alone
+    if phases is not None:
+        phases.watch = progress.phase

@@ -94,7 +94,7 @@ def test_another_site_reads_and_changes_nothing(
             page.wait_for_selector("#viewer .viewer-stage")
             page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
             page.wait_for_selector("#who:has-text('ada · admin')")
-            page.click("#who button:has-text('Sign out')")
+            page.click("#masthead button:has-text('Sign out')")
             page.wait_for_selector("[name=password]")
             page.goto(site)
             page.wait_for_selector("[name=password]")

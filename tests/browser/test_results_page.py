@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
+from app_process import ROOT, running
 
 from demo.components import panel
+from demo.downloads import Downloads
 from demo.flagging import Desk
-from demo.results import results_page
+from demo.loading import EngineLoader
+from demo.parts import Parts
+from demo.results import Evaluations, Loaded, results_page
 from demo.signing_in import Person, SignIn
 from demo.theme import STYLE_SHEETS, head, reading_room
+from demo.uploads import Uploads
+from rarl.inference.engine import Arm
 from rarl.review import ReviewStore, open_store
 from tests.demo.measured import LABEL, measure, write_set
+from tests.evaluation.scripted_engine import ScriptedEngine
 
 pytestmark = pytest.mark.browser
+
+
+# In pixels of the screen, whatever the drawing is scaled to.
+_SMALLEST_LABEL = """
+Math.min(...[...document.querySelectorAll("#results-figures svg text")].map((text) => {
+  const drawing = text.ownerSVGElement;
+  const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width;
+  return parseFloat(getComputedStyle(text).fontSize) * scale;
+}))"""
 
 
 class _Anyone(SignIn):
@@ -27,9 +44,19 @@ class _Anyone(SignIn):
         return Person(None, "visitor")
 
 
+SCRIPTED = Loaded("scripted", "", ScriptedEngine.arms)
+MINE = Loaded("mine", "runs/mine", (Arm("mine", "Mine", "a" * 12),))
+
+
+@pytest.fixture
+def now() -> list[Loaded]:
+    """What the app has loaded; the last one counts."""
+    return [SCRIPTED]
+
+
 @pytest.fixture
 def page_and_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: list[Loaded]
 ) -> Iterator[tuple[str, ReviewStore]]:
     """The page alone, over the files of a run, served from this process."""
     root = write_set(tmp_path / "sets")
@@ -39,9 +66,16 @@ def page_and_store(
         with gr.Tab("Ask"):
             panel('<div class="viewer-stage">-</div>', elem_id="viewer")
         with gr.Tab("Results") as tab:
-            results_page(
-                Desk(store, sign_in=_Anyone("local")), tab, measure(root, tmp_path / "run")
+            evaluations = Evaluations([measure(root, tmp_path / "run")], shipped=None)
+            parts = Parts(
+                EngineLoader(ScriptedEngine),
+                Desk(store, sign_in=_Anyone("local")),
+                {},
+                tmp_path,
+                Uploads(tmp_path),
+                Downloads(tmp_path),
             )
+            results_page(parts, tab, evaluations, lambda: now[-1])
     _, address, _ = app.launch(
         theme=reading_room(), css_paths=STYLE_SHEETS, head=head(), prevent_thread_lock=True,
         quiet=True,
@@ -59,7 +93,9 @@ def test_from_a_figure_to_a_flag(
     page.get_by_role("tab", name="Results").click()
     page.wait_for_selector("#results-figures svg")
     assert page.locator("#results-figures svg").count() == 3
+    assert page.evaluate(_SMALLEST_LABEL) >= 12
     assert "In 3 of 3 comparisons" in page.inner_text("#results-opening")
+    assert "These are figures of the loaded model." in page.inner_text("#results-opening")
     page.click(f'#results-lines [data-group="{LABEL}"]')
 
     # RARL is right where SFT is wrong on the red image alone.
@@ -87,3 +123,83 @@ def test_from_a_figure_to_a_flag(
     # On a telephone nothing runs out of the page.
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_any_two_variants_are_compared_and_a_column_leads_to_its_making(
+    page_and_store: tuple[str, ReviewStore], open_page: Callable[[str], Any]
+) -> None:
+    page = open_page(page_and_store[0])
+    page.get_by_role("tab", name="Results").click()
+    page.wait_for_selector("#results-figures svg")
+    page.get_by_label("Compare").click()
+    page.get_by_role("option", name="BASE and RARL").click()
+    head = page.locator("#results-lines thead th")
+    head.filter(has_text="Difference").wait_for()
+    assert [text.split("\n")[0] for text in head.all_inner_texts()] == [
+        "Questions", "BASE", "RARL", "Difference",
+    ]  # fmt: skip
+    # The list holds what RARL alone has right.
+    row = page.locator("#results-list .row")
+    row.wait_for()
+    assert row.count() == 1
+    page.click("#results-lines thead [data-arm=rarl]")
+    making = page.locator("#results-made .made")
+    making.wait_for()
+    assert "How RARL was made" in making.inner_text()
+    assert making.evaluate("section => document.activeElement === section")
+    making.get_by_role("button", name="Close").click()
+    making.wait_for(state="detached")
+
+
+def test_a_model_without_evaluation_says_so_instead_of_anothers_figures(
+    page_and_store: tuple[str, ReviewStore], now: list[Loaded], open_page: Callable[[str], Any]
+) -> None:
+    now.append(MINE)
+    page = open_page(page_and_store[0])
+    page.get_by_role("tab", name="Results").click()
+    opening = page.locator("#results-opening")
+    opening.get_by_text("The loaded model, mine, has no evaluation").wait_for()
+    assert "rarl evaluate --model runs/mine" in opening.inner_text()
+    assert not page.locator("#results-lines").is_visible()
+    page.get_by_label("Evaluation", exact=True).click()
+    page.get_by_role("option", name="scripted").click()
+    page.wait_for_selector("#results-figures svg")
+    assert "These are not the figures of the loaded model, mine" in opening.inner_text()
+    # Chosen by hand, it stays.
+    page.get_by_role("tab", name="Ask").click()
+    page.get_by_role("tab", name="Results").click()
+    page.wait_for_selector("#results-figures svg")
+    assert page.locator("#results-lines").is_visible()
+
+
+@pytest.mark.skipif(
+    not (ROOT / "assets/pocket/config.json").exists(), reason="the embedded model is not built"
+)
+def test_own_evaluations_come_from_a_folder_or_from_the_page(
+    tmp_path: Path, open_page: Callable[[str], Any]
+) -> None:
+    run = measure(write_set(tmp_path / "sets"), tmp_path / "runs" / "mine")
+    archive = shutil.make_archive(str(tmp_path / "theirs"), "zip", run)
+    with running(tmp_path / "home", None, RARL_RESULTS=str(tmp_path / "runs")) as (address, *_):
+        page = open_page(address)
+        page.get_by_text("pocket ready").wait_for()
+        page.get_by_label("Variants").click()
+        page.get_by_role("option", name="Compare SFT and RARL").wait_for()
+        page.keyboard.press("Escape")
+        page.get_by_role("tab", name="Results").click()
+        page.wait_for_selector("#results-figures svg")
+        opening = page.locator("#results-opening")
+        assert "These are figures of the loaded model." in opening.inner_text()
+        page.click("#results-lines thead [data-arm=rarl]")
+        page.locator("#results-made").get_by_text("9,863 rows about 2,101 images").wait_for()
+        page.get_by_label("Evaluation", exact=True).click()
+        page.get_by_role("option", name="questions, mine").click()
+        opening.get_by_text("These are not the figures of the loaded model, pocket").wait_for()
+        page.get_by_role("button", name="Add an evaluation").click()
+        page.set_input_files("#results-files input", archive)
+        page.click("#results-add-go")
+        added = tmp_path / "home" / "evaluations"
+        page.wait_for_function(
+            "!document.querySelector('input[aria-label=Evaluation]').value.endsWith('mine')"
+        )
+        assert len(list(added.iterdir())) == 1

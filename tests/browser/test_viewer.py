@@ -400,7 +400,7 @@ def test_nothing_that_identifies_is_left_anywhere(
     page.wait_for_selector("#case img")
     exports = []
     page.click("#review-tabs [role=tab]:has-text('Data')")
-    for form in ("JSONL", "one row a flag"):
+    for form in ("JSONL", "one row per flag"):
         page.click(f"#export-form label:has-text('{form}')")
         with page.expect_download() as download:
             page.click("#export-go")

@@ -74,7 +74,9 @@ def test_votes_become_a_table(tmp_path: Path) -> None:
     assert all(set(ballot.arms) == set(COMPARED) for ballot in ballots)
     ratings = bradley_terry(ballots)
     assert ratings[0].arm == "rarl" and ratings[0].best == 2 and ratings[0].votes == 3
-    assert "RARL" in votes_table(ratings, len(ballots))
+    few = votes_table(ratings, len(ballots))
+    assert "RARL" in few and "%" not in few and "Ratings need 10 votes; there are 3." in few
+    assert "%" in votes_table(ratings, 10) and "Bradley-Terry from 10" in votes_table(ratings, 10)
     assert "No votes yet" in votes_table((), 0)
 
 

@@ -42,6 +42,17 @@ def test_the_page_builds_and_its_cache_is_private(monkeypatch: pytest.MonkeyPatc
     offered = {fn.api_name for fn in app.fns.values() if fn.api_visibility != "private"}
     review = {f"review_{name}" for name in ("list", "show", "stats", "export", "import")}
     assert offered == {"ask", "compare", "flag", *review}
+    info = app.get_api_info()["named_endpoints"]
+    described = {
+        f"{name} {each['parameter_name']}": each
+        for name, endpoint in info.items()
+        for each in endpoint["parameters"]
+    }
+    assert len(described) > 20
+    assert not [name for name, each in described.items() if not each["python_type"]["description"]]
+    assert "missed-finding" in described["/flag category"]["type"]["enum"]
+    assert described["/compare arms"]["type"]["items"]["enum"][-1] == "all"
+    assert described["/ask arm"]["type"]["enum"][0] == ""
     # Model text must never be part of a template.
     panels = [block for block in app.blocks.values() if isinstance(block, gr.HTML)]
     templates = {panel.html_template for panel in panels} - {"${value}"}

@@ -1,6 +1,7 @@
 """The Results page over the files of a real run, without a model."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,32 @@ import gradio as gr
 import pandas as pd
 import pytest
 
+from demo.downloads import Downloads
 from demo.flagging import Desk
-from demo.results import Results, results_page
-from demo.results.html import case, drawings, figure_lines, listing, opening, tables, titled
+from demo.loading import EngineLoader
+from demo.parts import Parts
+from demo.results import Evaluations, Loaded, Results, results_page
+from demo.results.html import (
+    case,
+    drawings,
+    figure_lines,
+    listing,
+    opening,
+    pairs,
+    tables,
+    titled,
+    unmeasured,
+)
+from demo.results.made import made
 from demo.results.page import flag_answer
-from rarl.errors import DataError, ReviewError
+from demo.results.run import RESULTS
+from demo.uploads import Uploads
+from rarl.errors import DataError, ReviewError, SettingError
+from rarl.inference.engine import Arm
+from rarl.models.making import Making, adapter_revision, read_making, variant_folders
 from rarl.review import open_store
 from tests.demo.measured import LABEL, measure, write_set
+from tests.evaluation.scripted_engine import ScriptedEngine
 
 KEY = "0123456789abcdef" * 2
 
@@ -131,13 +151,140 @@ def test_drawings_and_missing_files(folder: Path, tmp_path: Path) -> None:
         Results(tmp_path).summary()
 
 
-@pytest.mark.parametrize("measured", [True, False])
+@pytest.mark.parametrize("measured", [True, False], ids=["measured", "not measured"])
 def test_the_page_builds_from_files_alone(folder: Path, tmp_path: Path, measured: bool) -> None:
+    evaluations = Evaluations([folder] if measured else [], shipped=None)
     with gr.Blocks() as app, gr.Tabs(), gr.Tab("Results") as tab:
-        results_page(Desk(), tab, folder if measured else tmp_path)
-    said = json.dumps(app.get_config_file(), default=str)
-    assert ("What scripted gets right" in said) is measured
-    assert ("Nothing has been measured yet" in said) is not measured
+        results_page(parts(tmp_path), tab, evaluations, lambda: None)
+    arrived = next(
+        each for each in app.fns.values() if each.fn is not None and each.fn.__name__ == "arrived"
+    )
+    update = str(arrived.fn("", False, ""))  # type: ignore[misc]
+    assert ("What scripted gets right" in update) is measured
+    assert ("Nothing has been measured yet" in update) is not measured
+
+
+def parts(folder: Path) -> Parts:
+    loader = EngineLoader(ScriptedEngine)
+    return Parts(loader, Desk(), {}, folder, Uploads(folder), Downloads(folder))
+
+
+def loaded(*names: str, model: str = "") -> Loaded:
+    """A model whose variants have the revisions that the run measured."""
+    arms = tuple(Arm(name, name.upper(), f"{name:0<12}") for name in names)
+    return Loaded("scripted", model, arms)
+
+
+def test_the_evaluation_of_the_loaded_model_is_chosen(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "runs" / "first")
+    other = json.loads((folder / "summary.json").read_text("utf-8"))
+    other["model"] = "another"
+    for arm in other["arms"]:
+        arm["revision"] = arm["revision"][::-1]
+    (tmp_path / "runs" / "second").mkdir()
+    (tmp_path / "runs" / "second" / "summary.json").write_text(json.dumps(other), "utf-8")
+    (tmp_path / "runs" / "third").mkdir()
+    (tmp_path / "runs" / "third" / "summary.json").write_text('{"figures": [1]}', "utf-8")
+    evaluations = Evaluations([tmp_path / "runs"])
+    labels = [each.label for each in evaluations.listed()]
+    assert len(labels) == 3 and labels[2].endswith("shipped with the app")
+    fitting = evaluations.fitting(loaded("base", "rarl"))
+    assert fitting is not None and fitting.label.endswith(", first")
+    # Neither the base's figures nor those of weights of the same name are a new variant's own.
+    assert evaluations.fitting(loaded("base", "mine")) is None
+    assert "has no evaluation" in unmeasured(loaded("base", "mine"), several=True)
+    assert "--model runs/2b --data" in unmeasured(loaded("base", model="runs/2b"), several=False)
+
+
+def test_figures_of_another_model_are_marked(folder: Path) -> None:
+    summary = Results(folder).summary()
+    assert "These are figures of the loaded model." in opening(summary, loaded("base", "rarl"))
+    assert "RARL <code>rarl00000000</code>" in opening(summary)
+    assert "not loaded: SFT." in opening(summary, loaded("base", "rarl"))
+    assert "not measured here: MINE." in opening(summary, loaded("base", "rarl", "mine"))
+    assert "not the figures of the loaded model" in opening(summary, loaded("mine"))
+    assert "not loaded · how" in figure_lines(summary, "reason", LABEL, "", loaded("mine"))
+
+
+def test_two_variants_stand_beside_each_other_with_their_difference(folder: Path) -> None:
+    summary = Results(folder).summary()
+    assert ("SFT and RARL", "sft,rarl") in pairs(summary)
+    lines = figure_lines(summary, "reason", LABEL, "sft,rarl")
+    assert "data-arm='base'" not in lines and "data-arm='sft'" in lines
+    assert '<td data-arm="Difference" class="apart"><b>+25.0</b>' in lines
+    assert "RARL − SFT; right alone: RARL 1, SFT 0" in lines
+    drawn = drawings(summary, "reason", LABEL, "sft,rarl")
+    assert "rarl − sft" in drawn and "rarl − base" not in drawn
+
+
+def test_an_evaluation_is_added_from_its_files_or_a_zip(folder: Path, tmp_path: Path) -> None:
+    evaluations = Evaluations([], tmp_path / "added", shipped=None)
+    files = [(folder / name).read_bytes() for name in ("rows.parquet", "summary.json")]
+    first = evaluations.add(files)
+    archive = shutil.make_archive(str(tmp_path / "run"), "zip", folder)
+    assert evaluations.add([Path(archive).read_bytes()]).key == first.key  # the same run
+    (again,) = Evaluations([], tmp_path / "added", shipped=None).listed()
+    assert again.results.chosen("reason", LABEL, "beats", "rarl", "sft", 9)[0] == 1
+    for wrong in (
+        [files[1]],
+        [b"PK\x03\x04 no archive"],
+        [b"{}", files[0]],
+        [b'{"figures": [{}]}', files[0]],
+    ):
+        with pytest.raises(DataError, match="This is no evaluation"):
+            evaluations.add(wrong)
+    assert len(list((tmp_path / "added").iterdir())) == 1
+
+
+def test_a_column_leads_to_how_its_variant_was_made(folder: Path) -> None:
+    results = Results(RESULTS)
+    pocket = load_offered()
+    revision = {arm.name: arm.revision for arm in pocket.arms}["rarl"]
+    making = pocket.making(revision)
+    shown = made(results, "rarl", making, True)
+    for words in (
+        "RARL (GRPO)", "9,863 rows about 2,101 images of vqa_rad", "<dt>Seed</dt><dd>1</dd>",
+        "busi_breast_us: CC-BY-4.0", "<h3>Selection</h3>", "<td>77.7</td>", "loaded now",
+        "learning_rate: 0.001",
+    ):  # fmt: skip
+        assert words in shown, words
+    assert "not at hand" in made(Results(folder), "rarl", Making(), False)
+    assert not pocket.making("0" * 12)
+
+
+def load_offered() -> Loaded:
+    """The embedded model as the app has it loaded, without loading it."""
+    folders = variant_folders("pocket")
+    arms = tuple(
+        Arm(name, name.upper(), adapter_revision(folder) or "b" * 12)
+        for name, folder in folders.items()
+    )
+    return Loaded("pocket", "pocket", arms)
+
+
+def test_an_evaluation_carries_what_its_variants_were_made_of(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("seed: 7\n", "utf-8")
+    (tmp_path / "rarl.json").write_text('{"recipe": "<b>", "data": 3}', "utf-8")
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"step": 5, "loss": 2.0, "rewards": {"accuracy": 0.5}}\n{"step": 10, "loss": 1.5}\n{',
+        "utf-8",
+    )
+    making = Making.from_plain(json.loads(json.dumps(read_making(tmp_path).plain())))
+    assert [row["step"] for row in making.curve] == [5, 10]
+    shown = made(Results(RESULTS), "rarl", making, False)
+    assert "Training curves" in shown and "<svg" in shown and "seed: 7" in shown
+    assert "<b>" not in shown
+    assert Making.from_plain({"record": 3, "curve": "x"}) == Making()
+
+
+@pytest.mark.parametrize("value", ["missing", ""], ids=["missing", "unset"])
+def test_the_folder_of_evaluations_must_be_one(tmp_path: Path, value: str) -> None:
+    environment = {"RARL_HOME": str(tmp_path), "RARL_RESULTS": value and str(tmp_path / value)}
+    if not value:
+        assert Evaluations.from_environment(environment).takes_more
+        return
+    with pytest.raises(SettingError, match="RARL_RESULTS must be a folder"):
+        Evaluations.from_environment(environment)
 
 
 def test_lines_show_intervals_and_what_was_not_measured_is_told(folder: Path) -> None:

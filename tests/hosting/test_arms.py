@@ -17,10 +17,20 @@ from PIL import Image
 from demo import render
 from demo.asking import arm_choices, chosen_arms
 from demo.loading import EngineLoader
+from demo.variants import with_pairs
 from rarl.errors import ModelError, QuestionError
 from rarl.inference import Offer, load_engine, load_offer, with_modes
 from rarl.inference.beside import Side, SideBySide
-from rarl.inference.engine import Arm, Decoding, Looks, NamedImage, Question, Turn, Verbatim
+from rarl.inference.engine import (
+    Arm,
+    Decoding,
+    Looks,
+    NamedImage,
+    Question,
+    Turn,
+    Verbatim,
+    chosen_variants,
+)
 from rarl.inference.local import LocalEngine
 from rarl.inference.remote import EndpointEngine
 from rarl.models.arms import read_arms
@@ -215,6 +225,15 @@ def test_the_page_compares_whatever_is_offered() -> None:
     arms = [Arm(name, name, "") for name in ("base", "med-r1")]
     assert arm_choices(arms)[0] == ("Compare all 2", "base,med-r1")
     assert chosen_arms("base,med-r1") == ("base", "med-r1")
+    more = [*arms, Arm("mine", "My run", "")]
+    choices = with_pairs(arm_choices(more), more)
+    assert ("Compare med-r1 and My run", "med-r1,mine") in choices
+    assert [value for _, value in choices] == [
+        "base,med-r1,mine", "base,med-r1", "base,mine", "med-r1,mine", "base", "med-r1", "mine",
+    ]  # fmt: skip
+    assert with_pairs(arm_choices(arms), arms) == arm_choices(arms), "two are a pair already"
+    assert chosen_variants(["all"], more) == ("med-r1", "mine")
+    assert chosen_variants([], more) == ("mine",)
 
 
 def test_a_model_without_variants_is_compared_in_its_forms(tiny_model: Path) -> None:

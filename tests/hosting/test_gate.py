@@ -47,7 +47,9 @@ def entered(client: TestClient, name: str, password: str, **headers: str) -> int
 def test_signing_in_and_out(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "_SECONDS", 0.0)
     assert client.get("/").headers["location"] == "login"
-    assert "Password" in client.get("/login").text
+    page = client.get("/login").text
+    assert "Password" in page and "Research use only. Not for diagnosis." in page
+    assert '<svg class="logo"' in page
     assert client.get("/config").status_code == 401
     refused = client.post("/login", data={"username": "ada", "password": "<b>"}, headers=BROWSER)
     assert refused.status_code == 400 and "<b>" not in refused.text

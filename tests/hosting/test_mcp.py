@@ -55,7 +55,7 @@ def test_pictures_reach_the_model_and_answers_are_json(app: str, tmp_path: Path)
                     assert one["description"], name
             asked = tools["compare"].input_schema["properties"]
             assert asked["mode"]["enum"] == ["reason", "answer", "answer-then-reason"]
-            assert set(asked["arms"]["items"]["enum"]) == {"base", "sft", "rl", "rarl"}
+            assert set(asked["arms"]["items"]["enum"]) == {"base", "sft", "rl", "rarl", "all"}
             flagged = tools["flag"].input_schema["properties"]
             assert "missed-finding" in flagged["category"]["enum"]
 
@@ -67,6 +67,9 @@ def test_pictures_reach_the_model_and_answers_are_json(app: str, tmp_path: Path)
             )
             answers = json.loads(told(several))["answers"]
             assert [answer["arm"] for answer in answers] == ["rl", "sft"]
+            every = await client.call_tool("compare", {"scans": [uri], "question": "Is it new?"})
+            answers = json.loads(told(every))["answers"]
+            assert [answer["arm"] for answer in answers] == ["sft", "rl", "rarl"]
 
             words = {
                 "exchange": json.loads(told(several))["exchange"], "arm": "rl", "key": "mine",

@@ -55,6 +55,25 @@ def test_a_dry_run_and_the_app_from_its_files_alone(tmp_path: Path) -> None:
     assert "packages found for Python 3.12, zero" in output
 
 
+def test_what_costs_money_is_named_before_anything_is_done() -> None:
+    # Nothing of this reaches a network: the check comes first.
+    for hardware, name in (("cpu", "cpu-upgrade"), ("zero", "zero-a10g")):
+        refused = deploy("owner/rarl", "--hardware", hardware)
+        output, trouble = refused.communicate(timeout=60)
+        assert refused.returncode == 1
+        (line,) = output.splitlines()
+        assert line.startswith(f"Hardware {name}: costs money")
+        assert "Nothing was done" in trouble and "--pay" in trouble
+
+
+def test_the_default_is_the_free_hardware(tmp_path: Path) -> None:
+    output, trouble = deploy("--out", str(tmp_path / "space"), "--offline").communicate(timeout=120)
+    assert not trouble
+    assert output.splitlines()[0] == "Hardware cpu-basic: free of charge."
+    readme = (tmp_path / "space/README.md").read_text("utf-8")
+    assert "suggested_hardware: cpu-basic\n" in readme
+
+
 def test_zero_gpu_gets_the_pytorch_that_it_offers() -> None:
     requirements = runpy.run_path(str(SCRIPT))["requirements"]
     text = "# Models\ntorch==2.13.0\npeft==1.0\ntrl==1.0\ngradio==6.0\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from pypdf import PdfReader
@@ -45,6 +46,12 @@ def test_the_page_holds_question_answers_remarks_and_revisions(make_case: MakeCa
     assert case.id in text and all(answer.revision in text for answer in case.answers)
     assert "cut to fit" not in text
     assert "cut to fit" in text_of(case_sheet(make_case(rarl="The lungs are clear. " * 900)))
+
+
+def test_keywords_of_the_header_are_words(make_case: MakeCase) -> None:
+    case = replace(make_case(), attributes={"PatientSex": "F", "ManufacturerModelName": "M 1"})
+    text = text_of(case_sheet(case))
+    assert "Patient sex: F" in text and "Manufacturer model name: M 1" in text
 
 
 def test_letters_that_the_font_lacks_reach_no_log(

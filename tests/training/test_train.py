@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +18,19 @@ from safetensors.torch import load_file
 from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLModel
 
+from demo.results import Results
 from rarl.cli import main
 from rarl.data import Example
+from rarl.inference import load_offer
 from rarl.inference.engine import Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
+from rarl.models.arms import read_arms
 from rarl.models.loading import load_model, weights_revision
 from rarl.models.processor import load_processor
 from rarl.prompts import messages, user_text
 from rarl.text.normalise import exact_match
 from rarl.training.run import Options, train
+from rarl.training.shown import write_variants
 
 SMALL = {
     "sft": ["batch=4", "micro_batch=4"],
@@ -76,6 +82,7 @@ def test_two_steps_make_an_adapter(
     assert len(lines) == (4 if recipe == "sft" else 6)
     assert "distinct prompts hold" in lines[0] and "fits in memory" in lines[-1]
     if recipe != "sft":
+        assert "sampling answers" in shown.err and re.search(r" 0\.\d+/2 ", shown.err)
         (table,) = out.glob("checkpoints/completions/*2.parquet")
         assert {"prompt", "completion", "accuracy"} <= set(pd.read_parquet(table).columns)
 
@@ -105,6 +112,60 @@ def test_two_steps_make_an_adapter(
     assert torch.isfinite(after).all() and not torch.allclose(before, after, atol=1e-4)
     # The app loads it through its own door, which checks more.
     assert list(load_model(str(tiny), {recipe: out}).adapters) == [recipe]
+
+
+@pytest.mark.usefixtures("examples")
+def test_a_run_says_where_the_adapter_is_and_how_to_evaluate_and_show_it(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "2nd run"
+    words = command("sft", tiny, out, "--max-steps", "1", "--set", "micro_batch=2")
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    # Two forward passes to the step: the bar stands between them once.
+    assert "0.5/1" in shown.err
+    _, where, evaluate, show, name = shown.out.splitlines()
+    assert where.startswith(f"The adapter is in '{out}'; README.md")
+    assert (out / "README.md").is_file()
+    file = str(out / "variants.yaml")
+    assert evaluate.endswith(
+        f"python -m rarl evaluate --model '{file}' --data brain_tumor_mri --out '{out}'/evaluation"
+    )
+    assert show.endswith(f"RARL_MODEL='{file}' RARL_RESULTS='{out}' scripts/demo")
+    assert "'sft-2nd-run'" in name
+    engine = load_offer(file).engine
+    assert [arm.label for arm in engine.arms] == ["Base", "sft-2nd-run (SFT)"]
+    # The drawn set holds nothing out.
+    line = evaluate.partition("rarl ")[2].replace("brain_tumor_mri", "brain_tumor_mri:train")
+    assert main([*shlex.split(line), "--limit", "1"]) == 0
+    results = Results(out / "evaluation")
+    assert results.making("sft-2nd-run").record["recipe"] == "sft"
+
+
+@pytest.mark.parametrize(
+    ("folder", "others", "name"),
+    [
+        ("mine", {}, "mine"),
+        ("rarl", {"rarl": "{}/elsewhere", "sft": "{}/sft"}, "my-rarl"),
+        ("adapters/rarl", {"rarl": "{}/adapters/rarl"}, "rarl"),
+        ("base", {}, "rarl-base"),
+    ],
+    ids=["own", "taken", "in the base's folder", "reserved"],
+)
+def test_the_new_variant_stands_beside_those_of_its_base(
+    tmp_path: Path, folder: str, others: dict[str, str], name: str
+) -> None:
+    out = tmp_path / folder
+    out.mkdir(parents=True)
+    places = {other: Path(place.format(tmp_path)) for other, place in others.items()}
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    assert write_variants(out, "rarl", "pocket", places) == name
+    arms = read_arms(out / "variants.yaml")
+    assert arms.base == "pocket" and set(arms.adapters) == {name, *others}
+    assert Path(arms.adapters[name]).resolve() == out.resolve()
+    for other in set(others) - {name}:
+        assert Path(arms.adapters[other]).resolve() == places[other].resolve()
 
 
 @pytest.mark.usefixtures("examples")

@@ -1,0 +1,69 @@
+"""The table of flags with what readers and adjudicators made of each answer."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from typing import TextIO
+
+from rarl.review.case import FlagFilter
+from rarl.review.export import harmless
+from rarl.review.queue import Queue
+from rarl.review.store import ReviewStore
+
+VERDICT_COLUMNS: tuple[str, ...] = (
+    "review",
+    "readers_correctness",
+    "readers_explanation",
+    "final_correctness",
+    "final_explanation",
+    "final_answer",
+)
+"""Behind `COLUMNS`; empty until two readings are in, so that no reader learns the first one."""
+
+
+def export_flags(store: ReviewStore, file: TextIO, chosen: FlagFilter | None = None) -> int:
+    """Write one row per flag, with the verdicts on its answer behind the columns of the flag.
+
+    `review` is "agreed", "differs", "adjudicated" or empty; the readers' scores stand in one cell,
+    each 0 to 3, with a space between; `final` is what readers agree on or an adjudicator decided.
+
+    Args:
+        store: with the person who exports.
+        file: opened with `newline=""`.
+        chosen: all flags where not given.
+
+    Returns:
+        How many flags were written.
+
+    Raises:
+        ReviewError: the person may not, or the database cannot be read.
+    """
+    queue = Queue(store)
+    readings = queue.readings()
+    settled = {(one.case_id, one.arm): one for one in queue.settled()}
+    flags = StringIO(newline="")
+    written = store.export_csv(flags, chosen)
+    flags.seek(0)
+    rows = csv.reader(flags)
+    columns = next(rows)
+    place = columns.index("case"), columns.index("arm")
+    table = csv.writer(file)
+    table.writerow([*columns, *VERDICT_COLUMNS])
+    for row in rows:
+        item = (row[place[0]], row[place[1]])
+        given = list(readings.get(item, {}).values())
+        final = settled.get(item)
+        status = "differs" if given else ""
+        if final is not None:
+            status = "adjudicated" if final.adjudicated else "agreed"
+        cells = [
+            status,
+            " ".join(str(one.correctness) for one in given),
+            " ".join(str(one.explanation) for one in given),
+            "" if final is None else str(final.correctness),
+            "" if final is None else str(final.explanation),
+            "" if final is None else harmless(final.corrected_answer),
+        ]
+        table.writerow([*row, *cells])
+    return written
