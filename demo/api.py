@@ -29,6 +29,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         arm: str = "rarl",
         mode: Mode = "reason",
         checked: bool = False,
+        series: int = 0,
     ) -> dict[str, Any]:
         """Ask one variant of the model a question about a scan. For research, not for diagnosis.
 
@@ -39,14 +40,17 @@ def add_api(parts: Parts, service: AskService) -> None:
             arm: "base", "sft", "rl", "rarl" or a site's own.
             mode: "reason", "answer" or "answer-then-reason".
             checked: True says that nothing burned into the picture and no word names a person.
+            series: of several series in the files its number, from 1; 0 takes the largest.
 
         Returns:
-            `exchange`, by which the answer can be flagged; `model`; and `answers`, one for the arm:
+            `exchange`, by which the answer can be flagged; `model`; `series` of the files, each
+            with `number`, `title` and whether it was `asked` about; `left_out`, files of none, with
+            `file` (its place, from 1), `name` and `reason`; and `answers`, one for the arm:
             `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form and of what it
             says, `cautions` that explain the latter in sentences, `tokens`, `seconds`, `failure`
             where it broke off, and `note`, what else must be known of it.
         """
-        return guarded(lambda: asked(request, scans, question, (arm,), mode, checked))
+        return guarded(lambda: asked(request, scans, question, (arm,), mode, checked, series))
 
     def compare(
         request: gr.Request,
@@ -55,6 +59,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         arms: list[str] = ["sft", "rl", "rarl"],  # noqa: B006 - Gradio shows it, nobody changes it
         mode: Mode = "reason",
         checked: bool = False,
+        series: int = 0,
     ) -> dict[str, Any]:
         """Ask several variants of the model the same question about a scan, in one pass.
 
@@ -65,11 +70,12 @@ def add_api(parts: Parts, service: AskService) -> None:
             arms: the variants, in the order of the answers.
             mode: as for ask.
             checked: as for ask.
+            series: as for ask.
 
         Returns:
             As for ask, with one answer per arm.
         """
-        return guarded(lambda: asked(request, scans, question, tuple(arms), mode, checked))
+        return guarded(lambda: asked(request, scans, question, tuple(arms), mode, checked, series))
 
     def flag(
         request: gr.Request,
@@ -108,10 +114,11 @@ def add_api(parts: Parts, service: AskService) -> None:
         arms: tuple[str, ...],
         mode: str,
         checked: bool,
+        series: int,
     ) -> dict[str, Any]:
         names = [str(file["path"]) for file in scans if isinstance(file, dict) and "path" in file]
         contents = parts.uploads.read(names, caller_of(request))
-        return service.ask(parts.desk.person(request), contents, text, arms, mode, checked)
+        return service.ask(parts.desk.person(request), contents, text, arms, mode, checked, series)
 
     for endpoint in (ask, compare, flag):
         api(endpoint, api_name=endpoint.__name__)
