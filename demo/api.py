@@ -29,6 +29,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         arm: str = "",
         mode: Mode = "reason",
         checked: bool = False,
+        series: int = 0,
     ) -> dict[str, Any]:
         """Ask one variant of the model a question about a scan. For research, not for diagnosis.
 
@@ -39,16 +40,18 @@ def add_api(parts: Parts, service: AskService) -> None:
             arm: "base", "sft", "rl", "rarl" or a site's own; "" for the last that is offered.
             mode: "reason", "answer" or "answer-then-reason".
             checked: True says that nothing burned into the picture and no word names a person.
+            series: of several series in the files its number, from 1; 0 takes the largest.
 
         Returns:
-            `exchange`, by which the answer can be flagged; `model`; and `answers`, one for the arm:
+            `exchange`, by which the answer can be flagged; `model`; `series` of the files, each
+            with `number`, `title` and whether it was `asked` about; `left_out`, files of none, with
+            `file` (its place, from 1), `name` and `reason`; and `answers`, one for the arm:
             `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form and of what it
             says, `cautions` that explain the latter in sentences, `tokens`, `seconds`, `failure`
             where it broke off, and `note`, what else must be known of it.
         """
-        return guarded(
-            lambda: asked(request, scans, question, (arm,) if arm else (), mode, checked)
-        )
+        variants = (arm,) if arm else ()
+        return guarded(lambda: asked(request, scans, question, variants, mode, checked, series))
 
     def compare(
         request: gr.Request,
@@ -57,6 +60,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         arms: list[str] = ["all"],  # noqa: B006 - Gradio shows it, nobody changes it
         mode: Mode = "reason",
         checked: bool = False,
+        series: int = 0,
     ) -> dict[str, Any]:
         """Ask several variants of the model the same question about a scan, in one pass.
 
@@ -68,11 +72,12 @@ def add_api(parts: Parts, service: AskService) -> None:
                 that the model or its variants file offers, besides the base.
             mode: as for ask.
             checked: as for ask.
+            series: as for ask.
 
         Returns:
             As for ask, with one answer per arm.
         """
-        return guarded(lambda: asked(request, scans, question, tuple(arms), mode, checked))
+        return guarded(lambda: asked(request, scans, question, tuple(arms), mode, checked, series))
 
     def flag(
         request: gr.Request,
@@ -111,11 +116,12 @@ def add_api(parts: Parts, service: AskService) -> None:
         arms: tuple[str, ...],
         mode: str,
         checked: bool,
+        series: int,
     ) -> dict[str, Any]:
         files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
         names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]
         contents = parts.uploads.read(names, caller_of(request))
-        return service.ask(parts.desk.person(request), contents, text, arms, mode, checked)
+        return service.ask(parts.desk.person(request), contents, text, arms, mode, checked, series)
 
     for endpoint in (ask, compare, flag):
         api(endpoint, api_name=endpoint.__name__)

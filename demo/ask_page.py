@@ -5,7 +5,7 @@ Handlers return `{widget: update}`; a widget that is left out stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from time import sleep
@@ -28,6 +28,7 @@ from demo.asking import (
 from demo.asking import arm_choices as choices_for
 from demo.blind_panel import blind_panel
 from demo.burned_in import picture_doubts
+from demo.choosing import Upload, hold
 from demo.components import panel
 from demo.flag_panel import flag_panel
 from demo.guide import tour
@@ -36,11 +37,10 @@ from demo.pacs import pacs_row
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
-from demo.uploads import MAX_UPLOAD_BYTES, open_with_files
+from demo.uploads import MAX_UPLOAD_BYTES, open_uploads
 from demo.viewer import REPORT, open_scan, page_spec, take_report, viewer_panel
 from rarl.errors import QuestionError, RarlError
 from rarl.response import Mode
-from rarl.scans import Stack
 
 UPLOAD_PROBLEMS = {
     "empty": "The file is empty (0 bytes): the transfer failed. Export the scan again.",
@@ -134,7 +134,8 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     serials = count(1)
 
     def spec(held: Session) -> dict[str, Any]:
-        return page_spec(held.scans, held.active, next(serials))
+        told = page_spec(held.scans, held.active, next(serials))
+        return {**told, "upload": held.upload.spec(held) if held.upload else None}
 
     def chats() -> bool:
         return any(arm.chats for arm in parts.arms())
@@ -174,20 +175,20 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             sentence += " The scan shown here is the one that was open before."
         return {viewer: spec(held), facts: told(held, sentence)}
 
-    def take(
-        held: Session,
-        scans: Sequence[tuple[Stack, Sequence[bytes]]],
-        source: str,
-        beside: bool,
-    ) -> None:
-        if beside and not held.has_room(len(scans)):
+    def check_room(held: Session, more: int) -> None:
+        if not held.has_room(more):
             raise QuestionError(
                 f"A question takes {len(ROLES)} scans at most; remove one before you add."
             )
+
+    def take(held: Session, upload: Upload, beside: bool) -> None:
+        first = upload.first()
+        if beside:
+            check_room(held, len(first))
         parts.pages.admit(held)
-        for stack, files in scans:
-            scan = open_scan(stack, parts.frames, source, files=files, budget=parts.budget)
-            held.show(scan, beside)
+        held.upload = upload
+        for choice in first:
+            held.show(choice.opened(parts.frames), beside)
             beside = True
 
     def opened(event: gr.EventData, held: Session, choice: str, request: gr.Request) -> Update:
@@ -198,7 +199,8 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             return refused(held, problem)
         try:
             contents = parts.uploads.read(paths, caller_of(request))
-            take(held, open_with_files(contents), "Your scan", beside)
+            upload = hold(open_uploads(contents), contents, parts.budget, "Your scan")
+            take(held, upload, beside)
         except RarlError as error:
             return refused(held, str(error))
         except Exception as error:
@@ -206,11 +208,29 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             return refused(held, "The scan could not be opened because of an error in the app.")
         return shown(held, choice)
 
+    def chosen(event: gr.EventData, held: Session, choice: str) -> Update:
+        upload, index = held.upload, getattr(event, "index", None)
+        known = upload is not None and getattr(event, "name", None) == upload.name
+        if not known or upload is None or index not in range(len(upload.choices)):
+            return refused(held, "These series are no longer held; open the files again.")
+        beside = bool(getattr(event, "add", False))
+        try:
+            if beside:
+                check_room(held, 1)
+            upload.choose(held, upload.choices[index], parts.frames, beside)
+        except RarlError as error:
+            return refused(held, str(error))
+        except Exception as error:
+            log_fault("series", error)
+            return refused(held, "The series could not be opened because of an error in the app.")
+        return shown(held, choice)
+
     def picked(event: gr.EventData, held: Session, choice: str) -> Update:
         found = parts.examples.get(str(getattr(event, "key", "")))
         if found is None:
             return {facts: told(held, "This example is no longer there; reload the page.")}
         example = found.example
+        held.upload = None
         held.show(
             open_scan(
                 found.stack(),
@@ -341,6 +361,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     viewer.opened(opened, [session, arms], page, **QUIET)
     if pacs is not None:
         pacs.wire(parts, session, arms, take, shown, page)
+    viewer.chosen(chosen, [session, arms], page, **QUIET)
     viewer.removed(removed, [session, arms], page, **NOW)
     viewer.activated(activated, session, [facts, chips], **NOW)
     viewer.see(looked, session, [inside], **QUIET)

@@ -11,20 +11,20 @@ import gradio as gr
 from markupsafe import Markup
 
 from demo.asking import REDRAW_SECONDS, log_fault
+from demo.choosing import Upload, hold
 from demo.components import panel
 from demo.parts import NOW, QUIET, Parts, Update
 from demo.serving.caller import caller_of
 from demo.session import Session
 from rarl.errors import QuestionError, RarlError
 from rarl.review.roles import require
-from rarl.scans import Stack, decoding_for, open_stack
+from rarl.scans import decoding_for, open_series
 from rarl.scans.dicomweb import Pacs, Series
 
 _FAULT = "This went wrong on our side; what is open stays. Try again."
 
-Take = Callable[[Session, Sequence[tuple[Stack, Sequence[bytes]]], str, bool], None]
-"""Puts scans on the page: whose session, the stacks with their files, where from, whether beside
-what is open."""
+Take = Callable[[Session, Upload, bool], None]
+"""Puts scans on the page: whose session, what was opened, whether beside what is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,10 @@ class PacsRow:
                 if mine.is_set():
                     return
                 with decoding_for(caller_of(request).share):
-                    stack = open_stack(files)
+                    opened = open_series(files)
                 if mine.is_set():
                     return
-                take(held, [(stack, files)], "From the PACS", beside)
+                take(held, hold([opened], files, parts.budget, "From the PACS"), beside)
                 yield {**shown(held, choice), self.found: "", self.number: ""}
             except RarlError as error:
                 yield {self.found: _trouble(str(error))}

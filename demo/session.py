@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from demo.services.volumes import Volume
 from rarl.checks import HeaderFacts, header_facts
@@ -12,6 +12,9 @@ from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
 from rarl.review import Shown
 from rarl.scans import Box, Identifiers, Scan, Stack, View
 from rarl.scans.dicomweb import Series
+
+if TYPE_CHECKING:
+    from demo.choosing import Upload
 
 ROLES = ("current", "prior", "frontal", "lateral")
 """What scans of one question can be called, in the order in which they are given out."""
@@ -190,6 +193,7 @@ class Session:
         doubted: the text that the person is being asked about.
         stop: set to end the running answers.
         offered: what the PACS has of the study that was searched for last.
+        upload: what was opened last, with all its series.
         closed: scans that were removed or replaced, latest last, which an undo or an earlier
             question brings back.
         queued: identity of the question that waits for the running answers, or None.
@@ -209,6 +213,7 @@ class Session:
     doubted: str = ""
     stop: Event | None = field(default=None, repr=False)
     offered: tuple[Series, ...] = field(default=(), repr=False)
+    upload: Upload | None = field(default=None, repr=False)
     closed: tuple[OpenScan, ...] = ()
     queued: object | None = field(default=None, repr=False)
     running: str = ""
@@ -255,6 +260,7 @@ class Session:
         """Let go of everything: nobody looks at the page any more."""
         self.change()
         self.asked, self.history, self.closed, self.offered = None, (), (), ()
+        self.upload = None
         self._before = None
         self._known.clear()
 
@@ -335,6 +341,12 @@ class Session:
         taken = {other.role for other in others}
         scan.role = next(role for role in ROLES if role not in taken)
 
+    def exchange(self, scan: OpenScan, other: OpenScan) -> None:
+        """Put a scan in the place and the role of one that is open."""
+        other.role = scan.role
+        self.change(*(other if one is scan else one for one in self.scans))
+        self.active = other
+
     def change(self, *scans: OpenScan) -> None:
         """Let the page hold these scans.
 
@@ -362,9 +374,11 @@ class Session:
         for scan in self.scans:
             self._known.setdefault(scan.token, scan.stack.identifiers)
         self.closed = tuple(dict.fromkeys(gone))[-_CLOSED_SCANS:]
+        choices = self.upload.choices if self.upload else ()
         for scan in self.closed:
             scan.volume.shown = False
-            scan.volume.let_go()  # decoded again when it comes back
+            if all(choice.scan is not scan for choice in choices):
+                scan.volume.let_go()  # decoded again when it comes back
         for scan in scans:
             scan.volume.shown = True
         self.scans, self._before = scans, None

@@ -28,7 +28,7 @@ from demo.services.fair_queue import current_share
 from demo.serving.caller import Caller
 from demo.session import ROLES
 from rarl.errors import ScanError, SettingError
-from rarl.scans import Limits, Stack, decoding_for, open_stack
+from rarl.scans import Limits, Opened, decoding_for, open_apart
 from rarl.settings import read_settings
 
 
@@ -198,40 +198,14 @@ class Uploads:
             self.forget(file)
 
 
-def open_uploads(contents: Sequence[bytes]) -> list[Stack]:
-    """Open the bytes of uploaded files. See `open_with_files`."""
-    return [stack for stack, _ in open_with_files(contents)]
-
-
-def open_with_files(contents: Sequence[bytes]) -> list[tuple[Stack, tuple[bytes, ...]]]:
-    """Open the bytes of uploaded files; each scan with the files that it was opened from.
-
-    Several files are one series where they belong together, and otherwise (a few) a scan each;
-    those that cannot be opened are left out, and a warning of the first scan says so.
+def open_uploads(contents: Sequence[bytes]) -> tuple[Opened, ...]:
+    """Open the bytes of uploaded files: one series, what an archive holds, or a few scans.
 
     Raises:
         ScanError: none of them can be opened; the sentence says why.
     """
     with decoding_for(current_share()):
-        if 1 < len(contents) <= _FEW:
-            single: dict[int, tuple[Stack, tuple[bytes, ...]]] = {}
-            for number, content in enumerate(contents):
-                with suppress(ScanError):  # one bad file does not cost the others
-                    single[number] = open_stack([content]), (content,)
-            if len(single) > 1 and not _one_series([stack for stack, _ in single.values()]):
-                first = min(single)
-                bad = [content for number, content in enumerate(contents) if number not in single]
-                if bad:  # opened along with one of them, so that its warnings tell
-                    files = (contents[first], *bad)
-                    single[first] = open_stack(files), files
-                return list(single.values())
-        return [(open_stack(contents), tuple(contents))]
-
-
-def _one_series(stacks: Sequence[Stack]) -> bool:
-    """Whether these belong into one stack: slices do, two projections do not."""
-    series = {(stack.series, stack.attributes.get("ViewPosition")) for stack in stacks}
-    return len(series) == 1 and stacks[0].series is not None
+        return open_apart(contents, _FEW)
 
 
 def _forget_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from rarl.response import CHECK_SENTENCES, Check, CheckName
 from rarl.rewards.reasoning import check_facts
@@ -129,6 +130,11 @@ _NUMBER = re.compile(
 _CHOICE = re.compile(
     r"^(?:is|are|was|were|do|does|did|has|have|can)\b[^?]*\bor\b(?! not\b)", re.IGNORECASE
 )
+_CLOSED = re.compile(
+    r"^(?:(?:and|so|,)\s+)?(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should|"
+    r"any)\b",
+    re.IGNORECASE,
+)
 _THE_ANSWER_IS = re.compile(r"\bthe answer is(?: that)?:?\s+([^.;]+)", re.IGNORECASE)
 _ENGLISH = frozenset(
     "a an the is are was were does do did has have can could any there this that these those it in "
@@ -223,6 +229,16 @@ def reads_as_english(text: str) -> bool:
     shared = {"in", "a", "an", "was", "on", "do", "me", "is", "or"}
     common = sum(word in _ENGLISH for word in words)
     return len(words) < 4 or common > sum(word in shared for word in words)
+
+
+def kind_of_question(text: str) -> Literal["closed", "open"]:
+    """Whether a question asks for yes or no, or for one of the things that it names.
+
+    >>> kind_of_question("Is there a mass?"), kind_of_question("Where is the mass?")
+    ('closed', 'open')
+    """
+    asked = text.strip()
+    return "open" if _WH.match(asked) or not _CLOSED.match(asked) else "closed"
 
 
 def _regions(part: str) -> frozenset[str]:

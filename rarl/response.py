@@ -27,6 +27,9 @@ CheckName = Literal[
     "contradicts-itself",
     "wrong-kind-of-answer",
     "unread-language",
+    "unfamiliar-picture",
+    "minority-answer",
+    "window-dependent",
 ]
 
 Mode = Literal["reason", "answer", "answer-then-reason"]
@@ -62,6 +65,9 @@ CHECK_SENTENCES: dict[CheckName, str] = {
     "contradicts-itself": "The reasoning contradicts the answer.",
     "wrong-kind-of-answer": "The answer does not fit the question.",
     "unread-language": "The question is not in English, the one language this model reads.",
+    "unfamiliar-picture": "The picture is unlike those that the model was trained on.",
+    "minority-answer": "Asked several times, the model mostly gives another answer.",
+    "window-dependent": "Under another window of the same picture the model answers otherwise.",
 }
 
 

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from demo.api_info import offered_words
 from demo.asking import DECODING
+from demo.choosing import Upload, hold
 from demo.flagging import Words, case_of
 from demo.parts import Parts
 from demo.services.fair_queue import current_share
 from demo.session import ROLES, Asked, Session
 from demo.signing_in import Person
-from demo.uploads import open_with_files
-from demo.viewer import open_scan
+from demo.uploads import open_uploads
 from rarl.errors import QuestionError, ReviewError
 from rarl.inference.checking import check_answers
 from rarl.inference.engine import Question, chosen_variants
@@ -95,6 +95,7 @@ class AskService:
         arms: Sequence[str],
         mode: str,
         checked: bool,
+        series: int = 0,
     ) -> dict[str, Any]:
         """Ask variants of the model a question about scans.
 
@@ -106,9 +107,11 @@ class AskService:
                 all for the last on offer.
             mode: one of `MODES`.
             checked: whether somebody has looked for names in pictures and words.
+            series: of several series the number, from 1; 0 for the one with the most pictures.
 
         Returns:
-            `exchange`, `model` and `answers`, as the programming interface gives them.
+            `exchange`, `model`, `answers`, `series` and `left_out`, as the programming interface
+            gives them.
 
         Raises:
             ReviewError: the person may not ask.
@@ -119,7 +122,7 @@ class AskService:
         if mode not in MODES:
             raise QuestionError(f"There is no mode {mode!r}; choose from {', '.join(MODES)}.")
         user_text(text, mode)  # says what is wrong with the question before anything is opened
-        session = self._opened(contents, checked)
+        session, upload = self._opened(contents, checked, series)
         _check_words(text, session.identifiers, checked)
         loader = self._parts.loader
         engine = loader.wait(0 if loader.sentence else _LOADING_SECONDS)
@@ -147,6 +150,14 @@ class AskService:
         return {
             "exchange": name,
             "model": engine.model_name,
+            "series": [
+                {"number": number, "title": choice.title, "asked": choice.scan in session.scans}
+                for number, choice in enumerate(upload.choices, 1)
+            ],
+            "left_out": [
+                {"file": file.source + 1, "name": file.name, "reason": file.kind}
+                for file in upload.left_out
+            ],
             "answers": [
                 {
                     "arm": answer.arm,
@@ -215,20 +226,28 @@ class AskService:
         stored = self._parts.desk.flag_case(words, known.case, person)
         return {"flag": stored.id, "case": stored.case_id}
 
-    def _opened(self, contents: Sequence[bytes], checked: bool) -> Session:
-        """A session with the scans."""
+    def _opened(
+        self, contents: Sequence[bytes], checked: bool, series: int
+    ) -> tuple[Session, Upload]:
+        """A session with the scans, and all series of the files."""
         session = Session()
-        for stack, files in open_with_files(contents):
+        upload = hold(open_uploads(contents), contents, self._parts.budget, "Your scan")
+        chosen = upload.first()
+        if series:
+            if not 1 <= series <= len(upload.choices):
+                raise QuestionError(
+                    f"There is no series {series}; the files hold {len(upload.choices)}, "
+                    "counted from 1."
+                )
+            chosen = [upload.choices[series - 1]]
+        for choice in chosen:
             if not session.has_room(1):
                 raise QuestionError(f"A question takes {len(ROLES)} scans at most.")
-            scan = open_scan(
-                stack, self._parts.frames, "Your scan", checked=checked,
-                files=files, budget=self._parts.budget,
-            )  # fmt: skip
+            scan = choice.opened(self._parts.frames, checked)
             if not scan.decided:
                 raise QuestionError(f"Text may be burned into the picture. {_CHECKED}")
             session.show(scan, beside=bool(session.scans))
-        return session
+        return session, upload
 
 
 def _check_words(text: str, identifiers: Sequence[Identifiers], checked: bool) -> None:

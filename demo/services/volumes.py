@@ -8,18 +8,38 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock, RLock
 from time import monotonic
 from weakref import WeakSet
 
 from rarl.errors import ScanError
-from rarl.scans import Stack, open_stack
+from rarl.scans import Stack, open_series
 
 log = logging.getLogger(__name__)
 
 _GONE = "The server has let go of this scan to make room for others; open it again."
+
+
+class Originals:
+    """The bytes of the files that one or more scans were opened from.
+
+    Args:
+        contents: each file whole.
+    """
+
+    def __init__(self, contents: Sequence[bytes]) -> None:
+        self.contents = tuple(contents)
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 once they were let go."""
+        return sum(map(len, self.contents))
+
+    def drop(self) -> None:
+        """Let go of them, for all scans that came from them."""
+        self.contents = ()
 
 
 class Volume:
@@ -27,9 +47,11 @@ class Volume:
 
     Args:
         stack: as it was opened.
-        files: what it was opened from; () for one that always stays, such as an example.
+        files: what it was opened from, which several scans may share; () for one that always
+            stays, such as an example.
         budget: whose bytes its pixels take; None for one that always stays.
         owner: the page that it is open on.
+        series: which of the series in the files it is, from 0; the largest where None.
 
     Attributes:
         shown: whether the page shows it; one that was removed can be brought back, and no frame of
@@ -39,13 +61,15 @@ class Volume:
     def __init__(
         self,
         stack: Stack,
-        files: Sequence[bytes] = (),
+        files: Sequence[bytes] | Originals = (),
         budget: Budget | None = None,
         owner: str = "",
+        series: int | None = None,
     ) -> None:
         self._stack: Stack | None = stack
-        self._files = tuple(files)
-        self._budget = budget if files else None
+        self.originals = files if isinstance(files, Originals) else Originals(files)
+        self._series = series
+        self._budget = budget if self.originals.size else None
         self._opening = RLock()
         self.owner = owner
         self.shown = True
@@ -59,11 +83,6 @@ class Volume:
         """Bytes of pixels in memory now."""
         return self.decoded if self._stack is not None else 0
 
-    @property
-    def original(self) -> int:
-        """Bytes of what it was opened from."""
-        return sum(map(len, self._files))
-
     def stack(self) -> Stack:
         """The stack, decoded again where its pixels were let go.
 
@@ -76,9 +95,11 @@ class Volume:
             return stack
         with self._opening:
             if self._stack is None:
-                if not self._files:
+                if not self.originals.size:
                     raise ScanError(_GONE)
-                self._stack = open_stack(self._files)
+                opened = open_series(self.originals.contents)
+                which = self._series
+                self._stack = opened.stack() if which is None else opened.series[which].stack()
             stack = self._stack
         if self._budget is not None:
             self._budget.make_room(self)
@@ -93,7 +114,7 @@ class Volume:
         """Drop the original too: the scan has to be opened again by its owner."""
         self.let_go()
         if self._budget is not None:
-            self._files = ()
+            self.originals.drop()
 
 
 class Budget:
@@ -136,9 +157,9 @@ class Budget:
                 (one for one in self._volumes if one is not newest), key=lambda one: one.used
             )
         mine = [one for one in others if one.owner == newest.owner]
-        freed = _shrink(mine, newest.resident, self._each, "resident", Volume.let_go)
-        freed |= _shrink(others, newest.resident, self._decoded, "resident", Volume.let_go)
-        freed |= _shrink(others, newest.original, self._originals, "original", Volume.drop)
+        freed = _let_go(mine, newest.resident, self._each)
+        freed |= _let_go(others, newest.resident, self._decoded)
+        freed |= _drop(others, newest.originals, self._originals)
         if freed:
             return_memory()
 
@@ -164,17 +185,33 @@ class Budget:
         return_memory()
 
 
-def _shrink(
-    volumes: Sequence[Volume], held: int, most: int, kind: str, let_go: Callable[[Volume], None]
-) -> bool:
-    """Let go of volumes, oldest first, until all of a kind fit; whether any had to go."""
-    size = held + sum(getattr(one, kind) for one in volumes)
+def _let_go(volumes: Sequence[Volume], held: int, most: int) -> bool:
+    """Let go of pixels, oldest first, until all fit; whether any had to go."""
+    size = held + sum(volume.resident for volume in volumes)
     freed = False
     for volume in volumes:
         if size <= most:
             break
-        size -= getattr(volume, kind)
-        let_go(volume)
+        size -= volume.resident
+        volume.let_go()
+        freed = True
+    return freed
+
+
+def _drop(volumes: Sequence[Volume], kept: Originals, most: int) -> bool:
+    """Drop originals, oldest first, until all fit; whether any had to go."""
+    oldest_first = {id(volume.originals): volume.originals for volume in volumes}
+    oldest_first.pop(id(kept), None)
+    size = kept.size + sum(originals.size for originals in oldest_first.values())
+    freed = False
+    for originals in oldest_first.values():
+        if size <= most:
+            break
+        size -= originals.size
+        originals.drop()
+        for volume in volumes:
+            if volume.originals is originals:
+                volume.let_go()
         freed = True
     return freed
 

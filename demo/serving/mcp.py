@@ -113,7 +113,8 @@ class McpServer:
         contents = _pictures(values["scans"], lambda names: self._parts.uploads.read(names, caller))
         arms = [values["arm"]] if name == "ask" else values["arms"]
         mode, checked = values["mode"], values["checked"]
-        return self._service.ask(person, contents, values["question"], arms, mode, checked)
+        text, series = values["question"], values["series"]
+        return self._service.ask(person, contents, text, arms, mode, checked, series)
 
     def tools(self) -> list[types.Tool]:
         """What the tools take; the variants are those on offer now."""
@@ -144,6 +145,13 @@ class McpServer:
                 "default": False,
                 "description": "True says that you have looked: nothing burned into the picture "
                 "and no word names a person.",
+            },
+            "series": {
+                "type": "integer",
+                "minimum": 0,
+                "default": 0,
+                "description": "Of several series in the files the number, from 1, as the answer "
+                "lists them; 0 takes the one with the most pictures.",
             },
         }
         one: Schema = {"type": "string", "enum": arms, "default": arms[-1]}
@@ -186,9 +194,9 @@ class McpServer:
             },
         }
         answers = (
-            " Returns JSON: `exchange`, by which an answer can be flagged, `model`, and `answers` "
-            "with `arm`, `answer`, `reasoning`, `problems`, `failure` and `note`. For research, "
-            "not for diagnosis."
+            " Returns JSON: `exchange`, by which an answer can be flagged, `model`, `series` and "
+            "`left_out` of the files, and `answers` with `arm`, `answer`, `reasoning`, `problems`, "
+            "`failure` and `note`. For research, not for diagnosis."
         )
         return [
             _tool(

@@ -18,7 +18,7 @@ from demo.viewer.component import REPORT, SCRIPTS, viewer_panel
 from demo.viewer.frames import FrameServer
 from demo.viewer.opening import open_scan
 from demo.viewer.report import take_report
-from demo.viewer.spec import page_spec
+from demo.viewer.spec import page_spec, thumbnail_url
 
 __all__ = [
     "REPORT",
@@ -27,5 +27,6 @@ __all__ = [
     "open_scan",
     "page_spec",
     "take_report",
+    "thumbnail_url",
     "viewer_panel",
 ]

@@ -10,11 +10,11 @@ _HERE = Path(__file__).parent
 SCRIPTS = tuple(_HERE / name for name in ("picture.js", "pane.js", "viewer.js"))
 _TEMPLATE = _HERE / "viewer.html"
 
-# The names in quotes are what handlers may listen to: "opened" with {paths, add}, "removed" and
-# "activated" with {token}, "see" with what `take_report` reads.
+# The names in quotes are what handlers may listen to: "opened" with {paths, add}, "chosen" with
+# {name, index, add}, "removed" and "activated" with {token}, "see" with what `take_report` reads.
 _ON_LOAD = """
 RarlViewer.mount(element, props, trigger, upload, watch,
-  ["opened", "removed", "activated", "see"]);
+  ["opened", "chosen", "removed", "activated", "see"]);
 """
 
 REPORT = "RarlViewer.report()"

@@ -22,6 +22,7 @@ def open_scan(
     checked: bool = False,
     files: Sequence[bytes] = (),
     budget: Budget | None = None,
+    volume: Volume | None = None,
 ) -> OpenScan:
     """Put a stack on a page.
 
@@ -35,11 +36,12 @@ def open_scan(
             is found, and covers are proposed.
         files: what the stack was opened from, by which its pixels can make room for others.
         budget: of the app's memory for pixels.
+        volume: where the stack is held already.
     """
     view = opening_view(stack)
     proposed = () if checked else proposed_masks(stack, view)
     suspect = not checked and (stack.text_likely or bool(proposed))
-    volume = Volume(stack, files, budget, current_session())
+    volume = volume or Volume(stack, files, budget, current_session())
     return OpenScan(
         volume,
         frames.admit(volume),

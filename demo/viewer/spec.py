@@ -88,7 +88,7 @@ def _scan(scan: OpenScan) -> dict[str, Any]:
         "start": view.frame,
         "suspect": not scan.decided,
         "proposed": [_corners(box) for box in scan.proposed],
-        "thumbnail": _thumbnail(stack.scan(view).image),
+        "thumbnail": thumbnail_url(stack.scan(view).image),
     }
 
 
@@ -113,7 +113,8 @@ def _corners(box: Box) -> list[int]:
     return [box.left, box.top, box.right, box.bottom]
 
 
-def _thumbnail(image: Image.Image) -> str:
+def thumbnail_url(image: Image.Image) -> str:
+    """A small copy of a picture inside its own address."""
     small = image.copy()
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()

@@ -87,6 +87,7 @@ const RarlViewer = (() => {
       if (tokens.length < 2) this.beside = false;
       else if (!several) this.beside = true;
       this.tray();
+      this.offer(spec.upload);
       if (!same || !this.frame) this.show();
       else this.arrange();
       if (spec.recall) this.recall(spec.recall);
@@ -737,7 +738,11 @@ const RarlViewer = (() => {
         keys.hidden = !keys.hidden;
         this.find('.viewer-tools [data-do="keys"]').setAttribute("aria-pressed", String(!keys.hidden));
       } else if (what === "large") this.setLarge(!this.root.classList.contains("large"));
-      else if (what === "see") this.trigger("see", { report: this.report() });
+      else if (what === "choose" || what === "choose-add") {
+        this.busy("Opening");
+        const { index } = button.dataset;
+        this.trigger("chosen", { name: this.sent.name, index: Number(index), add: what === "choose-add" });
+      } else if (what === "see") this.trigger("see", { report: this.report() });
       else if (!this.scan || !this.frame) return;
       else if (what === "invert") { state.invert = !state.invert; this.redraw(); }
       else if (what === "overlay") { state.overlay = !state.overlay; this.redraw(); }
@@ -806,6 +811,48 @@ const RarlViewer = (() => {
       this.find(".viewer-scans").replaceChildren(...cards);
     }
 
+    /** The series of what was opened last, and the files that are none of them. Only this page knows
+     *  the names of files: they are written here and were never sent. */
+    offer(upload) {
+      if (upload && this.sent?.name !== upload.name) {
+        this.sent = { names: [], empty: [], ...this.sending, name: upload.name };
+        this.sending = null;
+      }
+      const series = upload?.series ?? [];
+      const room = this.order.length < ROLES.length;
+      this.find(".viewer-series").replaceChildren(...series.map(({ title, thumbnail, open }, index) => {
+        const card = element("li", open ? { "data-open": "" } : {});
+        const look = element("button", {
+          type: "button", "data-do": "choose", "data-index": index, "aria-pressed": String(open), title,
+        });
+        look.append(element("img", { src: thumbnail, alt: "" }), element("span", {}, title));
+        card.append(look);
+        if (!open && room && this.order.length) {
+          card.append(element("button", {
+            type: "button", class: "add", "data-do": "choose-add", "data-index": index,
+            title: "Open beside", "aria-label": `Open beside: ${title}`,
+          }, "+"));
+        }
+        return card;
+      }));
+      const named = ({ source, name, kind }) => {
+        const sent = this.sent?.names[source];
+        const within = sent && name && this.sent.names.length === 1;
+        return [within || !sent ? name || (sent ?? `file ${source + 1}`) : sent, kind];
+      };
+      const left = [
+        ...(upload?.left_out ?? []).map(named),
+        ...(upload ? this.sent.empty.map((name) => [name, "an empty file"]) : []),
+      ];
+      const details = this.find(".viewer-left-out");
+      details.hidden = !left.length;
+      details.querySelector("summary").textContent =
+        `Left out: ${left.length} ${left.length > 1 ? "files" : "file"}`;
+      details.querySelector("ul").replaceChildren(
+        ...left.map(([name, kind]) => element("li", {}, `${name}: ${kind}`)));
+      this.find(".viewer-offer").hidden = !series.length && !left.length;
+    }
+
     /** Two scans never carry one name: whoever had it takes the other's. */
     setRole(token, role) {
       const mine = this.panes.get(token).state;
@@ -826,10 +873,13 @@ const RarlViewer = (() => {
       const wanted = chosen.filter((file) => file.size)
         // IM2 before IM10: slices without a position or a number are shown in this order.
         .sort((one, two) => path(one).localeCompare(path(two), "en", { numeric: true }));
-      if (this.sending) { this.say("Another scan is being opened; wait for it."); return; }
+      if (this.uploading) { this.say("Another scan is being opened; wait for it."); return; }
       const report = (problem) => this.trigger("opened", { paths: [], problem });
       if (!wanted.length) { report(chosen.length ? "empty" : "nothing"); return; }
-      this.sending = true;
+      this.uploading = true;
+      this.sending = {
+        names: wanted.map(path), empty: chosen.filter((file) => !file.size).map(path),
+      };
       const paths = new Array(wanted.length);
       let next = 0;
       let done = 0;
@@ -850,9 +900,10 @@ const RarlViewer = (() => {
         this.trigger("opened", { paths, add: add && this.order.length > 0 });
       } catch (error) {
         this.busy("");
+        this.sending = null;
         report(error instanceof RangeError ? "large" : "lost");
       } finally {
-        this.sending = false;
+        this.uploading = false;
       }
     }
 

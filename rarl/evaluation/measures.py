@@ -9,6 +9,7 @@ from dataclasses import asdict
 from math import exp
 from typing import Any
 
+from rarl.checks import check_answer, header_facts
 from rarl.data.example import Example
 from rarl.evaluation.conditions import Condition, reference_under
 from rarl.response import Mode, parse_response
@@ -34,7 +35,8 @@ def score(text: str, mode: Mode, example: Example, condition: Condition = "scan"
         condition: what it was asked about; facts are checked for the scan alone.
 
     Returns:
-        The fields of `rarl.evaluation.rows.Row` from `reference` to `agrees` but for `text`.
+        The fields of `rarl.evaluation.rows.Row` from `reference` to `agrees` but for `text`, and
+        `checks`.
     """
     response = parse_response(text, mode)
     reference = reference_under(example, condition)
@@ -62,7 +64,14 @@ def score(text: str, mode: Mode, example: Example, condition: Condition = "scan"
         "facts_covered": check.covered if check else None,
         "facts_contradicted": check.contradicted if check else None,
         "agrees": not check.disagrees if check and answer else None,
+        "checks": _checks(example, answer, response.reasoning) if condition == "scan" else (),
     }
+
+
+def _checks(example: Example, answer: str, reasoning: str) -> tuple[str, ...]:
+    """Names of what the app would mark, with the annotation in the place of a file's header."""
+    facts = header_facts([(example.modality, {"BodyPartExamined": example.organ or ""})])
+    return tuple(one.name for one in check_answer(example.question, answer, reasoning, facts))
 
 
 def bleu_1(answer: str, reference: str) -> float:

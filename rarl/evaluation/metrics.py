@@ -6,6 +6,7 @@ its n. Shares run from 0 to 1. Greedy answers count everywhere; sampled ones onl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from rarl.data.example import Split
 from rarl.evaluation.conditions import ALTERED, Condition, flip_sides, sides
 from rarl.evaluation.rows import Row, to_frame
-from rarl.response import Mode
+from rarl.response import CHECK_SENTENCES, Mode
 from rarl.stats.bootstrap import clustered_means, holm, mcnemar
 from rarl.stats.calibration import (
     Bin,
@@ -195,6 +196,41 @@ class Calibration:
     error: float
     bins: tuple[Bin, ...]
     points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCount:
+    """How often the app would mark an arm's answers about the scan.
+
+    Attributes:
+        arm: who answered.
+        mode: inference mode.
+        check: a name of `rarl.response.CheckName`, or "any" for answers with at least one.
+        count: greedy answers with that mark.
+        n: greedy answers.
+    """
+
+    arm: str
+    mode: Mode
+    check: str
+    count: int
+    n: int
+
+
+def checked(rows: Sequence[Row]) -> list[CheckCount]:
+    """Counts of the marks, "any" first, for each arm and mode."""
+    by_arm: dict[tuple[str, Mode], list[Row]] = {}
+    for row in rows:
+        if row.condition == "scan" and row.draw == 0:
+            by_arm.setdefault((row.arm, row.mode), []).append(row)
+    found = []
+    for (arm, mode), own in by_arm.items():
+        counts = Counter(name for row in own for name in row.checks)
+        counts["any"] = sum(bool(row.checks) for row in own)
+        for name in ("any", *CHECK_SENTENCES):
+            if name == "any" or counts[name]:
+                found.append(CheckCount(arm, mode, name, counts[name], len(own)))
+    return found
 
 
 def measured_frame(rows: Sequence[Row]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from rarl.evaluation.plots import forest_of_groups, reliability_diagram, relianc
 from rarl.evaluation.tables import (
     METRIC_NAMES,
     calibration_table,
+    check_table,
     difference_table,
     figure_table,
     judge_sentences,
@@ -164,6 +165,10 @@ def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
                 for group, of in _by_group(summary["calibration"], mode)
             ),
         )
+    table = check_table(summary, mode)
+    if not table.empty:
+        yield "<h3>Answers that contradict the picture’s own kind, the question or themselves</h3>"
+        yield _table(table)
     yield "<h3>Every other measure, % [95 % interval]</h3>"
     for metric in METRICS:
         table = figure_table(summary, mode, metric)

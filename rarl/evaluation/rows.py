@@ -63,6 +63,8 @@ class Row:
         revision: hash of the arm's weights, "" where an endpoint does not tell.
         prompt: hash of the mode's wording.
         seed: that the text was drawn with; of a greedy row, the run's.
+        checks: what in the answer contradicts the annotated modality or organ, the question or the
+            answer itself, see `rarl.checks`; empty about pictures that are not the scan.
     """
 
     id: str
@@ -103,6 +105,7 @@ class Row:
     revision: str
     prompt: str
     seed: int
+    checks: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -168,7 +171,8 @@ class RowFile:
                         f"{self._path}, line {number}: not a row of this version; "
                         "remove the folder or choose another --out."
                     )
-                row = Row(**(values | {"problems": tuple(values["problems"])}))
+                lists = {name: tuple(values[name]) for name in ("problems", "checks")}
+                row = Row(**(values | lists))
                 self._rows[row.key] = row
 
     def __contains__(self, key: Key) -> bool:

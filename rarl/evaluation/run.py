@@ -37,6 +37,7 @@ from rarl.evaluation.metrics import (
     HELD_OUT,
     Labels,
     calibration,
+    checked,
     differences,
     figures,
     measured_frame,
@@ -289,7 +290,8 @@ def summarise(
     Returns:
         `model`, `arms` (name, label and revision each), `interval` (how intervals were made),
         `figures` and `strata` (see `Figure`), `differences`, `reliance`, `calibration` (see the
-        classes of these names) and `leakage` (counts for each set, or None).
+        classes of these names), `checks` (see `CheckCount`) and `leakage` (counts for each set, or
+        None).
     """
     answered = {row.arm for row in rows}
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks or ()}
@@ -307,6 +309,7 @@ def summarise(
         "differences": [asdict(one) for one in differences(frame, labels)],
         "reliance": [asdict(one) for one in reliance(frame, labels)],
         "calibration": [asdict(one) for one in calibration(frame, labels)],
+        "checks": [asdict(one) for one in checked(rows)],
         "leakage": None if leaks is None else [leak.counts() for leak in leaks],
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rarl.evaluation.metrics import Figure
+from rarl.response import CHECK_SENTENCES
 
 _COLUMNS = [field.name for field in fields(Figure)]
 
@@ -173,6 +174,22 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
             + "."
         )
     return "\n\n".join(parts)
+
+
+def check_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """How many answers about scans the app would mark, and why; empty where it was not counted."""
+    frame = pd.DataFrame(one for one in summary.get("checks") or () if one["mode"] == mode)
+    if frame.empty:
+        return frame
+    names = {"any": "At least one mark", **CHECK_SENTENCES}
+    table = frame.assign(
+        mark=frame["check"].map(names),
+        cell=[f"{count} of {n}" for count, n in zip(frame["count"], frame["n"], strict=True)],
+    ).pivot(index="mark", columns="arm", values="cell")
+    order = [name for name in names.values() if name in table.index]
+    table = table.reindex(index=order, columns=list(frame["arm"].drop_duplicates()))
+    table.columns.name = None
+    return table.reset_index().fillna("0")
 
 
 def leakage_table(summary: Mapping[str, Any]) -> pd.DataFrame:

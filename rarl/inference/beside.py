@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rarl.errors import ModelError, QuestionError, RarlError
-from rarl.inference.engine import Answer, Arm, Engine, Looks, Question, Seen, Turn, Verbatim
+from rarl.inference.engine import (
+    Answer,
+    Arm,
+    Engine,
+    KnowsPictures,
+    Looks,
+    Question,
+    Seen,
+    Turn,
+    Verbatim,
+)
 from rarl.response import Mode, parse_response
 
 log = logging.getLogger(__name__)
@@ -249,6 +259,27 @@ class SideBySide:
         if not isinstance(side.engine, Looks):
             raise QuestionError("Where this variant looked is known only where its model runs.")
         return side.engine.looked(share, replace(answer, arm=share.arms[0]))
+
+    @property
+    def measures_pictures(self) -> bool:
+        """Whether any engine can tell pictures of a kind it never saw."""
+        return any(
+            isinstance(side.engine, KnowsPictures) and side.engine.measures_pictures
+            for side in self._sides
+        )
+
+    def unfamiliar(self, question: Question) -> dict[str, str]:
+        """What the engines know of the pictures; see `KnowsPictures.unfamiliar`."""
+        found: dict[str, str] = {}
+        for side, share, outer in self._shares(question):
+            if isinstance(side.engine, KnowsPictures) and side.engine.measures_pictures:
+                told = side.engine.unfamiliar(share)
+                found |= {
+                    arm: told[inner]
+                    for arm, inner in zip(outer, share.arms, strict=True)
+                    if inner in told
+                }
+        return found
 
     def _shares(self, question: Question) -> list[tuple[Side, Question, tuple[str, ...]]]:
         """Each engine's part of a question, and the arms as they are offered."""

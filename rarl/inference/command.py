@@ -10,7 +10,7 @@ from typing import Any
 from rarl.arguments import real_number, seed_number, whole_number
 from rarl.checks import header_facts
 from rarl.errors import ModelError, QuestionError, ScanError
-from rarl.inference.checking import check_answers
+from rarl.inference.checking import check_answers, unfamiliar_pictures
 from rarl.inference.engine import (
     Answer,
     Arm,
@@ -110,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
         ),
     )
+    unfamiliar = unfamiliar_pictures(engine, question)
     (answered,) = engine.answer_batch([question])
     arms = {arm.name: arm for arm in engine.arms}
     answers = check_answers(
@@ -117,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         question.text,
         header_facts((scan.modality, scan.attributes) for scan in scans),
         engine.arms,
+        unfamiliar,
     )
     if arguments.json:
         print(json.dumps(_described(scans, question, engine, answers)))
@@ -124,6 +126,8 @@ def run(arguments: argparse.Namespace) -> int:
     for number, scan in enumerate(scans, 1):
         for sentence in scan.warnings:
             print(f"! {_which(number, len(scans))}{sentence}")
+    for sentence in dict.fromkeys(unfamiliar.values()):
+        print(f"! {sentence}")
     for answer in answers:
         _show(answer, arms[answer.arm])
     return 0
@@ -168,6 +172,8 @@ def _show(answer: Answer, arm: Arm) -> None:
     for problem in answer.response.problems:
         print(f"   ! {PROBLEM_SENTENCES[problem]}")
     for check in answer.checks:
+        if check.name == "unfamiliar-picture":
+            continue  # said once, before all answers
         print(f"   ! {check.sentence}")
 
 

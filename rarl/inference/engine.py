@@ -263,3 +263,25 @@ class Looks(Protocol):
                 tell.
         """
         ...
+
+
+@runtime_checkable
+class KnowsPictures(Protocol):
+    """What an engine offers besides answers where it can tell pictures of a kind it never saw."""
+
+    @property
+    def measures_pictures(self) -> bool:
+        """Whether it can tell for any variant."""
+        ...
+
+    def unfamiliar(self, question: Question) -> Mapping[str, str]:
+        """What is known of the pictures of a question before it is answered.
+
+        Returns:
+            Arm to a sentence, for arms to which a picture is unfamiliar; others are left out, and
+            so are those of which nothing is known.
+
+        Raises:
+            QuestionError: as for `Engine.stream`.
+        """
+        ...

@@ -35,6 +35,7 @@ from rarl.generation.scheduler import (
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
 from rarl.inference.heatmap import heat_maps
 from rarl.inference.rows import Progress, Row
+from rarl.models.familiarity import pooled
 from rarl.models.loading import LoadedModel
 from rarl.models.processor import image_tokens, pixels_seen, with_fewer_tokens
 from rarl.prompts import messages, user_text
@@ -155,6 +156,26 @@ class LocalEngine:
         """The text that an arm reads; see `Verbatim.prompt`."""
         self._check(replace(question, arms=(arm,)))
         return self._written(Row(question, arm))
+
+    @property
+    def measures_pictures(self) -> bool:
+        """Whether a measure of familiarity lies beside the model."""
+        return self._loaded.familiarity is not None
+
+    def unfamiliar(self, question: Question) -> dict[str, str]:
+        """What is known of the pictures; see `KnowsPictures.unfamiliar`.
+
+        The pictures are encoded here and not again when the question is answered.
+        """
+        self._check(question)
+        measure = self._loaded.familiarity
+        if measure is None:
+            return {}
+        with self._lock.turn(), torch.inference_mode():
+            images = self._encode([named.image for named in question.images])
+            features = torch.stack([pooled(image.features) for image in images]).cpu()
+        told = [verdict.sentence for verdict in measure.verdicts(features) if not verdict.familiar]
+        return dict.fromkeys(question.arms, told[0]) if told else {}
 
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
         """Attribution of an answer; see `Looks.looked`."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rarl.inference.engine import Answer, Arm, Engine, Looks, Question, Seen
+from rarl.inference.engine import Answer, Arm, Engine, KnowsPictures, Looks, Question, Seen
 
 # Seconds to move the weights and read the prompt, and for one step of all arms at its slowest.
 # An estimate on the safe side; nothing was measured there.
@@ -63,7 +63,12 @@ class ZeroGpuEngine:
             assert isinstance(engine, Looks)
             return engine.looked(question, answer)
 
+        def unfamiliar(question: Question) -> Mapping[str, str]:
+            assert isinstance(engine, KnowsPictures)
+            return engine.unfamiliar(question)
+
         self._engine = engine
+        self._unfamiliar = spaces.GPU(duration=lambda question: seconds_for([]))(unfamiliar)
         self._stream = spaces.GPU(duration=lambda question: seconds_for([question]))(stream)
         self._answer_batch = spaces.GPU(duration=seconds_for)(answer_batch)
         self._looked = spaces.GPU(duration=lambda question, answer: seconds_for([]))(looked)
@@ -100,6 +105,18 @@ class ZeroGpuEngine:
         """Attribution of an answer; see `Looks.looked`."""
         weights: tuple[NDArray[np.float32], ...] = self._looked(question, answer)
         return weights
+
+    @property
+    def measures_pictures(self) -> bool:
+        """Whether a measure of familiarity lies beside the model."""
+        return isinstance(self._engine, KnowsPictures) and self._engine.measures_pictures
+
+    def unfamiliar(self, question: Question) -> Mapping[str, str]:
+        """What is known of the pictures; see `KnowsPictures.unfamiliar`."""
+        if not self.measures_pictures:
+            return {}
+        told: Mapping[str, str] = self._unfamiliar(question)
+        return told
 
     def _streamed(self, question: Question, stop: Event) -> Iterator[tuple[Answer, ...]]:
         with closing(self._stream(question)) as stream:

@@ -5,6 +5,7 @@ from rarl.scans.banner import proposed_masks, writing
 from rarl.scans.decoding import decoding_for
 from rarl.scans.identity import Identifiers, identity_in_text
 from rarl.scans.opening import (
+    open_apart,
     open_scan,
     open_scan_file,
     open_series,
@@ -12,6 +13,7 @@ from rarl.scans.opening import (
     open_stack,
     open_stack_file,
 )
+from rarl.scans.part import LeftOut
 from rarl.scans.scan import Scan
 from rarl.scans.series import Opened, Series
 from rarl.scans.stack import Box, Stack, View
@@ -20,6 +22,7 @@ from rarl.scans.windowing import Window
 __all__ = [
     "Box",
     "Identifiers",
+    "LeftOut",
     "Limits",
     "Opened",
     "Scan",
@@ -29,6 +32,7 @@ __all__ = [
     "Window",
     "decoding_for",
     "identity_in_text",
+    "open_apart",
     "open_scan",
     "open_scan_file",
     "open_series",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # Words of protocols and series in the languages of the archives tried; no free text passes.
-_WORDS = frozenset(
+PROTOCOL_WORDS = frozenset(
     """
     abd abdomen abdominal adc aligned angio angiogram angiography ankle aorta ap apparent arm art
     arterial arterielle av ax axial b0 base basis beckenuebersicht bh biopsy blade blood body bold
@@ -57,6 +57,6 @@ def series_description(text: object) -> str:
     kept = []
     for word in re.findall(r"[\w.,]+", text.replace("_", " ")):
         plain = word.strip(".,").casefold()
-        if plain in _WORDS or _NUMBER.fullmatch(plain) or _KERNEL.fullmatch(plain):
+        if plain in PROTOCOL_WORDS or _NUMBER.fullmatch(plain) or _KERNEL.fullmatch(plain):
             kept.append(word.strip(".,"))
     return " ".join(kept)[:_LONGEST].strip()

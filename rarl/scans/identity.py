@@ -37,6 +37,7 @@ from typing import Any
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileDataset
 
+from rarl.scans.clinical_words import is_clinical
 from rarl.scans.dates import dates_in, days
 from rarl.scans.spelling import forms, name_words, names_inside, normal, readings, stems, surnames
 
@@ -168,8 +169,8 @@ def identity_in_text(
 
     Finds dates with a day in many languages, labelled or long record numbers, UIDs, telephone
     numbers, mail addresses, titles with a name, and whatever stood in a scan's header, inside
-    sentences without spaces too. A year or an age alone, measurements and slice numbers are not
-    matched. A sentence quotes the text: it belongs on
+    sentences without spaces too. A year or an age alone, measurements, slice numbers and words of
+    clinical questions are not matched. A sentence quotes the text: it belongs on
     the screen of the person who typed it, never in a log.
 
     Args:
@@ -195,21 +196,18 @@ def identity_in_text(
 
     for match, meant in dates_in(text):
         stands = any(in_header(day.isoformat()) for day in meant)
-        what = "is a date that stands in the scan's header" if stands else "looks like a date"
+        what = "is a date that occurs in the scan's header" if stands else "looks like a date"
         say(*match.span(), what)
     for pattern, what in _PATTERNS:
         for match in pattern.finditer(text):
             say(*match.span(), what)
     if known:
-        for start, end in _phrases(text):
-            if in_header(text[start:end]):
-                say(start, end, "stands in the scan's header")
-        for start, end in names_inside(text):
-            if in_header(text[start:end]):
-                say(start, end, "stands in the scan's header")
+        for start, end in (*_phrases(text), *names_inside(text)):
+            if not is_clinical(text, start, end) and in_header(text[start:end]):
+                say(start, end, "occurs in the scan's header")
         for start, end, form in surnames(text):
             if in_header(form):
-                say(start, end, "stands in the scan's header")
+                say(start, end, "occurs in the scan's header")
     return tuple(dict.fromkeys(said))
 
 

@@ -88,6 +88,39 @@ def open_series_files(
     return _open(_from_paths(paths, limits), limits, secret)
 
 
+def open_apart(
+    files: Sequence[bytes],
+    most: int,
+    limits: Limits | None = None,
+    secret: bytes | None = None,
+) -> tuple[Opened, ...]:
+    """Open files that are one series or, where they are a few, a scan each; none is decoded twice.
+
+    Args:
+        files: each file whole, in the natural order of their names.
+        most: more files than these are never a scan each.
+        limits: see `open_stack`; they hold for each scan by itself.
+        secret: see `open_stack`.
+
+    Returns:
+        Everything in one where the files belong together, otherwise one for each file that can be
+        opened. What cannot be opened is left out of the first.
+
+    Raises:
+        ScanError: as for `open_stack`.
+    """
+    limits = limits or Limits.from_environment()
+    sources = [_from_bytes(data) for data in files]
+    decoded = _decoded(sources, limits, secret, apart=1 < len(sources) <= most)
+    if not decoded.apart:
+        return (decoded.together(),)
+    opened = []
+    for parts in decoded.by_source.values():
+        series, others = separated(parts)
+        opened.append(Opened(series, (*(() if opened else decoded.left_out), *others)))
+    return tuple(opened)
+
+
 def open_scan(data: bytes, limits: Limits | None = None) -> Scan:
     """Open a file as one picture: its first frame, as a workstation would present it.
 
@@ -145,12 +178,56 @@ def _from_bytes(data: bytes) -> _Source:
 
 
 def _open(sources: list[_Source], limits: Limits, secret: bytes | None) -> Opened:
+    return _decoded(sources, limits, secret).together()
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What all files gave.
+
+    Attributes:
+        by_source: place of a file among those handed over to what was in it.
+        left_out: files of which nothing can be shown.
+        apart: whether each file is a scan of its own.
+    """
+
+    by_source: dict[int, list[Part]]
+    left_out: list[LeftOut]
+    apart: bool
+
+    def together(self) -> Opened:
+        """As what belongs together.
+
+        Raises:
+            ScanError: they are several plain pictures.
+        """
+        parts = [part for own in self.by_source.values() for part in own]
+        if len(parts) > 1 and all(part.format in PICTURES for part in parts):
+            raise ScanError(
+                "These are several pictures and not one DICOM series; open each by itself."
+            )
+        series, others = separated(parts)
+        return Opened(series, (*self.left_out, *others))
+
+
+def _decoded(
+    sources: list[_Source], limits: Limits, secret: bytes | None, apart: bool = False
+) -> _Decoded:
+    """Decode each file once.
+
+    Args:
+        sources: the files.
+        limits: of one scan.
+        secret: see `open_stack`.
+        apart: whether each may be a scan of its own.
+    """
     secret = secret or process_secret()
-    parts: list[Part] = []
+    by_source: dict[int, list[Part]] = {}
     left_out: list[LeftOut] = []
     refusals: list[ScanError] = []
-    total = pixels = frames = 0
-    for label, source in _paired(sources, left_out):
+    total = 0
+    count = _Count(limits)
+    for place, label, source in _paired(sources, left_out):
         try:
             if source.size is not None:
                 limits.check_bytes(source.size)
@@ -166,22 +243,52 @@ def _open(sources: list[_Source], limits: Limits, secret: bytes | None) -> Opene
             raise
         except ScanError as refusal:
             refusals.append(refusal)
-            left_out.append(LeftOut(label, _kind(refusal, source, limits)))
+            left_out.append(LeftOut(label, _kind(refusal, source, limits), place))
             continue
-        left_out += refused
+        left_out += [replace(file, source=place) for file in refused]
         alone = len(found) == 1 and not found[0].name
-        parts += [replace(found[0], name=label)] if alone else found
-        frames += sum(len(part.pixels) for part in found)
-        pixels += sum(array.shape[0] * array.shape[1] for part in found for array in part.pixels)
-        limits.check_frames(frames)
-        limits.check_total(pixels)
-    if not parts:
+        named = [replace(found[0], name=label)] if alone else found
+        by_source[place] = [replace(part, source=place) for part in named]
+        if not apart:
+            count.add(found)
+    if not by_source:
         raise refusals[0] if refusals else ScanError("There is no file in it; choose a scan.")
-    series, others = separated(parts)
-    pictures = len(parts) > 1 and all(part.format in PICTURES for part in parts)
-    if pictures:
-        raise ScanError("These are several pictures and not one DICOM series; open each by itself.")
-    return Opened(series, (*left_out, *others))
+    if apart:
+        apart = len(by_source) > 1 and not _one_series(by_source)
+        for parts in by_source.values():
+            count = _Count(limits) if apart else count
+            count.add(parts)
+    return _Decoded(by_source, left_out, apart)
+
+
+def _one_series(by_source: dict[int, list[Part]]) -> bool:
+    """Whether these belong into one stack: slices do, two projections do not."""
+    series = {
+        (part.series, part.attributes.get("ViewPosition"))
+        for parts in by_source.values()
+        for part in parts
+    }
+    return len(series) == 1 and next(iter(series))[0] is not None
+
+
+class _Count:
+    """Frames and pixels of one scan, checked as they come."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._frames = self._pixels = 0
+
+    def add(self, parts: Sequence[Part]) -> None:
+        """Count these too.
+
+        Raises:
+            ScanError: they are too many.
+        """
+        arrays = [array for part in parts for array in part.pixels]
+        self._frames += len(arrays)
+        self._pixels += sum(array.shape[0] * array.shape[1] for array in arrays)
+        self._limits.check_frames(self._frames)
+        self._limits.check_total(self._pixels)
 
 
 class _TooMuchError(ScanError):
@@ -196,39 +303,39 @@ def _kind(refusal: ScanError, source: _Source, limits: Limits) -> str:
     return refusal.kind
 
 
-def _paired(sources: list[_Source], left_out: list[LeftOut]) -> Iterator[tuple[str, _Source]]:
-    """Each file under a name that can be shown, headers together with their values.
+def _paired(sources: list[_Source], left_out: list[LeftOut]) -> Iterator[tuple[int, str, _Source]]:
+    """Each file's place, and a name that can be shown; headers together with their values.
 
     Args:
         sources: in the order in which they are to be read.
         left_out: takes the files of an operating system, which are not read.
     """
     if len(sources) == 1:
-        yield "", sources[0]
+        yield 0, "", sources[0]
         return
     labelled = []
-    for number, source in enumerate(sources, 1):
+    for place, source in enumerate(sources):
         # Uploads have no names, and may be a choice of what was sent: no number either.
-        label = harmless_name(source.path) or (f"file {number}" if source.path else "")
+        label = harmless_name(source.path) or (f"file {place + 1}" if source.path else "")
         if is_system_file(source.path):
-            left_out.append(LeftOut(label, "a system file"))
+            left_out.append(LeftOut(label, "a system file", place))
         else:
-            labelled.append((label, source))
+            labelled.append((place, label, source))
     values: dict[int, _Source] = {}
-    for _, source in labelled:
+    for _, _, source in labelled:
         if source.size is None or not 40 <= source.size <= _LONGEST_HEADER:
             continue
         if may_be_header(source.start(600)) and is_header(header := source.read()):
-            others = [other for _, other in labelled if other is not source]
+            others = [other for _, _, other in labelled if other is not source]
             found = data_file_of(header, source.path, [other.path for other in others])
             if found is not None:
                 values[id(source)] = others[found]
     taken = {id(source) for source in values.values()}
-    for label, source in labelled:
+    for place, label, source in labelled:
         if id(source) in values:
-            yield label, _joined(source, values[id(source)])
+            yield place, label, _joined(source, values[id(source)])
         elif id(source) not in taken:
-            yield label, source
+            yield place, label, source
 
 
 def _joined(header: _Source, values: _Source) -> _Source:

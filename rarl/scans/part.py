@@ -66,10 +66,12 @@ class LeftOut:
     Attributes:
         name: its name where that names nobody (see `harmless_name`), else "".
         kind: what it is or why it was left out, in a few words with an article.
+        source: place among the files that were handed over; of an archive, the archive's.
     """
 
     name: str
     kind: str
+    source: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Part:
         localizer: whether the file says that it is a localizer (scout, topogram).
         description: of the series, made of known words alone (see `series_description`).
         name: the file's name where that names nobody, else "".
+        source: see `LeftOut.source`.
     """
 
     pixels: tuple[Values, ...]
@@ -123,3 +126,4 @@ class Part:
     localizer: bool = False
     description: str = ""
     name: str = ""
+    source: int = 0

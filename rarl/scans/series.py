@@ -147,7 +147,7 @@ def separated(parts: Sequence[Part]) -> tuple[tuple[Series, ...], list[LeftOut]]
     if any(part.format not in PICTURES for part in kept):
         # Beside a scan a plain picture is a thumbnail or a logo.
         left_out += [
-            LeftOut(part.name, f"a {PICTURES[part.format]} picture")
+            _left_out(part, f"a {PICTURES[part.format]} picture")
             for part in kept
             if part.format in PICTURES
         ]
@@ -180,7 +180,7 @@ def _without_copies(parts: Sequence[Part]) -> tuple[list[Part], list[LeftOut]]:
     for part in parts:
         known = seen.setdefault(part.instance or "", []) if part.instance else []
         if any(_is_copy(part, other) for other in known):
-            left_out.append(LeftOut(part.name, "a copy of another file"))
+            left_out.append(_left_out(part, "a copy of another file"))
             continue
         known.append(part)
         kept.append(part)
@@ -208,7 +208,7 @@ def _even(group: list[Part]) -> list[Series]:
     sets = [members for same_size in by_size.values() for members in _by_direction(same_size)]
     largest = max(sets, key=lambda members: (_pictures(members), members[0].pixels[0].size))
     odd = tuple(
-        LeftOut(part.name, _why(part, largest[0]))
+        _left_out(part, _why(part, largest[0]))
         for members in sets
         if members is not largest
         for part in members
@@ -254,6 +254,10 @@ def _fits(part: Part, other: Part) -> bool:
     first, second = part.frames[0], other.frames[0]
     alike = part.localizer == other.localizer
     return alike and parallel(first, second) and same_spacing(first.spacing, second.spacing)
+
+
+def _left_out(part: Part, kind: str) -> LeftOut:
+    return LeftOut(part.name, kind, part.source)
 
 
 def _pictures(parts: Sequence[Part]) -> int:

@@ -204,7 +204,7 @@ def take_uploads(paths: list[str], cache: Path) -> list[Stack]:
     """As a request does: what Gradio has written gets names, and the names are opened."""
     uploads = Uploads(cache)
     names = [uploads.admit(path, NOBODY) for path in paths]
-    return open_uploads(uploads.read(names, NOBODY))
+    return [opened.stack() for opened in open_uploads(uploads.read(names, NOBODY))]
 
 
 def test_uploads_are_their_senders_alone(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_a_page_that_is_left_gives_its_memory_back(monkeypatch: pytest.MonkeyPat
     session.show(OpenScan(volume, "token", "Your scan"))
     assert budget.resident == 4_000_000
     pages.left(SimpleNamespace(session_hash="gone"), budget)  # type: ignore[arg-type]
-    assert budget.resident == 0 and volume.original
+    assert budget.resident == 0 and volume.originals.size
     deadline = time.monotonic() + 10
     while session.scans and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -157,7 +157,7 @@ def test_typed_identifiers_are_noticed(built: Planted, stack: Stack) -> None:
         if element.VR == "PN" and element.keyword:
             for word in str(element.value).split("^"):
                 (said,) = identity_in_text(f"As {word.title()} said, is it worse?", known)
-                assert word.title() in said and said.endswith("stands in the scan's header.")
+                assert word.title() in said and said.endswith("occurs in the scan's header.")
     for keyword in ("PatientID", "AccessionNumber", "StudyInstanceUID", "InstitutionName"):
         assert identity_in_text(f"see {header[keyword].value}, please", known), keyword
     birth = str(header.PatientBirthDate)
@@ -167,7 +167,7 @@ def test_typed_identifiers_are_noticed(built: Planted, stack: Stack) -> None:
         birth,
     ):
         (said,) = identity_in_text(f"Born {spelling}.", known)
-        assert said == f'"{spelling}" is a date that stands in the scan\'s header.'
+        assert said == f'"{spelling}" is a date that occurs in the scan\'s header.'
     # With the wrong secret, or without the scan, a bare name is a word like any other.
     word = header.PatientName.family_name.title().rstrip("0123456789")
     assert identity_in_text(f"As {word} said?") == ()
@@ -260,7 +260,7 @@ def test_names_inside_sentences_and_spelled_otherwise(
     name: str, charset: str | list[str] | None, text: str, found: str
 ) -> None:
     names = [_identifiers(name, charset)]
-    assert identity_in_text(text, names) == (f'"{found}" stands in the scan\'s header.',)
+    assert identity_in_text(text, names) == (f'"{found}" occurs in the scan\'s header.',)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_name_whose_character_set_is_not_declared() -> None:
     element = b"\x10\0\x10\0PN" + len(name).to_bytes(2, "little") + name
     place = data.index(b"\x28\0\x02\0US")
     names = [open_stack([data[:place] + element + data[place:]]).identifiers]
-    assert identity_in_text("山田さんの肺", names) == ('"山田" stands in the scan\'s header.',)
+    assert identity_in_text("山田さんの肺", names) == ('"山田" occurs in the scan\'s header.',)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_name_whose_character_set_is_not_declared() -> None:
 def test_dates_in_other_languages(written: str) -> None:
     names = [_identifiers("Doe^Jane")]
     assert identity_in_text(f"x {written} y", names) == (
-        f'"{written}" is a date that stands in the scan\'s header.',
+        f'"{written}" is a date that occurs in the scan\'s header.',
     )
     if written[0].isdigit():
         assert identity_in_text(f"生{written}の", names) != ()
