@@ -184,25 +184,24 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         queue = Queue(store, chosen.study_id)
         cards = how == "gallery"
         most = at.shown * (_CARDS if cards else _ROWS)
-        found = queue.items(chosen.queue(), most + 1)
-        more, found = len(found) > most, found[:most]
+        found = queue.items(chosen.queue(), most)
+        number = queue.count(chosen.queue())
         pictures = store.first_pictures(one.case_id for one in found) if cards else None
         waits = queue.count(QueueFilter(waiting=True))
         narrow = chosen != Chosen(chosen.work, chosen.status)
         at.listed = tuple((one.case_id, one.arm) for one in found)
         empty = _NO_MATCH if narrow else _ALL_DONE if chosen.status else _NONE_YET
-        number = f"{most}+" if more else str(len(found))
         return {
             rows: flag_list(
                 found,
                 at.item if at.study_id == chosen.study_id else None,
-                more=more,
+                more=number > len(found),
                 empty=empty,
                 blind=chosen.study_id is not None,
                 labels=Labels.of(store.taxonomy),
                 pictures=pictures,
             ),
-            total: list_head(number, chosen, Labels.of(store.taxonomy), parts.labels()),
+            total: list_head(str(number), chosen, Labels.of(store.taxonomy), parts.labels()),
             progress: progress_table(queue.progress(), store.person, waits),
         }
 
@@ -290,7 +289,8 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     def go_on(store: ReviewStore, chosen: Chosen, at: Place, typed: Typed | None) -> Update:
         item = Queue(store, chosen.study_id).next(replace(chosen, status="").queue(), at.item)
         if item is None and may(store.role, "adjudicate"):
-            item = _to_settle(store, chosen, at.item)
+            wanted = replace(chosen, status="").queue()
+            item = Queue(store, chosen.study_id).next_to_settle(wanted, at.item)
         if item is None:
             return cleared(at, "Nothing waits for you here. Choose an answer to look at it again.")
         return showing(store, chosen, at, item, typed)
@@ -351,7 +351,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 queue = Queue(store, chosen.study_id)
                 wanted: list[Item] = [at.item] if at.item else []
                 if everything:
-                    wanted = [(one.case_id, one.arm) for one in queue.items(chosen.queue())]
+                    wanted = list(queue.places(chosen.queue()))
                 people = names_in(data[names])
                 if not wanted or not people:
                     raise ReviewError("Choose an answer, and name the readers who shall judge it.")
@@ -457,17 +457,6 @@ def _corrected(store: ReviewStore, item: QueueItem) -> dict[str, Flag]:
     current = {flag.key for flag in item.flags}
     found = store.flags_of(item.case_id, corrected=True)
     return {one.key: one for one in found if one.arm == item.arm and one.key not in current}
-
-
-def _to_settle(store: ReviewStore, chosen: Chosen, after: Item | None) -> QueueItem | None:
-    """The next answer on which readers differ and this person gave no reading."""
-    wanted = replace(chosen, status="differs").queue()
-    waiting = [
-        one
-        for one in Queue(store, chosen.study_id).items(wanted)
-        if not one.judged_by_me and (one.case_id, one.arm) != after
-    ]
-    return waiting[0] if waiting else None
 
 
 def _written(verdict: Verdict) -> Typed:
