@@ -454,10 +454,13 @@ class ReviewStore:
                 written.
         """
         self.need("flag")
-        if category not in dict(self.taxonomy.categories):
-            raise ReviewError("Choose what is wrong before the flag is sent.")
-        if severity not in dict(self.taxonomy.severities):
-            raise ReviewError("Choose how much it matters before the flag is sent.")
+        for chosen, offered, what in (
+            (category, self.taxonomy.categories, "what is wrong"),
+            (severity, self.taxonomy.severities, "how much it matters"),
+        ):
+            if chosen not in dict(offered):
+                keys = ", ".join(key for key, _ in offered)
+                raise ReviewError(f"Choose {what} before the flag is sent: one of {keys}.")
         row = FlagRow(
             key=sent_key(key),
             case_id=case_id,
@@ -726,7 +729,7 @@ class ReviewStore:
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
-        return write_csv(file, self.flagged(chosen))
+        return write_csv(file, self.flagged(chosen), self.taxonomy)
 
     def answer_in(self, session: Session, case_id: str, arm: str) -> AnswerRow:
         """The answer that is spoken of, for the other modules of this package.
