@@ -27,6 +27,7 @@ from rarl.review import (
     COMMENT_LIMIT,
     CaseSnapshot,
     Flag,
+    FlagDraft,
     ReviewStore,
     case_from,
 )
@@ -112,13 +113,12 @@ def flag_answer(
         ReviewError: a choice is missing, the pixels are not at hand, or the store refuses.
         DataError: the image cannot be read.
     """
-    if not category:
-        raise ReviewError("Choose what is wrong with the answer.")
-    if not severity:
-        raise ReviewError("Choose how much it would matter.")
+    draft = FlagDraft.checked(
+        case_id=key, arm=arm, category=category, severity=severity, comment=comment, key=key
+    )
     # Nobody was asked about this picture, so that only its hash is kept where it has writing.
-    case = store.add_case(without_written(case_of(shown, key)))
-    return store.add_flag(case, arm, category, severity, comment.strip(), key=key)
+    store.add_case(without_written(case_of(shown, key)))
+    return store.keep_flag(draft)
 
 
 def results_page(desk: Desk, tab: gr.Tab, folder: Path = RESULTS) -> None:

@@ -29,6 +29,7 @@ from demo.review.correction import flag_correction
 from demo.review.queue_html import case_view, flag_list, list_head, progress_table, standing
 from demo.session import Session
 from rarl.errors import ReviewError
+from rarl.records import checked
 from rarl.review import (
     COMMENT_LIMIT,
     Flag,
@@ -317,13 +318,14 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 raise ReviewError("Choose an answer first.")
             if data[correctness] is None or data[explanation] is None:
                 raise ReviewError("Choose correctness and explanation, each from 0 to 3.")
-            judgement = Judgement(
+            judgement = checked(
+                Judgement,
                 correctness=int(data[correctness]),
                 explanation=int(data[explanation]),
                 agrees={"yes": True, "no": False}.get(data[agrees] or ""),
-                corrected_answer=data[answer],
-                corrected_explanation=data[why],
-                comment=data[comment],
+                corrected_answer=data[answer] or "",
+                corrected_explanation=data[why] or "",
+                comment=data[comment] or "",
                 seconds=data[seconds],
             )
             queue = Queue(store, at.study_id)

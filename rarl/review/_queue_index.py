@@ -15,6 +15,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
+from rarl.records import Status
 from rarl.review._tables import (
     AssignmentRow,
     CaseRow,
@@ -24,7 +25,6 @@ from rarl.review._tables import (
     TaskRow,
     VerdictRow,
 )
-from rarl.review.records import Status
 
 _T = TypeVar("_T")
 

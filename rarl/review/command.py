@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rarl.arguments import whole_number
 from rarl.errors import ReviewError
-from rarl.review.case import CaseSnapshot, Flag, FlagFilter
+from rarl.records import CaseSnapshot, Flag, FlagFilter
 from rarl.review.export import flag_as_json
 from rarl.review.files import written_whole
 from rarl.review.queue import Queue
@@ -286,7 +285,7 @@ def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:
 def _delete(store: ReviewStore, arguments: argparse.Namespace) -> None:
     tombstone = store.delete_case(arguments.id, arguments.reason)
     if arguments.json:
-        print(json.dumps({**asdict(tombstone), "created": tombstone.created.isoformat()}))
+        print(json.dumps(tombstone.plain()))
     else:
         print(f"case {tombstone.case_id} is deleted; exports and backups made before are not")
 

@@ -44,6 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, undefer
 
 from rarl.errors import ReviewError
+from rarl.records import FlagFilter
 from rarl.review._queue_index import refresh
 from rarl.review._tables import (
     ROWS,
@@ -60,7 +61,6 @@ from rarl.review._tables import (
     VerdictRow,
     VoteRow,
 )
-from rarl.review.case import FlagFilter
 from rarl.review.export import harmful, harmless
 from rarl.review.files import written_whole
 from rarl.review.store import ReviewStore, current_flags, filtered

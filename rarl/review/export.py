@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, TextIO
 
-from rarl.review.case import CaseSnapshot, Flag
+from rarl.records import CaseSnapshot, Flag
 from rarl.review.taxonomy import Taxonomy
 
 COLUMNS: tuple[str, ...] = (
@@ -62,44 +60,17 @@ _ESCAPED = re.compile(rf"\A'{_BEGINS}|{_LATER}'(?=[{_START}'])")
 
 def flag_as_json(flag: Flag) -> dict[str, Any]:
     """A flag as JSON types; the time in ISO 8601, UTC."""
-    return {**asdict(flag), "created": flag.created.isoformat()}
+    return flag.plain()
 
 
 def case_as_json(case: CaseSnapshot, pixels: bool = True) -> dict[str, Any]:
     """A case as JSON types; each picture's `png` in base64, or absent without `pixels`."""
-    pictures = []
-    for picture in case.pictures:
-        # field by field, since asdict() would copy the pixels as well
-        shown: dict[str, Any] = {
-            "name": picture.name,
-            "sha256": picture.sha256,
-            "width": picture.width,
-            "height": picture.height,
-            "shown": asdict(picture.shown),
-        }
-        if pixels and picture.png is not None:
-            shown["png"] = base64.b64encode(picture.png).decode("ascii")
-        pictures.append(shown)
-    return {
-        "id": case.id,
-        "created": case.created.isoformat(),
-        "app_version": case.app_version,
-        "pictures": pictures,
-        "sha256": case.sha256,
-        "width": case.width,
-        "height": case.height,
-        "modality": case.modality,
-        "attributes": dict(case.attributes),
-        "question": case.question,
-        "mode": case.mode,
-        "model": case.model,
-        "prompt_hash": case.prompt_hash,
-        "decoding": asdict(case.decoding),
-        "shown_order": list(case.shown_order),
-        "blind": case.blind,
-        "sampled": case.sampled,
-        "answers": [asdict(answer) for answer in case.answers],
-    }
+    exclude = None if pixels else {"pictures": {"__all__": {"png"}}}
+    plain = case.model_dump(mode="json", exclude=exclude)
+    for picture in plain["pictures"]:
+        if picture.get("png", "") is None:
+            del picture["png"]
+    return {**plain, "sha256": case.sha256, "width": case.width, "height": case.height}
 
 
 def harmless(cell: str) -> str:

@@ -29,6 +29,19 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
+from rarl.records import (
+    STATUSES,
+    Flag,
+    FlagFilter,
+    Judgement,
+    Opinion,
+    Settled,
+    Status,
+    Verdict,
+    cleaned,
+    sent_key,
+    storable,
+)
 from rarl.review._queue_index import (
     FLAGGED,
     READINGS,
@@ -48,22 +61,15 @@ from rarl.review._tables import (
     QueuePersonRow,
     VerdictRow,
 )
-from rarl.review.case import Flag, FlagFilter
-from rarl.review.records import SCALE, STATUSES, Judgement, Settled, Status, Verdict
 from rarl.review.roles import canonical_name
 from rarl.review.store import (
     NAME_LIMIT,
-    TEXT_LIMIT,
     ReviewStore,
     as_flag,
     check_replaced,
-    cleaned,
     current_flags,
     filtered,
-    sent_key,
-    storable,
 )
-from rarl.review.taxonomy import COMMENT_LIMIT
 
 __all__ = ["READINGS", "Item", "Progress", "Queue", "QueueFilter", "QueueItem"]
 
@@ -279,7 +285,7 @@ class Queue:
                 has not come in.
 
         Raises:
-            ReviewError: a score is off the scale, two readings are in, the person has judged this
+            ReviewError: two readings are in, the person has judged this
                 before, was not assigned, or may not; or the database cannot be written.
         """
         self._store.need("judge")
@@ -408,7 +414,7 @@ class Queue:
             for name in sorted({*assigned, *judged})
         )
 
-    def readings(self) -> Mapping[Item, Mapping[str, Judgement]]:
+    def readings(self) -> Mapping[Item, Mapping[str, Opinion]]:
         """The independent readings of each answer that has all of them, by reader.
 
         What agreement is computed from; an answer with one reading is left out, so that a reader
@@ -462,7 +468,8 @@ class Queue:
                 corrected = (flag.corrected_answer, flag.corrected_explanation)
             found.append(
                 Settled(
-                    *item,
+                    case_id=item[0],
+                    arm=item[1],
                     study_id=self._study,
                     adjudicated=status == "adjudicated",
                     correctness=given.correctness,
@@ -487,11 +494,6 @@ class Queue:
         person = self._store.person
         if person is None:
             raise ReviewError("A verdict needs a name; sign in and judge again.")
-        if judgement.correctness not in SCALE or judgement.explanation not in SCALE:
-            raise ReviewError("Correctness and explanation are each 0, 1, 2 or 3; choose both.")
-        seconds = judgement.seconds
-        if seconds is not None and not 0 <= seconds < 1e7:
-            raise ReviewError("The time on task is no time; leave it out.")
         row = VerdictRow(
             key=sent_key(key),
             case_id=case_id,
@@ -501,14 +503,10 @@ class Queue:
             correctness=judgement.correctness,
             explanation=judgement.explanation,
             agrees=judgement.agrees,
-            corrected_answer=cleaned(
-                judgement.corrected_answer, COMMENT_LIMIT, "The corrected answer"
-            ),
-            corrected_explanation=cleaned(
-                judgement.corrected_explanation, TEXT_LIMIT, "The corrected explanation"
-            ),
-            comment=cleaned(judgement.comment, COMMENT_LIMIT, "The comment"),
-            seconds=seconds,
+            corrected_answer=judgement.corrected_answer,
+            corrected_explanation=judgement.corrected_explanation,
+            comment=judgement.comment,
+            seconds=judgement.seconds,
             created=datetime.now(UTC),
             reader=person,
             replaces=replaces,
@@ -740,7 +738,8 @@ def _median(session: Session, readings: Select[QueuePersonRow]) -> float | None:
     timed = readings.with_only_columns(seconds).where(seconds.is_not(None))
     count = session.scalar(timed.with_only_columns(func.count())) or 0
     middle = timed.order_by(seconds).offset((count - 1) // 2).limit(2 - count % 2)
-    return median(session.scalars(middle).all()) if count else None
+    found = [one for one in session.scalars(middle) if one is not None]
+    return median(found) if found else None
 
 
 def _order(position: SQLColumnExpression[int | None]) -> tuple[SQLColumnExpression[Any], ...]:
@@ -791,7 +790,7 @@ def _verdict(row: VerdictRow) -> Verdict:
         arm=row.arm,
         study_id=row.study_id,
         role="adjudicator" if row.role == "adjudicator" else "reader",
-        judgement=Judgement(
+        judgement=Opinion(
             correctness=row.correctness,
             explanation=row.explanation,
             agrees=row.agrees,

@@ -21,9 +21,9 @@ from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
+from rarl.records import COMMENT_LIMIT, SCALE, TEXT_LIMIT, Picture, cleaned, sent_key
 from rarl.review._queue_index import refresh
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
-from rarl.review.case import Picture
 from rarl.review.export import harmless
 from rarl.review.outcomes import (
     CONDITIONS,
@@ -35,17 +35,8 @@ from rarl.review.outcomes import (
     share,
 )
 from rarl.review.queue import READINGS, Item, Queue
-from rarl.review.records import SCALE
 from rarl.review.roles import canonical_name
-from rarl.review.store import (
-    NAME_LIMIT,
-    TEXT_LIMIT,
-    ReviewStore,
-    check_replaced,
-    cleaned,
-    sent_key,
-)
-from rarl.review.taxonomy import COMMENT_LIMIT
+from rarl.review.store import NAME_LIMIT, ReviewStore, check_replaced
 from rarl.stats.bootstrap import Interval
 
 WRONG_UP_TO = 1

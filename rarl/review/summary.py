@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rarl.records import FlagFilter
 from rarl.review.agreement import agreement_of
-from rarl.review.case import FlagFilter
 from rarl.review.export import case_as_json, flag_as_json
 from rarl.review.queue import Queue
 from rarl.review.roles import may
@@ -72,8 +72,6 @@ def whole_case(store: ReviewStore, case_id: str) -> dict[str, Any]:
         "case": case_as_json(case, pixels=False),
         "flags": [flag_as_json(flag) for flag in store.flags_of(case.id)],
         "verdicts": [
-            {**asdict(one), "created": one.created.isoformat()}
-            for shown in case.answers
-            for one in queue.verdicts(case.id, shown.arm)
+            one.plain() for shown in case.answers for one in queue.verdicts(case.id, shown.arm)
         ],
     }

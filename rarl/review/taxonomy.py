@@ -31,9 +31,6 @@ SEVERITIES: tuple[tuple[str, str], ...] = (
 )
 """(key, label) of each severity by clinical consequence, mildest first."""
 
-COMMENT_LIMIT = 4000
-"""Longest comment, in characters."""
-
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:

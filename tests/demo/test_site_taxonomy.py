@@ -20,7 +20,7 @@ from demo.after_panel import remarks
 from demo.asking import ask
 from demo.flag_fields import flag_fields
 from demo.flag_panel import Draft
-from demo.flagging import Desk, Words
+from demo.flagging import Desk
 from demo.loading import EngineLoader
 from demo.parts import Parts, make_parts
 from demo.results import Results, results_page
@@ -33,6 +33,7 @@ from demo.review.queue_html import flag_list, list_head
 from demo.services.ask import AskService
 from demo.serving.mcp import McpServer
 from demo.signing_in import SignIn
+from rarl.records import FlagDraft
 from rarl.review import Queue, ReviewStore
 from rarl.review.roles import People
 from rarl.review.sheet import case_sheet
@@ -58,6 +59,10 @@ def parts(store: ReviewStore) -> Parts:
     return replace(make_parts(EngineLoader(ScriptedEngine).start()), desk=desk)
 
 
+def draft(arm: str, category: str, severity: str) -> FlagDraft:
+    return FlagDraft(case_id=CASE, arm=arm, category=category, severity=severity)
+
+
 @pytest.fixture
 def flagged(parts: Parts) -> Parts:
     """One answer is flagged in the site's own words, another was in the usual ones."""
@@ -66,9 +71,9 @@ def flagged(parts: Parts) -> Parts:
     assert session.asked is not None
     store = parts.desk.open()
     store.taxonomy = Taxonomy()
-    parts.desk.flag(Words(CASE, "sft", "style", "major"), session.asked, BO)
+    parts.desk.flag(draft("sft", "style", "major"), session.asked, BO)
     store.taxonomy = OWN
-    parts.desk.flag(Words(CASE, "rarl", "artefact", "grave"), session.asked, BO)
+    parts.desk.flag(draft("rarl", "artefact", "grave"), session.asked, BO)
     return parts
 
 
@@ -149,10 +154,10 @@ def test_the_flag_panel_offers_the_sites_keys(parts: Parts) -> None:
     session = session_with(scan_of())
     list(ask(parts.loader, session, "Is it?", "reason", "compare", report_of(session)))
     assert session.asked is not None
-    draft = Draft(session.asked, "rarl")
+    begun = Draft(session.asked, "rarl")
     with gr.Blocks():
         fields = flag_fields("flag", "")
-    filled = fields.filled(None, draft.reasoning(), parts.desk.taxonomy())
+    filled = fields.filled(None, begun.reasoning(), parts.desk.taxonomy())
     assert filled[fields.category].choices == [(label, key) for key, label in OWN.categories]
 
 

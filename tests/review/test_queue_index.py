@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, select, text
 
 from rarl.errors import ReviewError
+from rarl.records import STATUSES, Status
 from rarl.review import (
     CaseSnapshot,
     Flag,
@@ -32,7 +33,6 @@ from rarl.review._tables import (
     VerdictRow,
 )
 from rarl.review.queue import Item
-from rarl.review.records import STATUSES, Status
 from rarl.review.studies import Studies
 
 MakeCase = Callable[..., CaseSnapshot]

@@ -44,9 +44,9 @@ def site(tmp_path: Path, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_store_takes_the_sites_keys_and_names_them(site: ReviewStore) -> None:
     (case_id,) = {flag.case_id for flag in site.flags()}
-    with pytest.raises(ReviewError, match=r"what is wrong .* one of artefact, style\."):
+    with pytest.raises(ReviewError, match=r"what is wrong .*: one of artefact, style\."):
         site.add_flag(case_id, "sft", "missed-finding", "grave")
-    with pytest.raises(ReviewError, match=r"how much it matters .* one of trivial, grave\."):
+    with pytest.raises(ReviewError, match=r"how much it would matter: one of trivial, grave\."):
         site.add_flag(case_id, "sft", "artefact", "major")
     assert [one.values for one in site.counts(["category", "severity"])] == [
         ("artefact", "grave"),
