@@ -18,8 +18,8 @@ from demo.identity import doubts
 from demo.parts import NOW, QUIET, Parts, Update
 from demo.session import Session
 from rarl.errors import RarlError, ReviewError
+from rarl.records import Outcome
 from rarl.review import COMMENT_LIMIT
-from rarl.review.case import Outcome
 
 _EQUAL: dict[str, Outcome] = {"tie": "tie", "all-good": "all-good", "all-bad": "all-bad"}
 _NOT_SAVED = "The vote could not be saved. What you chose is still here; press Vote again."

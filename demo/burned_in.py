@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from demo.session import OpenScan, Session
 from rarl.review import CaseSnapshot
 from rarl.scans import writing
@@ -45,15 +43,13 @@ def without_written(case: CaseSnapshot) -> CaseSnapshot:
 
     For pictures that nobody has been asked about, such as those of a test set.
     """
-    return replace(
-        case,
-        pictures=tuple(
-            replace(picture, png=None)
-            if picture.png is not None and writing(picture.image())
-            else picture
-            for picture in case.pictures
-        ),
+    pictures = tuple(
+        picture.model_copy(update={"png": None})
+        if picture.png is not None and writing(picture.image())
+        else picture
+        for picture in case.pictures
     )
+    return case.model_copy(update={"pictures": pictures})
 
 
 def _key(scan: OpenScan) -> str:

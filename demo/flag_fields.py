@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.asking import steps
-from demo.flagging import Words
 from demo.parts import Update, labelled
-from rarl.review import COMMENT_LIMIT, Flag
+from rarl.records import COMMENT_LIMIT, FlagContent
 from rarl.review.taxonomy import Taxonomy
 
 _ANY_STEP = -1
@@ -42,7 +41,7 @@ class FlagFields:
         return [self.category, self.severity, self.comment, self.step, self.where, self.answer,
                 self.explanation]  # fmt: skip
 
-    def filled(self, said: Words | Flag | None, reasoning: str, taxonomy: Taxonomy) -> Update:
+    def filled(self, said: FlagContent | None, reasoning: str, taxonomy: Taxonomy) -> Update:
         """The form as it opens.
 
         Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import gradio as gr
 
@@ -12,14 +11,13 @@ from demo import render
 from demo.asking import log_fault
 from demo.components import panel
 from demo.flag_fields import flag_fields, step_at
-from demo.flagging import Words
+from demo.flagging import draft_from_browser
 from demo.identity import doubts
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.session import Asked, Session
 from demo.viewer import REPORT, take_report
 from rarl.errors import RarlError, ReviewError, StoreError
-from rarl.review import Region
-from rarl.review.taxonomy import Taxonomy
+from rarl.records import FlagDraft, Region, new_key
 
 # Seconds between attempts to send what the store could not take.
 _AGAIN_SECONDS = 10
@@ -40,9 +38,9 @@ class Draft:
 
     asked: Asked
     arm: str
-    key: str = field(default_factory=lambda: uuid4().hex)
-    case_id: str = field(default_factory=lambda: uuid4().hex)
-    before: Words | None = None
+    key: str = field(default_factory=new_key)
+    case_id: str = field(default_factory=new_key)
+    before: FlagDraft | None = None
 
     def reasoning(self) -> str:
         """Of the flagged answer."""
@@ -75,7 +73,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
             return {note: render.sentence("There is no answer to flag yet; ask first.")}
         return filled(Draft(asked, arm), held)
 
-    def reopened(saved_last: tuple[Words, Asked] | None, held: Session) -> Update:
+    def reopened(saved_last: tuple[FlagDraft, Asked] | None, held: Session) -> Update:
         if saved_last is None or saved_last[1] is not held.asked:
             told = "The page has moved on; open the question again under Asked, and flag it anew."
             return {note: render.sentence(told)}
@@ -88,7 +86,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
             draft: begun,
             drawer: gr.Column(visible=True),
             heading: render.flag_heading(held, corrects=begun.before is not None),
-            **fields.filled(begun.before, begun.reasoning(), _taxonomy(parts)),
+            **fields.filled(begun.before, begun.reasoning(), parts.desk.taxonomy()),
             trouble: "",
             note: "",
         }
@@ -120,16 +118,26 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
             sentence, start = step_at(about.reasoning(), wrong_step)
             region = _region(about, held, report) if with_region else None
             replaces = about.before.key if about.before else None
-            said = Words(
-                case_id, about.arm, kind, weight, words, sentence, start, region, right, why,
-                about.key, replaces,
-            )  # fmt: skip
-            flag = parts.desk.flag(said, about.asked, request)
+            sent_draft = FlagDraft.checked(
+                case_id=case_id,
+                arm=about.arm,
+                category=kind,
+                severity=weight,
+                comment=words or "",
+                sentence=sentence,
+                sentence_start=start,
+                region=region,
+                corrected_answer=right or "",
+                corrected_explanation=why or "",
+                key=about.key,
+                replaces=replaces,
+            )
+            flag = parts.desk.flag(sent_draft, about.asked, request)
         except StoreError as error:
             told = f"{error} Your flag stays in this browser (your words, no picture) until then."
             return {
                 drawer: gr.Column(visible=False),
-                kept_here: [*_listed(waiting), said.plain()],
+                kept_here: [*_listed(waiting), sent_draft.plain()],
                 again: gr.Timer(active=True),
                 note: render.sentence(told),
             }
@@ -147,7 +155,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         return {
             drawer: gr.Column(visible=False),
             draft: None,
-            last: (said, about.asked),
+            last: (sent_draft, about.asked),
             note: render.flag_saved(flag, correctable=True),
         }
 
@@ -162,7 +170,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         left, done, lost = [], 0, ""
         for plain in _listed(waiting):
             try:
-                parts.desk.send(Words.from_plain(plain), request)
+                parts.desk.send(draft_from_browser(plain), request)
                 done += 1
             except StoreError:
                 left.append(plain)
@@ -202,14 +210,6 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
     trouble.retype(None, None, None, js=FOCUS % "#flag-comment textarea", **NOW)
     cancel.click(closed, session, [drawer, draft], **NOW)
     again.tick(sent, kept_here, [kept_here, again, note], **QUIET)
-
-
-def _taxonomy(parts: Parts) -> Taxonomy:
-    """The site's lists; the usual ones while its store cannot be opened."""
-    try:
-        return parts.desk.open().taxonomy
-    except StoreError:
-        return Taxonomy()
 
 
 def _listed(waiting: Any) -> list[Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import random
 from collections import OrderedDict
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Self
-from uuid import uuid4
+from typing import Any
 
 import gradio as gr
+from pydantic import ValidationError
 
 from demo.asking import log_fault
 from demo.services.fair_queue import current_share
@@ -19,10 +19,12 @@ from demo.session import Asked, Session
 from demo.signing_in import Person, SignIn
 from rarl.errors import ReviewError
 from rarl.prompts import prompt_hash
-from rarl.review import CaseSnapshot, Flag, Region, case_from
+from rarl.records import CaseSnapshot, Flag, FlagDraft
+from rarl.review import case_from
 from rarl.review import open_store as open_review_store
 from rarl.review.hub_copy import HubCopy, Place
 from rarl.review.store import ReviewStore
+from rarl.review.taxonomy import Taxonomy
 
 log = logging.getLogger(__name__)
 
@@ -34,65 +36,16 @@ Who = gr.Request | Person
 _WAITING = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A flag as it was typed, before the store has it.
+def draft_from_browser(kept: Any) -> FlagDraft:
+    """A flag that a browser kept, as `FlagDraft.plain` gave it; its user may have changed it.
 
-    Attributes:
-        case_id: the case that it belongs to.
-        arm: whose answer.
-        category: key of the taxonomy, or None where nothing was chosen.
-        severity: key of the taxonomy, or None where nothing was chosen.
-        comment: free text.
-        sentence: the step of the reasoning that is wrong, or "".
-        sentence_start: where it begins, in characters of the reasoning.
-        region: a place on a picture of the case, or None.
-        corrected_answer: what would have been right, or "".
-        corrected_explanation: and why, or "".
-        key: 32 hex digits, so that sending it again stores nothing twice.
-        replaces: key of one's own flag that this one corrects, or None.
+    Raises:
+        ReviewError: it is no flag.
     """
-
-    case_id: str
-    arm: str
-    category: str | None
-    severity: str | None
-    comment: str = ""
-    sentence: str = ""
-    sentence_start: int | None = None
-    region: Region | None = None
-    corrected_answer: str = ""
-    corrected_explanation: str = ""
-    key: str = field(default_factory=lambda: uuid4().hex)
-    replaces: str | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON, for the browser to keep; read by `from_plain`."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, said: Any) -> Self:
-        """What a browser kept; whoever sits at it may have changed it.
-
-        Raises:
-            ReviewError: it is no flag.
-        """
-        try:
-            region = said["region"]
-            if region is not None:
-                left, top, right, bottom = (int(number) for number in region["box"])
-                region = Region(int(region["picture"]), (left, top, right, bottom))
-            start, replaces = said["sentence_start"], said["replaces"]
-            texts = ("case_id", "arm", "category", "severity", "comment", "sentence",
-                     "corrected_answer", "corrected_explanation", "key")  # fmt: skip
-            return cls(
-                **{name: str(said[name]) for name in texts},
-                sentence_start=None if start is None else int(start),
-                region=region,
-                replaces=None if replaces is None else str(replaces),
-            )
-        except (TypeError, KeyError, ValueError):
-            raise ReviewError("What this browser kept is no flag; flag the answer anew.") from None
+    try:
+        return FlagDraft.model_validate(kept)
+    except ValidationError:
+        raise ReviewError("What this browser kept is no flag; flag the answer anew.") from None
 
 
 @dataclass
@@ -130,6 +83,13 @@ class Desk:
                     self._copy = HubCopy(self.store, self.place)
                     self._copy.start()
         return self.store
+
+    def taxonomy(self) -> Taxonomy:
+        """The site's lists; the usual ones while its store cannot be opened: saving says why."""
+        try:
+            return self.open().taxonomy
+        except ReviewError:
+            return Taxonomy()
 
     def begin(self) -> None:
         """Read back what a repository holds; without one, the store is opened when it is needed."""
@@ -174,43 +134,35 @@ class Desk:
             session.case_id = self.for_request(request).add_case(case_of(session.asked))
         return session.case_id
 
-    def flag(self, words: Words, asked: Asked, request: Who) -> Flag:
+    def flag(self, draft: FlagDraft, asked: Asked, request: Who) -> Flag:
         """Store a flag, and its case with the first flag.
 
         Where the store cannot be used, the case waits here, and `send` may be tried again.
 
         Args:
-            words: the flag.
+            draft: the flag.
             asked: what it is about.
             request: who flags.
 
         Raises:
-            ReviewError: a choice is missing, or the store refuses.
+            ReviewError: the store refuses.
             StoreError: the store cannot be used now.
         """
-        if not words.category:
-            raise ReviewError("Choose what is wrong with the answer.")
-        if not words.severity:
-            raise ReviewError("Choose how much it would matter.")
-        return self.flag_case(words, case_of(asked, words.case_id), request)
+        return self.flag_case(draft, case_of(asked, draft.case_id), request)
 
-    def flag_case(self, words: Words, case: CaseSnapshot, request: Who) -> Flag:
+    def flag_case(self, draft: FlagDraft, case: CaseSnapshot, request: Who) -> Flag:
         """The same, of an exchange that is frozen already."""
-        if not words.category:
-            raise ReviewError("Choose what is wrong with the answer.")
-        if not words.severity:
-            raise ReviewError("Choose how much it would matter.")
         person = self.person(request)
         if person.role == "visitor":
             size = sum(len(picture.png or b"") for picture in case.pictures)
             self.quotas.take(current_share() or f"name:{person.name or ''}", size)
         with self._waiting_lock:
-            self._waiting[words.case_id] = case
+            self._waiting[draft.case_id] = case
             while len(self._waiting) > _WAITING:
                 self._waiting.popitem(last=False)
-        return self.send(words, request)
+        return self.send(draft, request)
 
-    def send(self, words: Words, request: Who) -> Flag:
+    def send(self, draft: FlagDraft, request: Who) -> Flag:
         """Store a flag that was typed before; the same key stores nothing twice.
 
         Raises:
@@ -219,25 +171,12 @@ class Desk:
         """
         store = self.for_request(request)
         with self._waiting_lock:
-            waiting = self._waiting.get(words.case_id)
+            waiting = self._waiting.get(draft.case_id)
         if waiting is not None:
             store.add_case(waiting)
-        flag = store.add_flag(
-            words.case_id,
-            words.arm,
-            words.category or "",
-            words.severity or "",
-            words.comment.strip(),
-            key=words.key,
-            sentence=words.sentence,
-            sentence_start=words.sentence_start,
-            region=words.region,
-            corrected_answer=words.corrected_answer,
-            corrected_explanation=words.corrected_explanation,
-            replaces=words.replaces,
-        )
+        flag = store.keep_flag(draft)
         with self._waiting_lock:
-            self._waiting.pop(words.case_id, None)
+            self._waiting.pop(draft.case_id, None)
         return flag
 
     def sample(self, session: Session) -> None:

@@ -13,13 +13,13 @@ from markupsafe import Markup
 from demo import render
 from demo.components import panel
 from demo.flag_fields import flag_fields, step_at
-from demo.flagging import Words
 from demo.identity import doubts
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.review.common import Data, Place, guarded
 from demo.session import Session
 from rarl.errors import ReviewError
-from rarl.review import Flag, Queue
+from rarl.records import Flag, FlagDraft
+from rarl.review import Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +110,22 @@ def flag_correction(
             if about is None:
                 raise ReviewError("Open the flag again to correct it.")
             flag = about.flag
-            if not data[fields.category] or not data[fields.severity]:
-                raise ReviewError("Choose what is wrong, and how much it would matter.")
-            parts.desk.send(
-                Words(
-                    flag.case_id, flag.arm, data[fields.category], data[fields.severity], words,
-                    *step_at(about.reasoning, data[fields.step]),
-                    flag.region if data[fields.where] else None, right, why, about.key, flag.key,
-                ),
-                request,
-            )  # fmt: skip
+            sentence, start = step_at(about.reasoning, data[fields.step])
+            draft = FlagDraft.checked(
+                case_id=flag.case_id,
+                arm=flag.arm,
+                category=data[fields.category],
+                severity=data[fields.severity],
+                comment=words or "",
+                sentence=sentence,
+                sentence_start=start,
+                region=flag.region if data[fields.where] else None,
+                corrected_answer=right or "",
+                corrected_explanation=why or "",
+                key=about.key,
+                replaces=flag.key,
+            )
+            parts.desk.send(draft, request)
             return {drawer: gr.Column(visible=False), begun: None, **again(request, data)}
 
         return guarded(told, "correct", work)

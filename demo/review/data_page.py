@@ -20,8 +20,8 @@ from demo.review.common import Chosen, Data, guarded, when
 from demo.review.queue_page import QueueWidgets
 from demo.serving.caller import caller_of
 from rarl.errors import ReviewError
+from rarl.records import AuditEntry, Tombstone
 from rarl.review import FlagFilter, ReviewStore
-from rarl.review.records import AuditEntry, Tombstone
 from rarl.review.roles import People
 
 _FORMS = (

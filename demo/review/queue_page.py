@@ -29,6 +29,7 @@ from demo.review.correction import flag_correction
 from demo.review.queue_html import case_view, flag_list, list_head, progress_table, standing
 from demo.session import Session
 from rarl.errors import ReviewError
+from rarl.records import checked
 from rarl.review import (
     COMMENT_LIMIT,
     Flag,
@@ -210,9 +211,9 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         queue = Queue(store, chosen.study_id)
         cards = data[shape] == "gallery"
         most = at.shown * (_CARDS if cards else _ROWS)
-        sort = next((one for one in ORDERS if one == data[order]), ORDERS[0])
-        found = queue.items(chosen.queue(), most + 1, order=sort)
-        more, found = len(found) > most, found[:most]
+        sort = next((each for each in ORDERS if each == data[order]), ORDERS[0])
+        found = queue.items(chosen.queue(), most, order=sort)
+        number = queue.count(chosen.queue())
         pictures = store.first_pictures(one.case_id for one in found) if cards else None
         waits = queue.count(QueueFilter(waiting=True))
         settles = may(store.role, "adjudicate")
@@ -220,18 +221,17 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         narrow = chosen != Chosen(chosen.work, chosen.status)
         at.listed = tuple((one.case_id, one.arm) for one in found)
         empty = _NO_MATCH if narrow else _ALL_DONE if chosen.status else _NONE_YET
-        number = f"{most}+" if more else str(len(found))
         return {
             rows: flag_list(
                 found,
                 at.item if at.study_id == chosen.study_id else None,
-                more=more,
+                more=number > len(found),
                 empty=empty,
                 blind=chosen.study_id is not None,
                 labels=Labels.of(store.taxonomy),
                 pictures=pictures,
             ),
-            total: list_head(number, chosen, Labels.of(store.taxonomy), parts.labels()),
+            total: list_head(str(number), chosen, Labels.of(store.taxonomy), parts.labels()),
             progress: progress_table(queue.progress(), store.person, waits, disputes),
         }
 
@@ -320,7 +320,8 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         item = None
         if may(store.role, "adjudicate"):
             # Only an adjudicator can settle what readers differ on.
-            item = _to_settle(store, chosen, at.item)
+            wanted = replace(chosen, status="").queue()
+            item = Queue(store, chosen.study_id).next_to_settle(wanted, at.item)
         if item is None:
             wanted = replace(chosen, status="").queue()
             item = Queue(store, chosen.study_id).next(wanted, at.item)
@@ -350,13 +351,14 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 raise ReviewError("Choose an answer first.")
             if data[correctness] is None or data[explanation] is None:
                 raise ReviewError("Choose correctness and explanation, each from 0 to 3.")
-            judgement = Judgement(
+            judgement = checked(
+                Judgement,
                 correctness=int(data[correctness]),
                 explanation=int(data[explanation]),
                 agrees={"yes": True, "no": False}.get(data[agrees] or ""),
-                corrected_answer=data[answer],
-                corrected_explanation=data[why],
-                comment=data[comment],
+                corrected_answer=data[answer] or "",
+                corrected_explanation=data[why] or "",
+                comment=data[comment] or "",
                 seconds=data[seconds],
             )
             queue = Queue(store, at.study_id)
@@ -389,7 +391,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                     numbers = [int(n) for n in (data[ticked] or "").split(",") if n.isdecimal()]
                     wanted = [at.listed[n] for n in numbers if n < len(at.listed)]
                 elif which == "all":
-                    wanted = [(one.case_id, one.arm) for one in queue.items(chosen.queue())]
+                    wanted = list(queue.places(chosen.queue()))
                 people = names_in(data[names])
                 if not wanted or not people:
                     raise ReviewError(
@@ -501,17 +503,6 @@ def _corrected(store: ReviewStore, item: QueueItem) -> dict[str, Flag]:
     current = {flag.key for flag in item.flags}
     found = store.flags_of(item.case_id, corrected=True)
     return {one.key: one for one in found if one.arm == item.arm and one.key not in current}
-
-
-def _to_settle(store: ReviewStore, chosen: Chosen, after: Item | None) -> QueueItem | None:
-    """The next answer on which readers differ and this person gave no reading."""
-    wanted = replace(chosen, status="differs").queue()
-    waiting = [
-        one
-        for one in Queue(store, chosen.study_id).items(wanted)
-        if not one.judged_by_me and (one.case_id, one.arm) != after
-    ]
-    return waiting[0] if waiting else None
 
 
 def _written(verdict: Verdict) -> Typed:

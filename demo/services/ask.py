@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any
-from uuid import uuid4
 
 from demo.api_info import offered_words
 from demo.asking import DECODING
 from demo.choosing import Upload, hold
-from demo.flagging import Words, case_of
+from demo.flagging import case_of
 from demo.parts import Parts
 from demo.services.fair_queue import current_share
 from demo.session import ROLES, Asked, Session
@@ -24,6 +23,7 @@ from rarl.errors import QuestionError, ReviewError
 from rarl.inference.checking import check_answers
 from rarl.inference.engine import Question, chosen_variants
 from rarl.prompts import user_text
+from rarl.records import FlagDraft, new_key
 from rarl.response import MODES
 from rarl.review import CaseSnapshot
 from rarl.review.roles import require
@@ -220,10 +220,15 @@ class AskService:
         _check_words(comment, known.identifiers, checked)
         # Keys of two clients, or of two exchanges, never meet.
         chosen = hashlib.sha256(f"{exchange}\n{key}".encode()).hexdigest()[:32]
-        words = Words(
-            known.case.id, arm, category, severity, comment, key=chosen if key else uuid4().hex
+        draft = FlagDraft.checked(
+            case_id=known.case.id,
+            arm=arm,
+            category=category,
+            severity=severity,
+            comment=comment,
+            key=chosen if key else new_key(),
         )
-        stored = self._parts.desk.flag_case(words, known.case, person)
+        stored = self._parts.desk.flag_case(draft, known.case, person)
         return {"flag": stored.id, "case": stored.case_id}
 
     def _opened(

@@ -11,26 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rarl.records.question import Decoding as Decoding
 from rarl.response import Check, Mode, Response
 
 _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """Decoding parameters: greedy, or sampled with temperature and seed.
-
-    Attributes:
-        max_new_tokens: completion limit, in tokens.
-        temperature: 0 is greedy.
-        top_p: nucleus mass, used where temperature > 0.
-        seed: used where temperature > 0.
-    """
-
-    max_new_tokens: int = 256
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +99,7 @@ class Question:
     text: str
     arms: tuple[str, ...]
     mode: Mode = "reason"
-    decoding: Decoding = Decoding()
+    decoding: Decoding = field(default_factory=Decoding)
     earlier: tuple[Turn, ...] = ()
 
 

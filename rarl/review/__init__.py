@@ -9,22 +9,26 @@ Work goes through `open_store` (cases, flags, votes), `Queue` (verdicts, adjudic
     exchange.push_to_hub(Path("reviewed"), "owner/name")  # private, unless told otherwise
 """
 
-from rarl.review.case import (
+from rarl.records import (
+    COMMENT_LIMIT,
     ArmAnswer,
     CaseSnapshot,
     Flag,
+    FlagDraft,
     FlagFilter,
+    Judgement,
     Picture,
     Region,
+    Settled,
     Shown,
+    Verdict,
     Vote,
-    case_from,
 )
+from rarl.review.case import case_from
 from rarl.review.export import COLUMNS, case_as_json, flag_as_json
 from rarl.review.queue import Queue, QueueFilter, QueueItem
-from rarl.review.records import Judgement, Settled, Verdict
 from rarl.review.store import Count, ReviewStore, open_store
-from rarl.review.taxonomy import CATEGORIES, COMMENT_LIMIT, SEVERITIES
+from rarl.review.taxonomy import CATEGORIES, SEVERITIES
 
 __all__ = [
     "CATEGORIES",
@@ -35,6 +39,7 @@ __all__ = [
     "CaseSnapshot",
     "Count",
     "Flag",
+    "FlagDraft",
     "FlagFilter",
     "Judgement",
     "Picture",

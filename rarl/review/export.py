@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any, TextIO
 
-from rarl.review.case import CaseSnapshot, Flag
+from rarl.records import CaseSnapshot, Flag
+from rarl.review.taxonomy import Taxonomy
 
 COLUMNS: tuple[str, ...] = (
     "flag",
@@ -43,6 +42,8 @@ COLUMNS: tuple[str, ...] = (
     "corrected_answer",
     "corrected_explanation",
     "blind",
+    "category_label",
+    "severity_label",
 )
 """The columns of the table. New ones are added at the end only: others read this file."""
 
@@ -59,44 +60,17 @@ _ESCAPED = re.compile(rf"\A'{_BEGINS}|{_LATER}'(?=[{_START}'])")
 
 def flag_as_json(flag: Flag) -> dict[str, Any]:
     """A flag as JSON types; the time in ISO 8601, UTC."""
-    return {**asdict(flag), "created": flag.created.isoformat()}
+    return flag.plain()
 
 
 def case_as_json(case: CaseSnapshot, pixels: bool = True) -> dict[str, Any]:
     """A case as JSON types; each picture's `png` in base64, or absent without `pixels`."""
-    pictures = []
-    for picture in case.pictures:
-        # field by field, since asdict() would copy the pixels as well
-        shown: dict[str, Any] = {
-            "name": picture.name,
-            "sha256": picture.sha256,
-            "width": picture.width,
-            "height": picture.height,
-            "shown": asdict(picture.shown),
-        }
-        if pixels and picture.png is not None:
-            shown["png"] = base64.b64encode(picture.png).decode("ascii")
-        pictures.append(shown)
-    return {
-        "id": case.id,
-        "created": case.created.isoformat(),
-        "app_version": case.app_version,
-        "pictures": pictures,
-        "sha256": case.sha256,
-        "width": case.width,
-        "height": case.height,
-        "modality": case.modality,
-        "attributes": dict(case.attributes),
-        "question": case.question,
-        "mode": case.mode,
-        "model": case.model,
-        "prompt_hash": case.prompt_hash,
-        "decoding": asdict(case.decoding),
-        "shown_order": list(case.shown_order),
-        "blind": case.blind,
-        "sampled": case.sampled,
-        "answers": [asdict(answer) for answer in case.answers],
-    }
+    exclude = None if pixels else {"pictures": {"__all__": {"png"}}}
+    plain = case.model_dump(mode="json", exclude=exclude)
+    for picture in plain["pictures"]:
+        if picture.get("png", "") is None:
+            del picture["png"]
+    return {**plain, "sha256": case.sha256, "width": case.width, "height": case.height}
 
 
 def harmless(cell: str) -> str:
@@ -117,7 +91,9 @@ def harmful(cell: str) -> str:
     return _ESCAPED.sub(lambda found: found[0].removesuffix("'"), cell)
 
 
-def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int:
+def write_csv(
+    file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]], taxonomy: Taxonomy
+) -> int:
     """One row per flag under `COLUMNS`.
 
     A cell that a spreadsheet would run as a formula gets a leading apostrophe.
@@ -125,6 +101,7 @@ def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int
     Args:
         file: opened with `newline=""`.
         flagged: flags with their cases.
+        taxonomy: of the site, for the labels of categories and severities.
 
     Returns:
         How many were written.
@@ -133,7 +110,11 @@ def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int
     table.writerow(COLUMNS)
     written = 0
     for flag, case in flagged:
-        cells = _cells(flag, case)
+        cells = (
+            *_cells(flag, case),
+            taxonomy.category_labels().get(flag.category, flag.category),
+            taxonomy.severity_labels().get(flag.severity, flag.severity),
+        )
         table.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in cells])
         written += 1
     return written

@@ -6,7 +6,7 @@ import csv
 from io import StringIO
 from typing import TextIO
 
-from rarl.review.case import FlagFilter
+from rarl.records import FlagFilter
 from rarl.review.export import harmless
 from rarl.review.queue import Queue
 from rarl.review.store import ReviewStore

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -22,8 +21,8 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
 
+from rarl.records import CaseSnapshot, Picture
 from rarl.response import problem_sentence
-from rarl.review.case import CaseSnapshot, Picture
 
 # All lengths are points (1/72 inch); `y` falls from the top of the page to its foot.
 _WIDTH, _HEIGHT = A4
@@ -260,7 +259,12 @@ def _short(text: str, most: int) -> str:
 
 def _shortened(case: CaseSnapshot, most: int) -> CaseSnapshot:
     answers = tuple(
-        replace(one, answer=_short(one.answer, most), reasoning=_short(one.reasoning, most))
+        one.model_copy(
+            update={
+                "answer": _short(one.answer, most),
+                "reasoning": _short(one.reasoning, most),
+            }
+        )
         for one in case.answers
     )
-    return replace(case, question=_short(case.question, most), answers=answers)
+    return case.model_copy(update={"question": _short(case.question, most), "answers": answers})

@@ -5,27 +5,45 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
-from uuid import uuid4
 
 from platformdirs import user_data_path
-from sqlalchemy import URL, Row, Select, delete, func, or_, select
+from sqlalchemy import URL, Row, Select, delete, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, selectinload, undefer
 
 from rarl.errors import ReviewError
-from rarl.inference.engine import Decoding
-from rarl.review._database import Database
+from rarl.records import (
+    COMMENT_LIMIT,
+    ArmAnswer,
+    AuditEntry,
+    CaseSnapshot,
+    Decoding,
+    Flag,
+    FlagDraft,
+    FlagFilter,
+    Outcome,
+    Picture,
+    Region,
+    Shown,
+    Tombstone,
+    Vote,
+    cleaned,
+    sent_key,
+    storable,
+)
+from rarl.review._database import AuditValues, Database
+from rarl.review._queue_index import forget, is_current, refresh
 from rarl.review._tables import (
     AnswerRow,
     AssignmentRow,
     AuditRow,
+    Base,
     CaseRow,
     FlagRow,
     PictureRow,
@@ -35,22 +53,9 @@ from rarl.review._tables import (
     VerdictRow,
     VoteRow,
 )
-from rarl.review.case import (
-    ArmAnswer,
-    CaseSnapshot,
-    Flag,
-    FlagFilter,
-    Outcome,
-    Picture,
-    Pixels,
-    Region,
-    Shown,
-    Vote,
-)
 from rarl.review.export import write_csv
-from rarl.review.records import AuditEntry, Tombstone
 from rarl.review.roles import Right, Role, canonical_name, require
-from rarl.review.taxonomy import COMMENT_LIMIT, Taxonomy, read_taxonomy
+from rarl.review.taxonomy import Taxonomy, read_taxonomy
 
 if TYPE_CHECKING:
     _Rows = Select[FlagRow, str, str | None, str, str]
@@ -61,8 +66,6 @@ log = logging.getLogger(__name__)
 By = Literal["category", "arm", "modality", "severity", "reader"]
 
 NAME_LIMIT = 200
-TEXT_LIMIT = 20_000
-_KEY = re.compile(r"[0-9a-f]{32}")
 # Children before parents, since the database checks.
 _OF_A_CASE = (
     ResponseRow,
@@ -218,7 +221,7 @@ class ReviewStore:
         """
         with self._database.reading(snapshot) as session:
             yield session
-            rows: list[AuditRow] = session.info.pop("noted", [])
+            rows: list[AuditValues] = session.info.pop("noted", [])
         self._database.note(rows)
 
     @contextmanager
@@ -239,11 +242,15 @@ class ReviewStore:
             return
         now = datetime.now(UTC)
         rows = [
-            AuditRow(created=now, person=self.person, action=action, what=what, case_id=case_id)
+            {
+                "created": now, "person": self.person, "action": action, "what": what,
+                "case_id": case_id,
+            }
             for case_id in dict.fromkeys(case_ids)
-        ]
+        ]  # fmt: skip
         if session.info.get("writes"):
-            session.add_all(rows)
+            if rows:
+                session.execute(insert(AuditRow), rows)
         else:
             session.info.setdefault("noted", []).extend(rows)
 
@@ -273,9 +280,9 @@ class ReviewStore:
             if session.get(TombstoneRow, case.id) is not None:
                 raise ReviewError(_DELETED)
             session.add(_case_row(case, self._keep_pixels))
-            self.note(session, "write", "case", [case.id])
             try:
                 session.flush()
+                self.note(session, "write", "case", [case.id])
             except IntegrityError:
                 # Where writers do not queue (PostgreSQL), another was quicker with this case.
                 session.rollback()
@@ -365,12 +372,13 @@ class ReviewStore:
             )
             session.add(tombstone)
             session.flush()
+            forget(session, [case_id])
             for table in _OF_A_CASE:
                 session.execute(delete(table).where(table.case_id == case_id))
             session.execute(delete(CaseRow).where(CaseRow.id == case_id))
             self.note(session, "delete", "case", [case_id])
         self._database.forget_deleted()
-        return Tombstone(case_id, tombstone.created, tombstone.person, reason)
+        return _tombstone(tombstone)
 
     def tombstones(self) -> tuple[Tombstone, ...]:
         """Of every case deleted for good, oldest first.
@@ -381,7 +389,7 @@ class ReviewStore:
         self.need("delete")
         with self.reading() as session:
             rows = session.scalars(select(TombstoneRow).order_by(TombstoneRow.created)).all()
-        return tuple(Tombstone(row.case_id, row.created, row.person, row.reason) for row in rows)
+        return tuple(_tombstone(row) for row in rows)
 
     def audit(
         self, case_id: str | None = None, person: str | None = None
@@ -402,10 +410,7 @@ class ReviewStore:
         if person:
             statement = statement.where(AuditRow.person == person)
         with self._database.reading() as session:
-            return tuple(
-                AuditEntry(row.id, row.created, row.person, row.action, row.what, row.case_id)
-                for row in session.scalars(statement)
-            )
+            return tuple(AuditEntry(**columns_of(row)) for row in session.scalars(statement))
 
     # --- flags -------------------------------------------------------------------------------
 
@@ -417,75 +422,65 @@ class ReviewStore:
         severity: str,
         comment: str = "",
         reader: str | None = None,
-        *,
-        key: str | None = None,
-        sentence: str = "",
-        sentence_start: int | None = None,
-        region: Region | None = None,
-        corrected_answer: str = "",
-        corrected_explanation: str = "",
-        replaces: str | None = None,
+        **more: Any,
     ) -> Flag:
-        """Store a flag on one arm's answer in a stored case. When this returns, it is kept.
-
-        Args:
-            case_id: what `add_case` returned.
-            arm: name of an arm that answered.
-            category: key of the taxonomy.
-            severity: key of the taxonomy.
-            comment: at most `COMMENT_LIMIT` characters.
-            reader: at most 200 characters; the person this store is for, where not given.
-            key: 32 hex digits made by the sender, so that sending again stores nothing twice.
-            sentence: the part of the reasoning that is wrong.
-            sentence_start: where it begins; found where not given.
-            region: a place on a picture of the case.
-            corrected_answer: what would have been right.
-            corrected_explanation: and why.
-            replaces: key of one's own flag that this one corrects.
+        """Make a flag and store it, see `FlagDraft` and `keep_flag`.
 
         Raises:
             ReviewError: something is missing, unknown or too long, or the database cannot be
                 written.
         """
-        self.need("flag")
-        if category not in dict(self.taxonomy.categories):
-            raise ReviewError("Choose what is wrong before the flag is sent.")
-        if severity not in dict(self.taxonomy.severities):
-            raise ReviewError("Choose how much it matters before the flag is sent.")
-        row = FlagRow(
-            key=sent_key(key),
+        draft = FlagDraft.checked(
             case_id=case_id,
             arm=arm,
             category=category,
             severity=severity,
-            comment=cleaned(comment, COMMENT_LIMIT, "The comment"),
-            sentence=storable(sentence),
-            sentence_start=sentence_start,
-            region=None if region is None else _region_row(region),
-            corrected_answer=cleaned(corrected_answer, COMMENT_LIMIT, "The corrected answer"),
-            corrected_explanation=cleaned(
-                corrected_explanation, TEXT_LIMIT, "The corrected explanation"
-            ),
+            comment=comment,
+            **{name: given for name, given in more.items() if name != "key" or given is not None},
+        )
+        return self.keep_flag(draft, reader)
+
+    def keep_flag(self, draft: FlagDraft, reader: str | None = None) -> Flag:
+        """Store a flag on one variant's answer in a stored case. When this returns, it is kept.
+
+        Args:
+            draft: what was sent; where its sentence begins is found if it does not say.
+            reader: at most 200 characters; the person this store is for, where not given.
+
+        Raises:
+            ReviewError: something is unknown or does not fit the case, or the database cannot be
+                written.
+        """
+        self.need("flag")
+        for chosen, offered, what in (
+            (draft.category, self.taxonomy.categories, "what is wrong with the answer"),
+            (draft.severity, self.taxonomy.severities, "how much it would matter"),
+        ):
+            if chosen not in dict(offered):
+                keys = ", ".join(key for key, _ in offered)
+                raise ReviewError(f"Choose {what}: one of {keys}.")
+        region = draft.region
+        row = FlagRow(
+            **draft.model_dump(exclude={"region"}),
+            region=None if region is None else region.row(),
             created=datetime.now(UTC),
             reader=_name(reader) or self.person,
-            replaces=replaces,
         )
         with self.writing() as session:
             known = session.scalar(select(FlagRow).where(FlagRow.key == row.key))
             if known is None:
-                answer = self.answer_in(session, case_id, arm)
+                answer = self.answer_in(session, draft.case_id, draft.arm)
                 _place_sentence(row, answer.reasoning)
-                _check_region(session, case_id, region)
-                if replaces is not None:
-                    old = session.scalar(select(FlagRow).where(FlagRow.key == replaces))
-                    same = old is not None and (old.case_id, old.arm) == (case_id, arm)
-                    check_replaced(
-                        session, FlagRow, replaces, same, old.reader if old else None, row.reader
-                    )
+                _check_region(session, draft.case_id, region)
+                if draft.replaces is not None:
+                    old = session.scalar(select(FlagRow).where(FlagRow.key == draft.replaces))
+                    same = old is not None and (old.case_id, old.arm) == (row.case_id, row.arm)
+                    whose = old.reader if old else None
+                    check_replaced(session, FlagRow, draft.replaces, same, whose, row.reader)
                 session.add(row)
-                session.flush()
-                self.note(session, "write", "flag", [case_id])
-            elif (known.case_id, known.arm, known.reader) != (case_id, arm, row.reader):
+                refresh(session, [row.case_id])
+                self.note(session, "write", "flag", [row.case_id])
+            elif (known.case_id, known.arm, known.reader) != (row.case_id, row.arm, row.reader):
                 raise ReviewError("Another flag was sent under this key; send it under a new one.")
             stored = session.execute(_rows().where(FlagRow.key == row.key)).one()
             flag = as_flag(stored)
@@ -720,7 +715,7 @@ class ReviewStore:
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
-        return write_csv(file, self.flagged(chosen))
+        return write_csv(file, self.flagged(chosen), self.taxonomy)
 
     def answer_in(self, session: Session, case_id: str, arm: str) -> AnswerRow:
         """The answer that is spoken of, for the other modules of this package.
@@ -737,23 +732,6 @@ class ReviewStore:
                 "ask the question again and flag the new answer."
             )
         return answer
-
-
-def storable(text: str) -> str:
-    """What every database takes: no NUL, and no half of a surrogate pair from a browser."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-
-
-def cleaned(text: str, limit: int, what: str) -> str:
-    """Storable text without space around it.
-
-    Raises:
-        ReviewError: it has more than `limit` characters.
-    """
-    text = storable(text).strip()
-    if len(text) > limit:
-        raise ReviewError(f"{what} has {len(text)} characters; shorten it to {limit}.")
-    return text
 
 
 def check_replaced(
@@ -811,19 +789,6 @@ def _name(person: str | None) -> str | None:
     return name or None
 
 
-def sent_key(key: str | None) -> str:
-    """The key that was sent, or a new one.
-
-    Raises:
-        ReviewError: it is no key.
-    """
-    if key is None:
-        return uuid4().hex
-    if not _KEY.fullmatch(key):
-        raise ReviewError("A key has 32 hex digits; make a new one and send it again.")
-    return key
-
-
 def _place_sentence(row: FlagRow, reasoning: str) -> None:
     """Check the marked sentence against the reasoning, and find where it begins."""
     if not row.sentence:
@@ -848,20 +813,6 @@ def _check_region(session: Session, case_id: str, region: Region | None) -> None
         raise ReviewError("The marked region is not on the picture; draw it again.")
 
 
-def _region_row(region: Region) -> dict[str, int]:
-    left, top, right, bottom = region.box
-    return {
-        "picture": region.picture, "left": left, "top": top, "right": right, "bottom": bottom
-    }  # fmt: skip
-
-
-def _region(stored: dict[str, int] | None) -> Region | None:
-    if stored is None:
-        return None
-    box = (stored["left"], stored["top"], stored["right"], stored["bottom"])
-    return Region(stored["picture"], box)
-
-
 def _rows() -> _Rows:
     """Flags with what they show of their case."""
     return (
@@ -872,51 +823,30 @@ def _rows() -> _Rows:
 
 
 def _current(statement: _Rows) -> _Rows:
-    later = aliased(FlagRow)
-    return statement.where(~select(later.id).where(later.replaces == FlagRow.key).exists())
+    return statement.where(is_current(FlagRow))
 
 
 def as_flag(found: _Found) -> Flag:
     """A row of `current_flags`, for the other modules of this package."""
     row, label, modality, question, answer = found
-    return Flag(
-        id=row.id,
-        case_id=row.case_id,
-        arm=row.arm,
-        category=row.category,
-        severity=row.severity,
-        comment=row.comment,
-        created=row.created,
-        reader=row.reader,
-        label=label,
-        modality=modality,
-        question=question,
-        answer=answer,
-        key=row.key,
-        sentence=row.sentence,
-        sentence_start=row.sentence_start,
-        region=_region(row.region),
-        corrected_answer=row.corrected_answer,
-        corrected_explanation=row.corrected_explanation,
-        replaces=row.replaces,
-    )
+    region = None if row.region is None else Region.of_row(row.region)
+    of_case = {"label": label, "modality": modality, "question": question, "answer": answer}
+    return Flag(**{**columns_of(row), **of_case, "region": region})
+
+
+def columns_of(row: Base) -> dict[str, Any]:
+    """The columns of a row that are loaded, by name."""
+    return {column.key: getattr(row, column.key) for column in row.__table__.columns}
 
 
 def _vote(row: VoteRow) -> Vote:
     # What a later version may have written counts as a tie: it prefers nobody.
-    outcome: Outcome = next((name for name in get_args(Outcome) if name == row.outcome), "tie")
-    return Vote(
-        id=row.id,
-        key=row.key,
-        case_id=row.case_id,
-        outcome=outcome,
-        preferred=row.preferred,
-        reason=row.reason,
-        own_answer=row.own_answer,
-        created=row.created,
-        reader=row.reader,
-        replaces=row.replaces,
-    )
+    known = row.outcome in get_args(Outcome)
+    return Vote(**{**columns_of(row), "outcome": row.outcome if known else "tie"})
+
+
+def _tombstone(row: TombstoneRow) -> Tombstone:
+    return Tombstone(**columns_of(row))
 
 
 def _case_row(case: CaseSnapshot, keep_pixels: bool) -> CaseRow:
@@ -967,76 +897,23 @@ def _case_row(case: CaseSnapshot, keep_pixels: bool) -> CaseRow:
 
 
 def _snapshot(row: CaseRow) -> CaseSnapshot:
-    return CaseSnapshot(
-        id=row.id,
-        created=row.created,
-        app_version=row.app_version,
-        pictures=tuple(
-            Picture(
-                png=picture.png,
-                sha256=picture.sha256,
-                width=picture.width,
-                height=picture.height,
-                name=picture.name,
-                shown=_shown(picture.shown),
-            )
-            for picture in row.pictures
-        ),
-        modality=row.modality,
-        attributes=row.attributes,
-        question=row.question,
-        mode=row.mode,
-        model=row.model,
-        prompt_hash=row.prompt_hash,
-        decoding=_decoding(row.decoding),
-        shown_order=tuple(row.shown_order),
-        answers=tuple(
-            ArmAnswer(
-                arm=answer.arm,
-                label=answer.label,
-                revision=answer.revision,
-                reasoning=answer.reasoning,
-                answer=answer.answer,
-                problems=tuple(answer.problems),
-                text=answer.text,
-                tokens=answer.tokens,
-                seconds=answer.seconds,
-                stopped=answer.stopped,
-                note=answer.note or "",
-            )
-            for answer in row.answers
-        ),
-        blind=row.blind,
-        sampled=row.sampled,
-    )
-
-
-def _decoding(stored: dict[str, Any]) -> Decoding:
-    """Settings of another version that this one does not know are left out."""
-    known = {field.name for field in fields(Decoding)}
-    return Decoding(**{name: value for name, value in stored.items() if name in known})
-
-
-def _shown(stored: dict[str, Any]) -> Shown:
-    """JSON lists back to tuples; a case from before there were views was shown as it came."""
-    whole = Shown()
-
-    def box(name: str) -> Pixels | None:
-        return _box(stored[name]) if stored.get(name) else None
-
-    window = stored.get("window")
-    return Shown(
-        plane=stored.get("plane", whole.plane),
-        frame=stored.get("frame", whole.frame),
-        time=stored.get("time", whole.time),
-        window=(window[0], window[1]) if window else None,
-        invert=stored.get("invert", whole.invert),
-        crop=box("crop"),
-        region=box("region"),
-        masks=tuple(_box(mask) for mask in stored.get("masks", ())),
-    )
-
-
-def _box(stored: Sequence[int]) -> Pixels:
-    left, top, right, bottom = stored
-    return left, top, right, bottom
+    pictures = [
+        Picture(
+            png=picture.png,
+            sha256=picture.sha256,
+            width=picture.width,
+            height=picture.height,
+            name=picture.name,
+            shown=Shown.of_row(picture.shown),
+        )
+        for picture in row.pictures
+    ]
+    answers = [
+        ArmAnswer(
+            **{name: getattr(answer, name) for name in ArmAnswer.model_fields if name != "note"},
+            note=answer.note or "",
+        )
+        for answer in row.answers
+    ]
+    of_row = {**columns_of(row), "decoding": Decoding.of_row(row.decoding)}
+    return CaseSnapshot(**of_row, pictures=tuple(pictures), answers=tuple(answers))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from rarl.records import FlagFilter
 from rarl.review.agreement import agreement_of
-from rarl.review.case import FlagFilter
 from rarl.review.export import case_as_json, flag_as_json
 from rarl.review.queue import Queue
 from rarl.review.roles import may
@@ -35,7 +34,7 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
             name: {one.values[0] or "unknown": one.flags for one in store.counts([name], chosen)}
             for name in ("category", "arm", "modality", "severity")
         },
-        "statuses": Counter(queue.statuses().values()),
+        "statuses": queue.statuses(),
         "progress": [asdict(one) for one in queue.progress()],
         "agreement": {
             name: one and asdict(one) for name, one in agreement_of(store, queue).items()
@@ -73,8 +72,6 @@ def whole_case(store: ReviewStore, case_id: str) -> dict[str, Any]:
         "case": case_as_json(case, pixels=False),
         "flags": [flag_as_json(flag) for flag in store.flags_of(case.id)],
         "verdicts": [
-            {**asdict(one), "created": one.created.isoformat()}
-            for shown in case.answers
-            for one in queue.verdicts(case.id, shown.arm)
+            one.plain() for shown in case.answers for one in queue.verdicts(case.id, shown.arm)
         ],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -13,13 +14,14 @@ from scripted import ScriptedEngine
 
 from demo import render
 from demo.asking import ask
-from demo.flagging import Desk, Words
+from demo.flagging import Desk, draft_from_browser
 from demo.loading import EngineLoader
 from demo.review.common import Chosen, Labels
 from demo.review.queue_html import case_view, flag_list
 from demo.session import Asked, Session
 from demo.signing_in import SignIn
 from rarl.errors import ReviewError, StoreError
+from rarl.records import FlagDraft
 from rarl.review import Queue, Region
 from rarl.review.roles import People
 from rarl.review.store import ReviewStore
@@ -29,6 +31,15 @@ EVIL = "<img src=x onerror=alert(1)>${alert(2)}{{value}}\"'"
 CASE = "c" * 32
 LABELS = Labels.of(Taxonomy())
 BO = gr.Request(username="bo")
+
+
+def draft(
+    arm: str, category: str | None, severity: str | None, comment: str = "", **more: Any
+) -> FlagDraft:
+    return FlagDraft.checked(
+        **{"case_id": CASE, "arm": arm, "category": category, "severity": severity,
+           "comment": comment, **more}
+    )  # fmt: skip
 
 
 def asked_session() -> tuple[Session, Asked]:
@@ -47,19 +58,20 @@ def desk(tmp_path: Path) -> Desk:
 
 def test_a_flag_and_its_case_come_back(desk: Desk) -> None:
     _, asked = asked_session()
-    for words, sentence in (
-        (Words(CASE, "rarl", None, "minor"), "what is wrong"),
-        (Words(CASE, "rarl", "style", None), "how much"),
+    for choices, sentence in (
+        ((None, "minor"), "what is wrong with the answer"),
+        (("", "minor"), "what is wrong with the answer"),
+        (("style", None), "how much it would matter"),
     ):
         with pytest.raises(ReviewError, match=sentence):
-            desk.flag(words, asked, BO)
+            draft("rarl", *choices)
     step = "In the right upper lung there is a rounded density about 2.5 cm wide."
-    said = Words(
-        CASE, "rarl", "wrong-location", "major", f" {EVIL} ", step,
+    said = draft(
+        "rarl", "wrong-location", "major", f" {EVIL} ", sentence=step,
         region=Region(0, (1, 2, 30, 40)), corrected_answer=EVIL, corrected_explanation="Left.",
     )  # fmt: skip
     flag = desk.flag(said, asked, BO)
-    second = desk.flag(Words(CASE, "sft", "style", "minor"), asked, gr.Request())
+    second = desk.flag(draft("sft", "style", "minor"), asked, gr.Request())
     assert (flag.reader, second.reader) == ("bo", None)
     assert flag.sentence_start is not None and flag.region == said.region
     with pytest.raises(ReviewError, match="see the cases of others"):
@@ -91,7 +103,7 @@ def test_a_flag_and_its_case_come_back(desk: Desk) -> None:
 
 def test_a_flag_waits_while_the_store_is_locked(desk: Desk, tmp_path: Path) -> None:
     _, asked = asked_session()
-    words = Words(CASE, "rl", "style", "minor", "too sure", region=Region(0, (1, 2, 3, 4)))
+    words = draft("rl", "style", "minor", "too sure", region=Region(0, (1, 2, 3, 4)))
     with sqlite3.connect(tmp_path / "review.sqlite3") as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="busy; nothing typed was lost"):
@@ -100,18 +112,20 @@ def test_a_flag_waits_while_the_store_is_locked(desk: Desk, tmp_path: Path) -> N
     # What the browser kept: words alone, no pixels.
     kept = json.dumps(words.plain())
     assert "png" not in kept and len(kept) < 600
-    first = desk.send(Words.from_plain(json.loads(kept)), BO)
-    again = desk.send(Words.from_plain(json.loads(kept)), BO)
+    first = desk.send(draft_from_browser(json.loads(kept)), BO)
+    again = desk.send(draft_from_browser(json.loads(kept)), BO)
     assert first == again and desk.open().count() == 1
     assert desk.open().case(CASE).image().size == (64, 48)
 
     # After a restart the pixels are gone; the sentence says what to do.
-    later = Words.from_plain({**json.loads(kept), "case_id": "d" * 32, "key": "e" * 32})
+    later = draft_from_browser({**json.loads(kept), "case_id": "d" * 32, "key": "e" * 32})
     with pytest.raises(ReviewError, match="ask the question again"):
         desk.send(later, BO)
-    for damaged in (None, [], {}, {**json.loads(kept), "region": {"picture": 0, "box": [1]}}):
+    cut_off = {**json.loads(kept), "region": {"picture": 0, "box": [1]}}
+    faults: tuple[Any, ...] = (None, [], {}, cut_off)
+    for damaged in faults:
         with pytest.raises(ReviewError, match="is no flag"):
-            Words.from_plain(damaged)
+            draft_from_browser(damaged)
 
 
 def test_chance_keeps_whole_answers(desk: Desk) -> None:
@@ -122,7 +136,7 @@ def test_chance_keeps_whole_answers(desk: Desk) -> None:
     desk.sample(session)
     assert session.case_id is not None and desk.open().case(session.case_id).sampled
     # A flag on it is a flag on the same case, which stays one that chance kept.
-    desk.flag(Words(session.case_id, "rl", "style", "minor"), asked, BO)
+    desk.flag(draft("rl", "style", "minor", case_id=session.case_id), asked, BO)
     assert desk.open().case(session.case_id).sampled
 
 

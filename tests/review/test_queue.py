@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rarl.errors import ReviewError
+from rarl.records import checked
 from rarl.review import (
     CaseSnapshot,
     FlagFilter,
@@ -106,9 +107,13 @@ def test_corrections_before_the_other_reading(store: ReviewStore, flagged: str) 
     better = first.judge(flagged, "sft", RIGHT, replaces=given.key)
     assert first.verdicts(flagged, "sft") == (better,)
     assert first.items()[0].status == "one-reader"
-    for bad in (Judgement(4, 0), Judgement(0, -1), Judgement(0, 0, seconds=-1)):
-        with pytest.raises(ReviewError, match=r"each 0, 1, 2 or 3|no time"):
-            first.judge(flagged, "rl", bad)
+    for scores, seconds, sentence in (
+        ((4, 0), None, "each 0, 1, 2 or 3"),
+        ((0, -1), None, "each 0, 1, 2 or 3"),
+        ((0, 0), -1, "no time"),
+    ):
+        with pytest.raises(ReviewError, match=sentence):
+            checked(Judgement, correctness=scores[0], explanation=scores[1], seconds=seconds)
     with pytest.raises(ReviewError, match="needs a name"):
         Queue(store).judge(flagged, "rl", RIGHT)
 
@@ -228,7 +233,7 @@ def test_the_next_case_is_one_row_of_the_audit(store: ReviewStore, make_case: Ma
     assert [(entry.action, entry.case_id) for entry in store.audit(person="A")] == [
         ("list", item.case_id)
     ]
-    work.statuses()
+    assert work.statuses() == {"new": 20}
     assert len(work.items(limit=5)) == 5
     assert len(store.audit(person="A")) == 1 + 5  # what was shown
 

@@ -174,7 +174,7 @@ def test_pages(filled: ReviewStore) -> None:
     [
         ("sft", "", "major", "", "Choose what is wrong"),
         ("sft", "nonsense", "major", "", "Choose what is wrong"),
-        ("sft", "style", "", "", "Choose how much it matters"),
+        ("sft", "style", "", "", "Choose how much it would matter"),
         ("sft", "style", "none", "x" * (COMMENT_LIMIT + 1), "has 4001 characters"),
         ("base", "style", "none", "", "not in the review store"),
     ],

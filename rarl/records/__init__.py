@@ -1,0 +1,67 @@
+"""The things that RARL stores, exports and sends, one type for each.
+
+All are pydantic types: frozen, without unknown fields, each field described with its unit. Page,
+API, store, exports and training use them as they are.
+"""
+
+from rarl.records._base import Record, checked, cleaned, explained, storable
+from rarl.records.case import ArmAnswer, CaseSnapshot, Picture
+from rarl.records.flag import (
+    COMMENT_LIMIT,
+    TEXT_LIMIT,
+    Flag,
+    FlagContent,
+    FlagDraft,
+    FlagFilter,
+    new_key,
+    sent_key,
+)
+from rarl.records.geometry import Pixels, Region, Shown
+from rarl.records.question import Decoding
+from rarl.records.review import (
+    SCALE,
+    STATUSES,
+    AuditEntry,
+    Judgement,
+    Opinion,
+    Outcome,
+    Settled,
+    Status,
+    Tombstone,
+    Verdict,
+    Vote,
+)
+
+__all__ = [
+    "COMMENT_LIMIT",
+    "SCALE",
+    "STATUSES",
+    "TEXT_LIMIT",
+    "ArmAnswer",
+    "AuditEntry",
+    "CaseSnapshot",
+    "Decoding",
+    "Flag",
+    "FlagContent",
+    "FlagDraft",
+    "FlagFilter",
+    "Judgement",
+    "Opinion",
+    "Outcome",
+    "Picture",
+    "Pixels",
+    "Record",
+    "Region",
+    "Settled",
+    "Shown",
+    "Status",
+    "Tombstone",
+    "Verdict",
+    "Vote",
+    "checked",
+    "cleaned",
+    "explained",
+    "new_key",
+    "sent_key",
+    "storable",
+]
