@@ -253,9 +253,9 @@ def svg(figure: Figure, title: str) -> str:
         figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title}
         )
-    text = buffer.getvalue()
+    svg = buffer.getvalue()
     # Without the declaration, the drawing can stand inside a page.
-    return text[text.index("<svg") :]
+    return svg[svg.index("<svg") :]
 
 
 def _numbers(row: Mapping[str, Any]) -> set[str]:

@@ -119,11 +119,13 @@ def fit(features: Mapping[str, Tensor], held_out: Tensor, revision: str) -> Fami
         raise DataError("There are too few pictures to fit; name sets with at least eight each.")
     everything = torch.cat(list(features.values())).double()
     centre = everything.mean(0)
+    scale = everything.std(0).clamp(min=1e-4)
+    everything = (everything - centre) / scale
     # At most half of all directions: what the others hold is what tells strangers.
     directions = min(DIRECTIONS, total // 4, everything.shape[1] // 2)
-    _, _, main = torch.linalg.svd(everything - centre, full_matrices=False)
+    _, _, main = torch.linalg.svd(everything, full_matrices=False)
     basis = main[:directions].T
-    places = {kind: (own.double() - centre) @ basis for kind, own in features.items()}
+    places = {kind: (own.double() - centre) / scale @ basis for kind, own in features.items()}
     means = torch.stack([own.mean(0) for own in places.values()])
     within = torch.cat([own - mean for own, mean in zip(places.values(), means, strict=True)])
     covariance = within.T @ within / len(within)
@@ -132,17 +134,17 @@ def fit(features: Mapping[str, Tensor], held_out: Tensor, revision: str) -> Fami
     values, vectors = torch.linalg.eigh(covariance)
     floor = values.max() * 1e-4
     whitening = vectors * values.clamp(min=floor).rsqrt()
-    shifted = everything - centre
-    outside = shifted.square().sum(1) - (shifted @ basis).square().sum(1)
+    outside = everything.square().sum(1) - (everything @ basis).square().sum(1)
     measure = Familiarity(
         revision=revision,
         kinds=tuple(features),
         centre=centre.float(),
+        scale=scale.float(),
         basis=basis.float(),
         whitening=whitening.float(),
         means=means.float(),
         usual=torch.ones(len(features)),
-        rest=float(outside.mean().clamp(min=1e-6 * shifted.square().sum(1).mean())),
+        rest=float(outside.mean().clamp(min=1e-6 * everything.square().sum(1).mean())),
         limit=0.0,
     )
     usual = torch.stack(

@@ -62,6 +62,7 @@ class Familiarity:
         revision: of the base whose tower made the features.
         kinds: names of the kinds.
         centre: mean of all features, (width,).
+        scale: standard deviation of each feature, (width,).
         basis: main directions, (width, directions).
         whitening: takes differences in these directions to equal spread, (directions, directions).
         means: of the kinds in these directions, (kinds, directions).
@@ -73,6 +74,7 @@ class Familiarity:
     revision: str
     kinds: tuple[str, ...]
     centre: Tensor
+    scale: Tensor
     basis: Tensor
     whitening: Tensor
     means: Tensor
@@ -86,7 +88,7 @@ class Familiarity:
 
     def raw_distances(self, features: Tensor) -> Tensor:
         """Distances before they are divided by what is usual for a kind."""
-        shifted = features.float() - self.centre
+        shifted = (features.float() - self.centre) / self.scale
         places = shifted @ self.basis
         outside = (shifted.square().sum(1) - places.square().sum(1)).clamp(min=0) / self.rest
         gaps = (places[:, None] - self.means) @ self.whitening
@@ -106,7 +108,7 @@ class Familiarity:
         """Write the measure as one small safetensors file."""
         tensors = {
             name: getattr(self, name).contiguous()
-            for name in ("centre", "basis", "whitening", "means", "usual")
+            for name in ("centre", "scale", "basis", "whitening", "means", "usual")
         }
         note = {
             "revision": self.revision,
@@ -153,9 +155,9 @@ def load_familiarity(directory: Path, revision: str) -> Familiarity | None:
     return measure
 
 
-def pooled(merged: Tensor) -> Tensor:
-    """(tokens, width) of one picture to its features, (2 * width,)."""
-    tokens = merged.float()
+def pooled(patches: Tensor) -> Tensor:
+    """(patches, width) of one picture to its features, (2 * width,)."""
+    tokens = patches.float()
     return torch.cat([tokens.mean(0), tokens.std(0, correction=0)])
 
 
@@ -164,6 +166,9 @@ def pooled_features(
     visual: nn.Module, processor: ImageProcessor, pictures: list[Image.Image]
 ) -> Tensor:
     """Features of some pictures, through the model's own processor and tower.
+
+    Patch features before the merger are taken: the merger is trained to keep what answers need, and
+    drops what tells a photograph or a drawing from a scan.
 
     Args:
         visual: the tower of any Qwen2-VL model.
@@ -180,7 +185,5 @@ def pooled_features(
         inputs["pixel_values"].to(parameter.device, parameter.dtype),
         grid_thw=grids.to(parameter.device),
     )
-    merge = int(processor.image_processor.merge_size) ** 2
-    counts = [int(grid.prod()) // merge for grid in grids]
-    merged = cast(Tensor, out.pooler_output).split(counts)
-    return torch.stack([pooled(own) for own in merged]).cpu()
+    patches = cast(Tensor, out.last_hidden_state).split([int(grid.prod()) for grid in grids])
+    return torch.stack([pooled(own) for own in patches]).cpu()

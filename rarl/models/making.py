@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rarl.errors import ModelError
-from rarl.models.arms import is_arms_file, read_arms
+from rarl.models.arms import Checkpoint, is_arms_file, read_arms
 
 POCKET = "pocket"
 _POCKET_FOLDER = Path(__file__).parents[2] / "assets" / "pocket"
@@ -103,7 +103,12 @@ def variant_folders(model: str) -> dict[str, Path]:
             arms = read_arms(model)
         except ModelError:
             return {}
-        named = {**arms.adapters, **arms.checkpoints}
+        checkpoints = {
+            name: variant.checkpoint
+            for name, variant in arms.variants.items()
+            if isinstance(variant, Checkpoint)
+        }
+        named = {**arms.adapters, **checkpoints}
         folders = {name: Path(place) for name, place in named.items() if Path(place).is_dir()}
         return {**_base(arms.base or ""), **folders}
     found = _base(model)

@@ -58,7 +58,7 @@ def word_targets(
         encode: text to token ids.
         answer_weight: see `NamingPhase`.
     """
-    counts: dict[str, Counter[int]] = defaultdict(Counter)
+    counts: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
     for row in rows:
         if row.image is None:
             continue

@@ -109,12 +109,12 @@ def open_apart(
     Raises:
         ScanError: as for `open_stack`.
     """
-    limits = limits or Limits.from_environment()
+    limits = limits or _limits()
     sources = [_from_bytes(data) for data in files]
     decoded = _decoded(sources, limits, secret, apart=1 < len(sources) <= most)
     if not decoded.apart:
         return (decoded.together(),)
-    opened = []
+    opened: list[Opened] = []
     for parts in decoded.by_source.values():
         series, others = separated(parts)
         opened.append(Opened(series, (*(() if opened else decoded.left_out), *others)))
