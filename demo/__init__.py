@@ -1,1 +1,1 @@
-"""The Gradio interface: Ask and Review. It imports `rarl` and never torch."""
+"""The Gradio interface. It imports `rarl`, and never torch, transformers or SQL."""

@@ -1,4 +1,4 @@
-"""The row under the answers: doubt, behind the scenes, and the case as a page."""
+"""The buttons under the answers: reliability checks, provenance and the case as PDF."""
 
 from __future__ import annotations
 

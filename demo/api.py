@@ -1,4 +1,4 @@
-"""The programming interface: `ask`, `compare` and `flag`, for Gradio's clients.
+"""The programming interface: `ask`, `compare` and `flag` for Gradio clients.
 
 Their descriptions, which clients show, are the docstrings below. No `annotations` import here:
 Gradio reads the types themselves.

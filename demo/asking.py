@@ -1,4 +1,4 @@
-"""From a question to answers that grow, without any widget in sight."""
+"""Ask a question and stream the answers to the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Behind the scenes: everything that made the answers on the page, to read and to copy."""
+"""Provenance of the answers on the page: prompt, settings, revisions and raw output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blind reading: one's own answer first, then the columns under letters, a vote, then the names.
+"""Blind reading: the reader answers first, then sees unnamed models, votes, and sees the names.
 
 Seeing a machine's answer first pulls the reader's own towards it (automation bias; Goddard et al.,
 J. Am. Med. Inform. Assoc. 19, 2012), and a name says which answer is expected to be better.

@@ -1,4 +1,4 @@
-"""Writing on a picture is found before the picture is kept, and then a person decides."""
+"""Detect text that is burned into a picture before the picture is stored, and ask a person."""
 
 from __future__ import annotations
 

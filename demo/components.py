@@ -1,4 +1,4 @@
-"""The one custom component: HTML made in Python whose buttons speak to Python."""
+"""A custom component: HTML rendered in Python whose buttons trigger Python events."""
 
 from __future__ import annotations
 

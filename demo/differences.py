@@ -1,4 +1,4 @@
-"""Where the answers of several arms part: by their answers, and by facts that some deny.
+"""Compare the answers of several variants: different answers, and findings that some deny.
 
 A pointer for the eye and no judgement: it reads words, not meaning, and a difference that is
 phrased in other words is missed.

@@ -1,4 +1,4 @@
-"""How far an answer can be trusted: asked of other pictures, asked again, and where it looked."""
+"""Reliability checks: ask about other pictures, ask repeatedly, and show where the model looked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports on their way to the browser: one address each, for one download."""
+"""Serve exports to the browser, each at an address that works once."""
 
 from __future__ import annotations
 

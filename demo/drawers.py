@@ -1,4 +1,4 @@
-"""What opens beside the page: what the model sees, how far to trust an answer, how it was made."""
+"""The side panels: what the model sees, reliability and provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans to try without a file of one's own."""
+"""Example scans for visitors without a file of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a flag says, as the fields of a form: the same beside an answer and in the queue."""
+"""The fields of a flag as form widgets, shared by the Ask page and the review queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panel beside the answers in which one of them is flagged: two clicks say why."""
+"""The panel in which a reader flags an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags and cases into the review store, in the name of whoever sent them."""
+"""Store flags and cases in the review store under the sender's name and role."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class Desk:
         """Let chance keep what was asked, whether or not anybody complains: for audits.
 
         Answers that the person stopped are left out: how they end is not the arm's doing. A store
-        that fails is logged and no more: chance's choice is nobody's loss.
+        that fails is logged only: losing an audit sample is acceptable.
         """
         asked = session.asked
         if asked is None or any(answer.stopped for answer in asked.answers):

@@ -1,4 +1,4 @@
-"""What a newcomer is shown: the tour of four steps, and the sheet of keys."""
+"""Onboarding: the tour of four steps and the list of keyboard shortcuts."""
 
 from __future__ import annotations
 

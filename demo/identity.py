@@ -1,4 +1,4 @@
-"""Identity in what a person types: found before it is stored, and then the person decides."""
+"""Detect identifying text in what a person types, and ask before it is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: its frame and its tabs. Each tab is a module of its own beside this one."""
+"""Build the page: its frame and its tabs. Each tab is a module of its own."""
 
 from __future__ import annotations
 

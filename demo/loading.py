@@ -1,4 +1,4 @@
-"""The engine loads behind the page, so that the page is up at once, and ends before it."""
+"""Load the engine in the background, so that the page is served at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The row under the viewer that opens a study of the PACS; there only where one is set."""
+"""Open a study of the PACS from the row under the viewer, where a PACS is configured."""
 
 from __future__ import annotations
 

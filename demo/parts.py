@@ -1,4 +1,4 @@
-"""What every page of the app shares: its parts, and how its events are wired."""
+"""Objects that all pages share, and helpers that register their events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Examples = dict[str, OpenedExample]
 
 # Until the engine says what it offers.
 _USUAL_ARMS = tuple(Arm(name, render.label_of(name), "") for name in ("base", "sft", "rl", "rarl"))
-# Events of a page are nobody's programming interface.
+# UI events are not exposed in the API.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 NOW: dict[str, Any] = {**QUIET, "queue": False}
 FOCUS = "() => document.querySelector('%s')?.focus()"

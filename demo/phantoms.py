@@ -1,4 +1,4 @@
-"""Scans that the project draws itself: nobody's anatomy, and labelled so in the picture.
+"""Synthetic scans drawn by the project and labelled as such in the picture.
 
 Drawing the radiograph takes a second, so it lies beside this file; `python -m demo.phantoms`
 redraws it. The CT is drawn when it is asked for.

@@ -1,4 +1,4 @@
-"""The table of blind votes, for the Results page."""
+"""The table of blind votes on the Results page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows, as HTML. Pure functions; whatever is not ours is escaped.
+"""HTML of the Ask page. All text from outside is escaped.
 
 The text goes into components whose template is `${value}` and nothing else: Gradio runs a
 template through Handlebars and then evaluates it as JavaScript, so model text must reach it only

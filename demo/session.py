@@ -1,4 +1,4 @@
-"""What one visitor's page holds, in memory only."""
+"""The state of one visitor's page, in memory only."""
 
 from __future__ import annotations
 

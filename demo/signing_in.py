@@ -1,4 +1,4 @@
-"""Who is who. Names come from whoever signs people in; the site's list gives them their role.
+"""Authentication and roles: a proxy or the app names the user, the site's list gives the role.
 
 There are no accounts here. RARL_SIGN_IN says who vouches for a name:
 

@@ -1,4 +1,4 @@
-"""HTML from templates that escape by construction.
+"""Render HTML templates with automatic escaping.
 
 `markup` and the Jinja2 templates in `demo/templates` escape every value that is put into them,
 unless the value is `Markup` itself. Text of people, files and models is never `Markup`, so that

@@ -1,4 +1,4 @@
-"""The reading-room theme: every colour is a token of assets/style/frame.css, dark and light."""
+"""The theme. Every colour is a token of assets/style/frame.css, dark and light."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploaded bytes touch the disk for as short a time as Gradio allows, where nobody else can look.
+"""Read uploads and delete their files as soon as Gradio allows.
 
 Gradio writes an upload into its cache before any handler runs. So the page sends files under
 neutral names, the cache is a private folder, and a file is deleted as soon as it was read. A folder

@@ -1,4 +1,4 @@
-"""Kinds of command line arguments, and a parser whose refusal is one sentence."""
+"""Argument types of the command line, and a parser that reports an error in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare an answer with what is known without the model: the file's header and the question.
+"""Check an answer against the file's header, the question and its own reasoning.
 
 A check reads words and not meaning. It points at an answer that cannot be right as it stands; an
 answer without a mark is not confirmed by that.
@@ -17,7 +17,7 @@ from rarl.text.sentences import sentences
 
 @dataclass(frozen=True, slots=True)
 class HeaderFacts:
-    """What the headers of the pictures of a question state, in groups of equal meaning.
+    """Facts from the headers of a question's pictures, grouped by equal meaning.
 
     An empty set means that nothing is known, so that nothing can contradict it.
 
@@ -140,7 +140,7 @@ _ENGLISH = frozenset(
 def header_facts(
     headers: Iterable[tuple[str | None, Mapping[str, str]]], planes: Iterable[str] = ()
 ) -> HeaderFacts:
-    """What the headers of a question's pictures state.
+    """Read the facts that the headers of a question's pictures state.
 
     Args:
         headers: for each picture its modality (a DICOM code or a word such as "ultrasound") and

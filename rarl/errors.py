@@ -1,4 +1,4 @@
-"""The one family of errors whose message is meant for a person."""
+"""Exceptions whose message is written for the user."""
 
 
 class RarlError(Exception):

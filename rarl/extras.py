@@ -1,4 +1,4 @@
-"""What to install where a command needs a package that is not there."""
+"""Name the extra to install where a command needs a missing package."""
 
 from __future__ import annotations
 

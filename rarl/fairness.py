@@ -1,4 +1,4 @@
-"""Turns at something that few can use at once, shared out among owners."""
+"""Fair turns at a resource that few can use at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A language model as judge, on any OpenAI-compatible endpoint.
+"""An LLM judge on an OpenAI-compatible endpoint.
 
 It scores an answer's correctness and its explanation from 0 to 3 with one sentence of reason, as in
 SilVar-Med (Pham & Ngo, arXiv 2504.10642). It sees neither which arm wrote an answer nor in which
@@ -66,7 +66,7 @@ _PASSING = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """What is graded: one answer against its reference.
+    """One answer with its reference, to be judged.
 
     Attributes:
         question: as asked.
@@ -85,7 +85,7 @@ class Graded:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge said of one answer.
+    """The judge's scores of one answer.
 
     Attributes:
         correctness: 0 to 3, or None where there is no valid reply.
@@ -106,7 +106,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Usage:
-    """What judging has cost so far, and what it failed at.
+    """Calls, tokens and failures of a judge so far.
 
     Attributes:
         calls: requests sent, repeated ones included.

@@ -1,4 +1,4 @@
-"""How large a file and its picture may be."""
+"""Limits on files and pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _limit(default: float, unit: str, description: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused, for the most part before anything is decoded.
+    """Limits on files and pictures, mostly checked before decoding.
 
     Each attribute is also a setting: `RARL_LIMIT_` and the attribute's name in capitals, in the
     same unit, for example `RARL_LIMIT_DECODE_SECONDS=60`. See `rarl.settings`.

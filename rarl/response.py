@@ -1,4 +1,4 @@
-"""Model text to reasoning and answer, and what is wrong with its form."""
+"""Parse a response into reasoning and answer; report format errors."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a model said, taken apart.
+    """A parsed response.
 
     Attributes:
         reasoning: text of the think block, stripped; "" where there is none.

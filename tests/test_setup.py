@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -154,3 +155,45 @@ def test_a_second_start_installs_nothing(tmp_path: Path) -> None:
         pytest.skip("this environment was not made by the set-up")
     done = set_up(tmp_path, RARL_VENV=sys.prefix, PIP_NO_INDEX="1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_import_of_our_own_exists(path: Path) -> None:
+    """Scripts run seldom, so a moved module would stay unnoticed in one for long."""
+    own = ("rarl", "demo", "tests")
+    missing = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or node.level or not node.module:
+            continue
+        if node.module.split(".")[0] not in own:
+            continue
+        file = ROOT.joinpath(*node.module.split("."))
+        source = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+        if not source.is_file():
+            missing.append(node.module)
+            continue
+        defined = names_defined(source)
+        for name in node.names:
+            is_module = file.is_dir() and (
+                (file / f"{name.name}.py").is_file() or (file / name.name).is_dir()
+            )
+            if name.name not in defined and not is_module:
+                missing.append(f"{node.module}.{name.name}")
+    assert not missing
+
+
+@cache
+def names_defined(source: Path) -> frozenset[str]:
+    """Every name that a module binds anywhere at its top level, branches included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.alias(name=name, asname=asname):
+                names.add(asname or name)
+    return frozenset(names)

@@ -1,9 +1,10 @@
 """Negation, sides, numbers and opposites as free text is read."""
 
+import numpy as np
 import pytest
 
 from rarl.rewards.claims import claim_texts, read_claims
-from rarl.text.encoder import shipped_encoder
+from rarl.text.encoder import SentenceEncoder, shipped_encoder
 from rarl.text.negation import is_normal, negated, supposes
 from rarl.text.opposites import base_of, other_grade, pole, stem
 from rarl.text.sentences import clauses, sentences
@@ -75,3 +76,12 @@ def test_a_number_ends_no_sentence() -> None:
         "It is 1.5 cm wide, e.g by fluid.",
         "It is round",
     ]
+
+
+def test_an_encoding_does_not_depend_on_the_texts_beside_it() -> None:
+    texts = ["The heart is enlarged.", "There is no pleural effusion on either side.", "Bone."]
+    encoder = SentenceEncoder()
+    together = encoder(texts)
+    encoder.forget()
+    for text, encoded in zip(texts, together, strict=True):
+        assert np.array_equal(encoder([text])[0].vector, encoded.vector)

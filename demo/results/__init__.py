@@ -1,4 +1,4 @@
-"""The Results page: what was measured, how sure it is, and every answer behind a figure.
+"""The Results page: figures with intervals, and the answers behind each figure.
 
 Everything is read from the files of a run (see `rarl.evaluation.output`), so that the page needs no
 model and shows what a reviewer can recompute.

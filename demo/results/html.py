@@ -1,4 +1,4 @@
-"""What the Results page shows, as escaped HTML."""
+"""HTML of the Results page."""
 
 from __future__ import annotations
 

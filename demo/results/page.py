@@ -1,4 +1,4 @@
-"""The Results page laid out and wired."""
+"""Layout and events of the Results page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A measured run, read from its files: its figures, and the answers that pass a filter."""
+"""Read an evaluation run from its files: figures, and answers that match a filter."""
 
 from __future__ import annotations
 

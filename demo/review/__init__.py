@@ -1,4 +1,4 @@
-"""The Review page: the queue, charts, studies, and what goes in and out of the store."""
+"""The Review page: queue, charts, studies, import and export."""
 
 from demo.review.page import review_page
 

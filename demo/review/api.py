@@ -1,4 +1,4 @@
-"""The review for programs: what `python -m rarl review` does, over Gradio's own API.
+"""The review API: the functions of `python -m rarl review` over Gradio's API.
 
 Their descriptions, which clients show, are the docstrings below. No `annotations` import here:
 Gradio reads the types themselves.
@@ -45,8 +45,8 @@ def add_review_api(parts: Parts) -> None:
             text: occurs in comment, question or answer.
             since: first day, YYYY-MM-DD, UTC.
             until: last day.
-            limit: at most so many.
-            offset: leave out the newest so many.
+            limit: maximum number to return.
+            offset: number to skip, newest first.
 
         Returns:
             `total`, how many flags pass, and `flags`.

@@ -1,4 +1,4 @@
-"""Folders of an export as one file for the browser, and back."""
+"""Pack an export folder into one archive for download, and unpack an upload."""
 
 from __future__ import annotations
 

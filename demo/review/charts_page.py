@@ -1,4 +1,4 @@
-"""Charts: what was flagged, as counts; how often arms err, from audits; how far readers agree."""
+"""Charts: counts of flags, error rates from random audits, and agreement between readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the review's pages share: errors as sentences, the filter, and small pieces of HTML."""
+"""Helpers that the review pages share: error messages, the filter and small HTML pieces."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def when(moment: datetime) -> str:
 
 
 def nothing(title: str, words: str) -> str:
-    """A designed emptiness."""
+    """Empty-state placeholder."""
     return Markup(
         '<div class="nothing"><svg viewBox="0 0 64 64" aria-hidden="true"><path '
         'd="M20 54V12m0 2c9-5 15 5 26 0v19c-11 5-17-5-26 '

@@ -1,4 +1,4 @@
-"""The drawer in which a reader corrects a flag of their own; the earlier one is kept."""
+"""The form in which a reader corrects their own flag; the earlier version is kept."""
 
 from __future__ import annotations
 

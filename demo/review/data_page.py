@@ -1,4 +1,4 @@
-"""What goes out of the store and into it, and who did what: for admins."""
+"""Import, export and the audit log, for admins."""
 
 from __future__ import annotations
 

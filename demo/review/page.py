@@ -1,4 +1,4 @@
-"""The Review page: who one is, and a tab for each kind of work."""
+"""The Review page: the reader's role, and one tab for each kind of work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue's own HTML: the list, a case with the answer that is judged, and what was said."""
+"""HTML of the review queue: the list, the case and its history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue: filters and answers on the left, the case in the middle, the verdict on the right."""
+"""The review queue: filters and list on the left, case in the middle, verdict on the right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audits and reader studies: drawing them, taking part, and what they bring."""
+"""Random audits and reader studies: create, take part, read the results."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the page's tabs, the programming interface and MCP have in common: one way to do a thing."""
+"""Services that page, API and MCP share."""

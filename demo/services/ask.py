@@ -1,4 +1,4 @@
-"""Ask and flag for programs, whichever way they come: Gradio's clients and MCP."""
+"""Ask and flag for programs: Gradio clients and MCP."""
 
 from __future__ import annotations
 

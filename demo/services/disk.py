@@ -1,4 +1,4 @@
-"""What may be written to the disk, promised in one counter before the first byte is."""
+"""Reserve disk space for an upload before its first byte is written."""
 
 from __future__ import annotations
 

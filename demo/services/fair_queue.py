@@ -1,7 +1,9 @@
-"""Gradio's queue and the engine, shared out among people, so that a greedy one delays only itself.
+"""A fair queue: one user with many requests delays only their own.
 
 Gradio serves its queue in order of arrival, and refuses everybody once it is full. Here each person
-(by name, else by address) may fill what others leave free, and turns go round.
+(by name, else by address) may fill what others leave free, and turns go round. Where several
+browsers share an address, each takes part in it alike. Cookies cost nothing, so that a browser has
+no part of its own beside its address.
 """
 
 from __future__ import annotations
@@ -46,23 +48,29 @@ class FairQueue(Queue):
     """Gradio's queue with places and turns by share."""
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
-        """Take an event, unless its owner has as many waiting as there are places left.
+        """Take an event, unless its owner or its browser has too many waiting.
 
-        So one owner alone can fill half of the queue, a second one half of the rest, and there is
-        a place for a newcomer for as long as there are fewer owners than the queue halves.
+        An owner may have as many waiting as there are places left. So one owner alone can fill half
+        of the queue, a second one half of the rest, and there is a place for a newcomer for as long
+        as there are fewer owners than the queue halves. A browser may fill half of what its owner
+        may.
         """
-        share = _share_of(request)
-        waiting = sum(_share_of(event.request) == share for event in self._waiting_events())
-        if self.max_size is not None and waiting >= self.max_size - len(self):
-            return False, _WAIT, "queue_full"
+        if self.max_size is not None:
+            share, browser = _share_of(request), _browser_of(request)
+            waiting = [event.request for event in self._waiting_events()]
+            owned = [other for other in waiting if _share_of(other) == share]
+            own = sum(_browser_of(other) == browser for other in owned)
+            free = self.max_size - len(self)
+            if len(owned) >= free or 2 * own >= free - (len(owned) - own):
+                return False, _WAIT, "queue_full"
         return await super().push(body, request, username)
 
     def get_events(self) -> tuple[list[Event], bool, str] | None:
-        """The event whose owner has the fewest running, and of these the one that came first."""
-        running = Counter(
-            _share_of(event.request) for job in self.active_jobs if job for event in job
-        )
-        best: tuple[tuple[int, float], Event] | None = None
+        """The event whose owner, then browser, has the fewest running; of these the first."""
+        requests = [event.request for job in self.active_jobs if job for event in job]
+        running = Counter(_share_of(request) for request in requests)
+        browsers = Counter((_share_of(request), _browser_of(request)) for request in requests)
+        best: tuple[tuple[int, int, float], Event] | None = None
         for waiting in self.event_queue_per_concurrency_id.values():
             limit = waiting.concurrency_limit
             if limit is not None and waiting.current_concurrency >= limit:
@@ -71,7 +79,8 @@ class FairQueue(Queue):
             if limit is not None and limit > _LEFT_FREE:
                 each = min(each, limit - _LEFT_FREE)
             for event in waiting.queue:
-                rank = (running[_share_of(event.request)], event.enqueue_time)
+                share, browser = _share_of(event.request), _browser_of(event.request)
+                rank = (running[share], browsers[share, browser], event.enqueue_time)
                 if rank[0] < each and (best is None or rank < best[0]):
                     best = rank, event
         if best is None:
@@ -91,3 +100,7 @@ class FairQueue(Queue):
 
 def _share_of(request: Any) -> str:
     return caller_of(request).share
+
+
+def _browser_of(request: Any) -> str:
+    return caller_of(request).browser

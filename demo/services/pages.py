@@ -1,4 +1,4 @@
-"""The sessions of open pages, and what happens to them when their page is closed."""
+"""Sessions of open pages, and their clean-up when a page is closed."""
 
 from __future__ import annotations
 

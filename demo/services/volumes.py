@@ -1,4 +1,4 @@
-"""Opened scans within a budget of memory: the pixels of those that are not looked at are let go.
+"""A memory budget for open scans: pixels of the least recently used scans are dropped.
 
 A file of some kilobytes can hold a gigabyte of pixels. Each scan keeps its compressed original, so
 that its pixels can be decoded again when they are next needed.

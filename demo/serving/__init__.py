@@ -1,1 +1,1 @@
-"""What stands between the page and the network: health, headers, limits, logs, and the end."""
+"""The HTTP layer: health, headers, limits, logs and shutdown."""

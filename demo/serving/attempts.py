@@ -1,4 +1,4 @@
-"""How often a password may be guessed: less and less often, per name and per address."""
+"""Limit password attempts by name and by address, with growing delays."""
 
 from __future__ import annotations
 

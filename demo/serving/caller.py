@@ -1,4 +1,4 @@
-"""Who sends a request: decided once, on the outer connection, and carried inside.
+"""Identify the sender of a request once, on the outer connection.
 
 The guard puts a `Caller` into the ASGI scope. Nothing behind it looks at a header, a cookie or an
 address again to find out who somebody is.

@@ -1,4 +1,4 @@
-"""An end in good order: answers finish or are told, and the process is gone within ten seconds."""
+"""Shut down in order: finish or cancel answers, and exit within ten seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing in with a password, and signing out."""
+"""Sign in with a password, and sign out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests get through, who sends them, and what every answer says to the browser.
+"""Middleware that authorises each request and sets the security headers of each response.
 
 The guard stands outside of everything that Gradio serves, so that nothing answers before it: not
 Gradio's own CORS rules, and no route under another spelling. What it has judged (path, headers,
@@ -76,6 +76,9 @@ class Rate:
     per_second: float = 60
     shares: int = 10_000
     at_once: int = 400
+
+
+_NO_SPACE = "The server is out of disk space. Contact your administrator."
 
 
 class RefusedError(Exception):
@@ -369,9 +372,11 @@ class Guard:
         if door.body == "upload":
             if length is None:
                 # Every browser says so, and the server holds the sender to what was declared.
-                raise RefusedError("Say how many bytes come.", 411)
+                raise RefusedError("Content-Length required.", 411)
             if not self._disk.reserve(self._cache, length, _FREE_BYTES):
-                raise RefusedError("The server's disk is full; tell its keeper.", 507)
+                raise RefusedError(
+                    "The server is out of disk space. Contact your administrator.", 507
+                )
             reply.reserved = length
             del changed["accept-encoding"]
             reply.rewrite = lambda content: self._uploaded(content, caller)

@@ -1,4 +1,4 @@
-"""`GET /healthz`: is the app up, can it answer, and can it keep a flag?"""
+"""`GET /healthz`: whether the app runs, can answer and can store a flag."""
 
 from __future__ import annotations
 

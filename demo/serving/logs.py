@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, with nothing of what people opened, asked or wrote."""
+"""Structured logs, one JSON object a line, without user content."""
 
 from __future__ import annotations
 

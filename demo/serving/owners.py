@@ -1,4 +1,4 @@
-"""Whose a session, an event or an upload's progress is.
+"""Ownership of sessions, events and uploads.
 
 A page's session is known by a random word that its own scripts choose. Whoever learns the word must
 not thereby read the page: it belongs to whoever used it first, by name or by a cookie that scripts

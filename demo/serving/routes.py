@@ -1,4 +1,4 @@
-"""The addresses that the app answers. Whatever is not listed here is refused.
+"""The allow-list of routes. All other addresses are refused.
 
 Gradio serves more than this app needs: files by path, other hosts' files by address, a proxy, run
 histories, a monitor. The list says what the page, the programming interface and a browser use.

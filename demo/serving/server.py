@@ -1,4 +1,4 @@
-"""The server that the app listens with: one connection cannot keep the others waiting.
+"""The HTTP server with limits on slow connections.
 
 Gradio starts uvicorn with its own settings and puts its own rules for other sites' pages outside of
 everything else. `listening` lets the guard stand outside of those, and gives connections limits:

@@ -1,4 +1,4 @@
-"""What is checked before the app starts, so that a wrong setting gives one sentence.
+"""Check the configuration before the app starts; report a mistake in one sentence.
 
 It must run before Gradio is imported, which reads its own settings then.
 """

@@ -1,4 +1,4 @@
-"""The scan viewer: a canvas in the page that windows raw values itself.
+"""The scan viewer: a canvas in the page that applies the window to raw values.
 
 The page fetches frames as they are (16 bits where the scan has them) and does windowing, zoom and
 boxes on the spot, so that a change is on the screen within one repaint. The picture that a model

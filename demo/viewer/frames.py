@@ -1,4 +1,4 @@
-"""The frames of open scans, raw, for the page that opened them and for nobody else."""
+"""Serve raw frames of open scans to the page that opened them."""
 
 from __future__ import annotations
 

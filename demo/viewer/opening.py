@@ -1,4 +1,4 @@
-"""A stack becomes a scan of the page."""
+"""Turn a stack into an open scan of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page says of its state, believed only as far as it can be true."""
+"""Validate the viewer state that the browser sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page is told of the open scans."""
+"""Describe the open scans to the page's script."""
 
 from __future__ import annotations
 

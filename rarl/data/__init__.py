@@ -1,4 +1,4 @@
-"""Every dataset as one row type, split by image."""
+"""Load every dataset as `Example` rows, split by image."""
 
 from rarl.data.example import SPLITS, Example, Fact, Half, ImageRef, Kind, Split
 from rarl.data.sets import load_examples, load_set

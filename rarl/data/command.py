@@ -1,4 +1,4 @@
-"""`python -m rarl data [NAME ...]`: what the sets hold and what their splits share."""
+"""`python -m rarl data [NAME ...]`: list datasets, their rows and the overlap of their splits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _load(name: str) -> _Loaded:
 
 
 def _seen(loaded: _Loaded, split: Split, report: Shared) -> int:
-    """How many of a held-out split's images have rows in training as well, in any set."""
+    """Count the images of a held-out split that have rows in training as well, in any set."""
     seen: set[str] = set()
     for overlap in report.overlaps:
         if overlap.second == Group(loaded.name, split) and overlap.first.split == "train":

@@ -1,4 +1,4 @@
-"""The one row type that every dataset becomes."""
+"""`Example`: the row type of every dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test", "image-disjoint", "u
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where an image's bytes are; nothing is decoded until `load`.
+    """A reference to an image. Nothing is decoded until `load`.
 
     Attributes:
         key: stable name of the image within its source; rows that share a key share an image.

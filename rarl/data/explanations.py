@@ -1,4 +1,4 @@
-"""Explanations and facts composed from annotations, and from nothing else.
+"""Compose explanations and facts from annotations alone.
 
 The paper trains on ground-truth explanations. The open sets used here have none, so one is put
 together from what the same image's training rows state: modality, organ, plane, answered
@@ -52,7 +52,7 @@ def content_words(text: str) -> frozenset[str]:
 
 
 def basic_facts(modality: str | None, organ: str | None, plane: str | None = None) -> list[Fact]:
-    """What kind of image it is, as facts; unknown parts are left out."""
+    """Modality and organ of an image as facts; unknown parts are left out."""
     facts = []
     if modality is not None:
         name = MODALITY_NAMES.get(modality, modality)
@@ -65,7 +65,7 @@ def basic_facts(modality: str | None, organ: str | None, plane: str | None = Non
 
 
 def fact_from_answer(question: str, answer: str, category: str | None) -> Fact:
-    """What an answered question states about its image.
+    """Turn an answered question into a fact about its image.
 
     >>> fact_from_answer("Is there a pleural effusion?", "no", "PRES").statement
     'There is no pleural effusion.'

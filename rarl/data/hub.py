@@ -1,4 +1,4 @@
-"""Sets in the form in which the Hugging Face Hub publishes them, from there or from a folder.
+"""Load datasets in the form published on the Hugging Face Hub, from the Hub or a local folder.
 
 What each column means is written down in a `HubSet`, never guessed. The published sets are in
 `HUB`; any other set of the kind (Silvar-Med, whose columns are not public knowledge) is described
@@ -67,7 +67,7 @@ _ORGANS = {
 
 @dataclass(frozen=True, slots=True, config=KEYS_ONLY)
 class ColumnMapping:
-    """Which published column holds what.
+    """The columns of a published set, by their meaning.
 
     Attributes:
         image: the picture (an image column), or the name of its file (then `HubSet.images`).

@@ -1,4 +1,4 @@
-"""More sets of labelled images: chest, knee, blood cells, head CT, fetal head, nuclei, MedNIST.
+"""Labelled image sets: chest, knee, blood cells, head CT, fetal head, nuclei and MedNIST.
 
 Their questions are built as those of `rarl.data.labelled`. What a sentence says of a label is its
 definition or the label itself; no sentence names a finding that the annotation does not hold.

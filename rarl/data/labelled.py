@@ -1,4 +1,4 @@
-"""Sets of labelled images, asked about through fixed questions.
+"""Turn labelled images into questions and answers.
 
 The first wording of each question is the one that held-out rows use; training rows are spread
 over all wordings by a checksum of the image's name, so that the set is the same on every machine.

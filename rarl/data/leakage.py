@@ -1,4 +1,4 @@
-"""What the splits of one or more sets share: images, near-duplicates, questions.
+"""Find images, near-duplicates and questions that splits share.
 
 A score on held-out rows means what it says only where this is known. Two images count as identical
 where their pixels are, whatever the file; as near-duplicates where their 64-bit difference hashes
@@ -35,7 +35,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What two groups of different splits share.
+    """Content that two groups of different splits share.
 
     Attributes:
         first: the group of the earlier split (train before validation before test ...).
@@ -56,7 +56,7 @@ class Overlap:
 
     @property
     def twins(self) -> int:
-        """How many of the second group's images look like one of the first's, or are one."""
+        """Count the images of the second group that equal or nearly equal one of the first."""
         paired = {second for _, second in (*self.identical, *self.near)}
         return len(paired | set(self.images))
 

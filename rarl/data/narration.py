@@ -1,4 +1,4 @@
-"""Varied explanations from annotations: other words, other orders, other depth, nothing added.
+"""Vary explanations in wording, order and depth without adding a finding.
 
 A model that learns one recital for each label recites. So each row gets several explanations.
 Every one is built from sentences that restate an annotation: the kind of picture, what other rows

@@ -1,4 +1,4 @@
-"""Local copies of published question sets other than VQA-RAD: VQA-Med 2019 and SLAKE."""
+"""Load local copies of VQA-Med 2019 and SLAKE."""
 
 from __future__ import annotations
 

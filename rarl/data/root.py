@@ -1,4 +1,4 @@
-"""Where the local copies of the datasets lie."""
+"""Locate the folder that holds the local datasets."""
 
 from __future__ import annotations
 

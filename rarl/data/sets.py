@@ -1,4 +1,4 @@
-"""The sets by name."""
+"""Load datasets by name."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NAMES: Sequence[str] = tuple(dict.fromkeys((*LOCAL, *HUB)))
 
 
 def place(name: str) -> Path | HubSet:
-    """Where a set comes from: a local copy before the Hub.
+    """Locate a set: a local copy comes before the Hub.
 
     Args:
         name: one of `NAMES`, "review" (readers' corrections, see `rarl.review.training_rows`), or

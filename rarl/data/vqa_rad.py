@@ -1,4 +1,4 @@
-"""VQA-RAD (Lau et al., Sci Data 2018), from a local copy.
+"""Load VQA-RAD (Lau et al., Sci Data 2018) from a local copy.
 
 Training rows are the 3,064 of the original release, rephrasings included; a row that repeats a
 test pair word for word is dropped. "test" is the official 451 questions, on images that also occur

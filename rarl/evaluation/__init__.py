@@ -1,4 +1,4 @@
-"""Measuring arms on held-out questions: the run, its metrics, and how sure they are.
+"""Evaluate variants on held-out questions, with confidence intervals.
 
 Importing this loads no torch.
 """

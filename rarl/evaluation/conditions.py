@@ -1,4 +1,4 @@
-"""What a question is asked about: its scan, or a picture that stands in for it.
+"""Image ablations: the scan itself, or a blank, mirrored or unrelated picture in its place.
 
 An answer that needs the image changes when the image does. So the same question is asked again
 about a grey picture of the same size, about the scan mirrored left to right, and about another
@@ -130,7 +130,7 @@ def picture_for(
     sizes: Mapping[str, tuple[int, int]],
     partners: Mapping[str, ImageRef],
 ) -> Picture | None:
-    """What is shown for an image under a condition.
+    """The picture shown in place of an image under a condition.
 
     Args:
         image: the question's own.
@@ -185,7 +185,7 @@ def swap_partners(examples: Iterable[Example], seed: int) -> dict[str, ImageRef]
 
 
 def sides(text: str) -> frozenset[str]:
-    """Which of left and right a text names.
+    """The sides, left or right, that a text names.
 
     >>> sorted(sides("Left-sided effusion")), sorted(sides("bright"))
     (['left'], [])
@@ -212,7 +212,9 @@ def reference_under(example: Example, condition: Condition) -> str | None:
 
     Mirrored, an answer that names a side flips. A question that names a side itself ("Is there an
     effusion on the left?") has no known answer about the mirrored scan. About a blank or another
-    image the scan's answer stays the reference: a model that looks can only guess it.
+    image the scan's answer stays the reference: a model that looks can only guess it. A row without
+    a short answer, whose explanation is the reference, has none about the mirrored scan where the
+    explanation names a side.
 
     Returns:
         The reference, or None where it is not known.
@@ -221,4 +223,6 @@ def reference_under(example: Example, condition: Condition) -> str | None:
         return example.answer
     if sides(example.answer):
         return flip_sides(example.answer)
-    return None if sides(example.question) else example.answer
+    if sides(example.question) or (not example.answer and sides(example.explanation or "")):
+        return None
+    return example.answer

@@ -1,4 +1,4 @@
-"""A judge's scores beside a run's rows, and how far they agree with readers.
+"""Add a judge's scores to a run, and measure their agreement with readers.
 
 The judge itself is `rarl.judge`: it sees neither arm nor order, and a judgement that could not be
 had is None and counted, never a zero.
@@ -29,7 +29,7 @@ TEMPERATURE = 0.0
 
 @dataclass(frozen=True, slots=True)
 class HumanScore:
-    """What readers decided of one answer.
+    """The readers' settled scores of one answer.
 
     Attributes:
         question: as asked.
@@ -151,7 +151,7 @@ def judge_summary(
 
 
 def human_scores(store: ReviewStore) -> list[HumanScore]:
-    """What readers have settled, in the review store's queue.
+    """Scores that readers have settled in the review queue.
 
     Raises:
         ReviewError: the store cannot be read.

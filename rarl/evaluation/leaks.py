@@ -1,4 +1,4 @@
-"""What the asked rows share with training, and what a split may then be called."""
+"""Detect overlap between evaluated rows and training rows, and name the split accordingly."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Leak:
 
     @property
     def label(self) -> str:
-        """What the split is called: never unseen or disjoint where an image is shared."""
+        """The name of a split: never unseen or disjoint where an image is shared."""
         if not self.keys(near=False):
             return self.split
         return SEEN if self.split in ("unseen", "image-disjoint") else self.split
 
     def counts(self) -> dict[str, str | int]:
-        """How much is shared, for a summary; the keys themselves go to a file of their own."""
+        """Counts of shared content for a summary; the keys go to a file of their own."""
         return {
             "source": self.source,
             "split": self.split,

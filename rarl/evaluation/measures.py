@@ -1,4 +1,4 @@
-"""What is measured on one answer: the fields of a row that follow from its text."""
+"""Scores of one answer: the fields of a row that follow from its text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from rarl.data.example import Example
 from rarl.evaluation.conditions import Condition, reference_under
 from rarl.response import Mode, parse_response
-from rarl.rewards.accuracy import score_answer
+from rarl.rewards.accuracy import explained_credit, is_right, score_answer
 from rarl.rewards.reasoning import check_facts
-from rarl.text.normalise import exact_match, token_f1, tokens
+from rarl.text.normalise import token_f1, tokens
 
 _HEDGE = re.compile(
     r"\b(?:or|versus|vs|either|maybe|perhaps|possibly|probably|may|might|could|unclear|uncertain|"
@@ -40,22 +40,23 @@ def score(text: str, mode: Mode, example: Example, condition: Condition = "scan"
     reference = reference_under(example, condition)
     answer = response.answer
     known = reference or ""
+    explanation = example.explanation or ""
     reasoned = condition == "scan" and mode != "answer" and bool(response.reasoning)
     check = None
     if reasoned:
         facts = json.dumps([asdict(fact) for fact in example.facts])
-        check = check_facts(
-            response.reasoning, answer, example.question, facts, example.explanation or ""
-        )
+        check = check_facts(response.reasoning, answer, example.question, facts, explanation)
     return {
         "reference": known,
         "reasoning": response.reasoning,
         "answer": answer,
         "problems": response.problems,
-        "exact": exact_match(answer, known),
+        "exact": is_right(answer, known, example.question, explanation),
         "f1": token_f1(answer, known),
         "bleu1": bleu_1(answer, known),
-        "credit": score_answer(answer, known, example.kind),
+        "credit": score_answer(answer, known, example.kind)
+        if known
+        else explained_credit(answer, example.question, explanation),
         "hedged": hedges(answer, known),
         "facts": check.annotated if check else None,
         "facts_covered": check.covered if check else None,

@@ -1,4 +1,4 @@
-"""What is counted over which rows: figures for every arm, differences between arms.
+"""Metrics of each variant, and differences between variants.
 
 Closed and open questions are never mixed without also being told apart, and every figure holds
 its n. Shares run from 0 to 1. Greedy answers count everywhere; sampled ones only as a confidence.
@@ -126,7 +126,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Reliance:
-    """What becomes of an arm's answers when the image is another, over the rows asked both ways.
+    """Change of a variant's answers under another image, over the rows asked both ways.
 
     Attributes:
         group: which rows.
@@ -168,7 +168,7 @@ class Reliance:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well self-consistency tells an arm's right answers from its wrong ones.
+    """How well self-consistency separates a variant's right answers from its wrong ones.
 
     Attributes:
         group: which rows.

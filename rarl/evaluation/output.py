@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: the summary, the rows, the shared images and the report."""
+"""Write a run's files: summary, rows, images and report."""
 
 from __future__ import annotations
 

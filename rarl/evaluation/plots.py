@@ -1,4 +1,4 @@
-"""The figures of a report, drawn so that they can be read when printed in grey.
+"""Figures of a report, readable in grey.
 
 Arms differ in marker, line and hatch, never in colour alone. Nothing here touches pyplot, whose
 state is global: the figures are drawn from a server's threads.

@@ -1,4 +1,4 @@
-"""A run as one HTML file: no network, no script, readable when printed in grey."""
+"""Write a run as one HTML file without scripts or network access."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def modes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """What must be said of how much the answers need the image.
+    """Sentences on how much the answers depend on the image.
 
     Where blank pictures were asked about, they decide; else those swapped in. Groups that only
     repeat rows of others are left out, and so are those of a single image, which tells nothing.

@@ -1,4 +1,4 @@
-"""The answers of a run, one JSON line each as they come, and as one Parquet file at the end."""
+"""Store a run's answers: JSON lines while it runs, one Parquet file at the end."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What no two rows of a run share."""
+        """The key that identifies a row within a run."""
         return (self.id, self.arm, self.mode, self.condition, self.draw)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the answers of a run depend on, besides the question.
+    """Settings of a run that its answers depend on, besides the question.
 
     Attributes:
         model_revision: hash of the base's weights; its name where the base is not on offer.

@@ -1,4 +1,4 @@
-"""Ask a model many held-out questions and keep every answer.
+"""Ask a model held-out questions and record every answer.
 
 All questions about one picture, for all arms, go to the engine one batch after the other, so that
 the picture is looked at once. The same question about the same picture is asked once however many
@@ -337,7 +337,7 @@ def _inquiries(
     partners: dict[str, ImageRef],
     draws: Callable[[Example], int],
 ) -> list[_Inquiry]:
-    """What to ask, ordered by size of the picture, then by picture."""
+    """The questions to ask, ordered by size of the picture, then by picture."""
     images = {image.key: image for image in map(image_of, examples)}
     # Images that are swapped in need a size too.
     shown = images | {partners[key].key: partners[key] for key in images if key in partners}

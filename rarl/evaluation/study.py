@@ -1,4 +1,4 @@
-"""The paper's claims held against a grid of trained arms, seeds and inference modes.
+"""Test the paper's claims on a grid of variants, seeds and inference modes.
 
 An arm of the grid is named KIND-SEED ("rarl-0"); what is said of a kind is the mean over its seeds,
 question by question, so that the interval over images stands for the kind. How far the seeds lie
@@ -73,7 +73,7 @@ CLAIMS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was measured of a claim.
+    """The measured result of a claim.
 
     Attributes:
         claim: the claim.
@@ -186,7 +186,7 @@ def scores(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def stress(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """What perturbed pictures cost each kind in `reason` mode.
+    """Loss of accuracy on perturbed pictures, by kind, in `reason` mode.
 
     Returns:
         For each domain and perturbation the exact match on the perturbed picture minus that on the

@@ -1,4 +1,4 @@
-"""A run's summary as tables: plain text for a terminal, Markdown for the README."""
+"""Format a run's summary as text for a terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
 
 
 def leakage_table(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """What each set shares with training, in images; empty where that was not looked at."""
+    """Images that each set shares with training; empty where that was not measured."""
     return pd.DataFrame(
         {
             "set": one["source"],
@@ -208,7 +208,7 @@ def judge_table(summary: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def judge_sentences(summary: Mapping[str, Any]) -> list[str]:
-    """Who judged how much, what went wrong, and how far readers agree; none without a judge."""
+    """Sentences on the judge: coverage, errors and agreement with readers; none without a judge."""
     judged = summary.get("judge")
     if not judged:
         return []

@@ -1,4 +1,4 @@
-"""Whether a picture is of a kind that a model was trained on, from its vision tower's features."""
+"""Detect pictures unlike the training data, from features of the vision tower."""
 
 from rarl.models.familiarity import FILE, Familiarity, Verdict, load_familiarity, pooled_features
 

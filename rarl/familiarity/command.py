@@ -1,4 +1,4 @@
-"""`python -m rarl fit-familiarity`: write the small file that lets a base say what it never saw."""
+"""`python -m rarl fit-familiarity`: fit the out-of-distribution detector of a base model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fitting the measure: training pictures give the kinds, held-out ones the limit."""
+"""Fit the detector: training pictures define the kinds, held-out pictures the threshold."""
 
 from __future__ import annotations
 

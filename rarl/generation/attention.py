@@ -1,4 +1,4 @@
-"""Attention of the language model with prompts that several rows share.
+"""Attention of the language model over prompts that several rows share.
 
 The library's layers run unchanged; only their attention function is replaced, and only where a
 call passes `groups`. Every other call gets the library's own attention.

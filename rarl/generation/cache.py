@@ -1,4 +1,4 @@
-"""Key-value caches of the decoder on the eager path: one per row, or one per prompt.
+"""Key-value caches of the eager path: one per row, or one per prompt.
 
 `RowCache` holds each row's keys and values, prompt included, in one place. `GroupCache` holds a
 prompt's keys and values once for all rows that answer it (Hydragen, Juravsky et al., arXiv
@@ -43,7 +43,7 @@ class RowCache:
         return self._layers
 
     def mask(self) -> Tensor | None:
-        """What each row's next token sees, (rows, 1, 1, tokens); None where that is everything."""
+        """Mask of each row's next token, (rows, 1, 1, tokens); None where all is visible."""
         longest = max(self._lengths)
         if min(self._lengths) == longest:
             return None

@@ -1,4 +1,4 @@
-"""Decoding in fixed shapes, so that a whole step is captured once as a CUDA graph and replayed.
+"""Decoding with fixed shapes, captured once as a CUDA graph and replayed.
 
 A step of the 2.2 B shape launches some 1,700 small kernels through the library's layers and their
 adapters, and launching takes a hundred times as long as reading the weights once. Here the step is

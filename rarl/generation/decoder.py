@@ -1,4 +1,4 @@
-"""The one decoder: rows that are decoded side by side, each from a prompt of its own.
+"""Batched autoregressive decoding in which rows join and leave between steps.
 
 Questions in the app, evaluation, checkpoint selection and GRPO rollouts all run through it. Rows
 join and leave between steps (continuous batching, Orca, Yu et al., OSDI 2022); rows of one prompt
@@ -36,7 +36,7 @@ _WORTH_SHARING = 48
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What rows read before they write.
+    """Prompts that rows share: tokens, positions and image features.
 
     Attributes:
         ids: (prompts, tokens), padded on the right.

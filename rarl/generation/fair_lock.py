@@ -1,4 +1,4 @@
-"""A lock that is served in order of arrival and that waiters can give up on."""
+"""A first-come, first-served lock whose waiters can give up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FairLock:
 
     @property
     def length(self) -> int:
-        """How many hold or await a turn."""
+        """The number of holders and waiters."""
         return len(self._waiting)
 
     @contextmanager

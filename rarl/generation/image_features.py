@@ -1,4 +1,4 @@
-"""Features of images, each computed once and kept for a while.
+"""A cache of image features.
 
 Questions about one scan, the rollout, reference and update of a training step, and later steps all
 see the same images. No adapter sits on the vision tower and nothing in it is trained, so its

@@ -1,4 +1,4 @@
-"""One batch in which each row has a LoRA adapter of its own.
+"""Apply a different LoRA adapter to each row of a batch.
 
 PEFT splits such a batch by adapter in every layer: an index, two small products and a write-back
 for each. Here all adapters of a layer stand side by side in one wide pair: its inner columns are
@@ -39,7 +39,7 @@ _ROWS = 3
 
 
 class _Product(nn.Module):
-    """What `nn.Linear` computes.
+    """The product that `nn.Linear` computes.
 
     Args:
         weight: outputs x inputs.
@@ -75,7 +75,7 @@ class _Product(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """Which adapter each row of a batch has.
+    """The adapter of each row of a batch.
 
     Attributes:
         own: rows x arms, True at the row's own.
@@ -357,7 +357,7 @@ class MultiLora:
 
 
 class Slots:
-    """Which adapter each slot of a batch of fixed shape has; tensors stay where they are.
+    """The adapter of each slot of a batch with fixed shape; tensors keep their addresses.
 
     Args:
         lora: the adapters.

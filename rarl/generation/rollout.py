@@ -1,4 +1,4 @@
-"""Completions of whole batches: the rollouts of GRPO, and the answers that choose a checkpoint."""
+"""Generate completions for batches of prompts: GRPO rollouts and checkpoint selection."""
 
 from __future__ import annotations
 

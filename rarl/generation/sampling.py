@@ -1,4 +1,4 @@
-"""How the next token of each row is chosen from the scores of all tokens."""
+"""Choose the next token of each row from its logits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class SamplingSettings(Protocol):
-    """What a row's sampling depends on."""
+    """Sampling parameters of a row."""
 
     @property
     def temperature(self) -> float:

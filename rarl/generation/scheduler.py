@@ -1,4 +1,4 @@
-"""Continuous batching: the requests of many callers decoded in one batch.
+"""Continuous batching of requests from several callers.
 
 A request joins the batch between two steps, as soon as there is room, and each of its rows leaves
 when it has ended. So no request waits for another's answer to end, and a request that is stopped,
@@ -22,7 +22,7 @@ from rarl.generation.fair_lock import FairLock
 
 
 class Row(Protocol):
-    """What the scheduler knows of a row."""
+    """The scheduler's record of a row."""
 
     @property
     def max_new_tokens(self) -> int:
@@ -131,7 +131,7 @@ class Scheduler(Generic[RowT]):
 
     @property
     def pending(self) -> int:
-        """How many requests are being decoded or wait."""
+        """The number of requests that are decoded or wait."""
         return self._pending
 
     def submit(self, request: Request[RowT]) -> None:
@@ -177,7 +177,7 @@ class Scheduler(Generic[RowT]):
         return True
 
     def _room(self, request: Request[RowT]) -> int:
-        """How many of the batch's rows it takes."""
+        """The number of rows of the batch that it takes."""
         return self._most_rows if request.alone else len(request.rows)
 
     def _join(self, request: Request[RowT]) -> None:

@@ -1,4 +1,4 @@
-"""Asking: one interface (`Engine`), whatever answers.
+"""Answer questions through one interface, `Engine`.
 
 Importing this loads no torch; `load_engine` does.
 """

@@ -1,4 +1,4 @@
-"""Streams of answers side by side, and several engines as one.
+"""Merge the streams of several engines into one.
 
 What answers on its own (a model of a server, another checkpoint) streams in a thread of its own.
 One that breaks off leaves its answer so far and a sentence; the others go on.
@@ -36,7 +36,7 @@ _BROKE_OFF = "This variant broke off on our side; the others are not affected. A
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """What a stream reports: answers, what went wrong, or (neither) that it has ended."""
+    """One message of a stream: answers, an error, or (neither) its end."""
 
     stream: int
     answers: Answers = ()
@@ -111,7 +111,7 @@ def side_by_side(
 
 
 def _arrived(news: SimpleQueue[_News]) -> Iterator[_News]:
-    """What has come, after waiting a moment for it."""
+    """Messages that have arrived, after a short wait."""
     try:
         yield news.get(timeout=_GLANCE)
         while True:
@@ -171,7 +171,7 @@ class SideBySide:
 
     @property
     def model_name(self) -> str:
-        """What the whole is called."""
+        """The name of the composite."""
         return self._name
 
     @property
@@ -223,7 +223,7 @@ class SideBySide:
         ]
 
     def seen(self, image: Image.Image) -> Seen:
-        """What the model gets of a picture, from the first engine that knows.
+        """The picture as the model receives it, from the first engine that knows.
 
         Raises:
             QuestionError: none knows, or the picture is too narrow to be read.
@@ -244,7 +244,7 @@ class SideBySide:
         return side.engine.prompt(share, share.arms[0])
 
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
-        """Where an arm looked for what it said; see `Looks.looked`."""
+        """Attribution of an answer; see `Looks.looked`."""
         ((side, share, _),) = self._shares(replace(question, arms=(answer.arm,)))
         if not isinstance(side.engine, Looks):
             raise QuestionError("Where this variant looked is known only where its model runs.")

@@ -1,4 +1,4 @@
-"""Attach checks to ended answers: one function for the page, the API and the command line."""
+"""Attach checks to finished answers, for page, API and command line alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m rarl ask IMAGE... QUESTION`: one question to one arm or to all of them."""
+"""`python -m rarl ask IMAGE... QUESTION`: ask one variant or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one interface between whoever asks and whatever answers."""
+"""`Engine`: the protocol that every inference backend implements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How text is drawn from the model.
+    """Decoding parameters: greedy, or sampled with temperature and seed.
 
     Attributes:
         max_new_tokens: completion limit, in tokens.
@@ -71,7 +71,7 @@ class NamedImage:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a model gets of a picture.
+    """A picture as the model receives it.
 
     Attributes:
         image: the pixels after the processor's resizing, 8-bit RGB.
@@ -154,7 +154,7 @@ class Answer:
 
 
 def arm_label(name: str) -> str:
-    """What people read for an arm's name, where nobody has given it another label.
+    """The default label of a variant.
 
     >>> arm_label("rarl"), arm_label("med-r1")
     ('RARL', 'med-r1')
@@ -188,7 +188,7 @@ class Engine(Protocol):
         ...
 
     def seen(self, image: Image.Image) -> Seen:
-        """What the model gets of a picture.
+        """The picture as the model receives it.
 
         Raises:
             QuestionError: the picture is too narrow to be read.
@@ -206,7 +206,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Verbatim(Protocol):
-    """What an engine offers besides answers where it writes the prompt itself."""
+    """An engine that writes the prompt itself and can show it."""
 
     def prompt(self, question: Question, arm: str) -> str:
         """The very text that an arm reads, special tokens included.
@@ -222,7 +222,7 @@ class Verbatim(Protocol):
 
 @runtime_checkable
 class Looks(Protocol):
-    """What an engine offers besides answers where it can tell where an answer looked."""
+    """An engine that can attribute an answer to regions of its pictures."""
 
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
         """Weights of each picture's tokens for what an arm said, by gradient x input.

@@ -1,4 +1,4 @@
-"""Where an answer looked in its pictures: gradient x input over the tokens of the pictures.
+"""Attribution of an answer to its pictures: gradient x input over the picture tokens.
 
 A token's weight is a first-order estimate of how much less likely the answer's words would become
 if the token were replaced by the mean token of its picture: the gradient of their log-probability

@@ -1,4 +1,4 @@
-"""The engine that answers with a model in this process."""
+"""The engine that runs a model in this process."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class LocalEngine:
 
     @property
     def waiting(self) -> int:
-        """How many questions are being answered or wait for room."""
+        """The number of questions that are answered or wait."""
         return self._scheduler.pending
 
     def stream(self, question: Question, stop: Event | None = None) -> Iterator[tuple[Answer, ...]]:
@@ -143,7 +143,7 @@ class LocalEngine:
         return self._streamed(question, stop or Event(), perf_counter())
 
     def seen(self, image: Image.Image) -> Seen:
-        """What the model gets of a picture, read back from what the processor makes of it.
+        """The picture as the model receives it, reconstructed from the processor's output.
 
         Raises:
             QuestionError: the picture is too narrow to be read.
@@ -157,7 +157,7 @@ class LocalEngine:
         return self._written(Row(question, arm))
 
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
-        """Where an arm looked for what it said; see `Looks.looked`."""
+        """Attribution of an answer; see `Looks.looked`."""
         self._check(replace(question, arms=(answer.arm,)))
         said = self._loaded.processor.tokenizer.encode(
             answer.response.text, add_special_tokens=False
@@ -383,7 +383,7 @@ class LocalEngine:
         )
 
     def _prompt(self, rows: Sequence[Row], images: Sequence[Encoded]) -> Prompt:
-        """What the processor would make of rows, from their pictures as they are encoded."""
+        """The processor's output for rows, from their pictures as they are encoded."""
         processor = self._loaded.processor
         token = processor.image_token
         prompts = []
@@ -470,7 +470,7 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _content(question: Question) -> tuple[object, ...]:
-    """What two questions share whose prompts are the same; the pictures are told by identity."""
+    """The key of questions with equal prompts; pictures are compared by identity."""
     pictures = tuple((id(named.image), named.name) for named in question.images)
     return pictures, question.text, question.arms, question.mode, question.earlier
 
@@ -482,7 +482,7 @@ def _numbered(
 
 
 def _arrived(news: SimpleQueue[SchedulerEvent]) -> list[SchedulerEvent]:
-    """What has come, after waiting a moment for it."""
+    """Messages that have arrived, after a short wait."""
     items: list[SchedulerEvent] = []
     try:
         items.append(news.get(timeout=_GLANCE))

@@ -1,4 +1,4 @@
-"""What a model's name, an arms file or an endpoint offers: an engine, and what is missing.
+"""Resolve a model name, a variants file or an endpoint to an engine.
 
 Importing this loads neither torch nor a client for servers.
 """
@@ -85,7 +85,7 @@ def _local(model: str | None, adapters: Mapping[str, Path | str] | None = None) 
     """A model in this process; see `load_model`."""
     lent = on_zero_gpu()
     if lent:
-        # Before torch: it makes torch believe in a GPU until a question is lent one.
+        # `spaces` patches torch to report CUDA; it must be imported before torch.
         import spaces  # noqa: F401
     from rarl.inference.local import LocalEngine
     from rarl.models.loading import load_model

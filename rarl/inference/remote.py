@@ -1,4 +1,4 @@
-"""The engine that answers through any OpenAI-compatible server.
+"""The engine that calls an OpenAI-compatible server.
 
 Arms are models of the server (as `vllm serve --enable-lora --lora-modules sft=...` names them).
 Retries with growing pauses on time-outs, 429 and 5xx are the openai client's own; they end with the
@@ -238,7 +238,7 @@ class EndpointEngine:
         }
 
     def _trouble(self, error: APIError) -> str:
-        """What went wrong, in a sentence that quotes nothing of what was sent."""
+        """An error message that quotes nothing of the request."""
         if isinstance(error, APIStatusError):
             return f"The server at {self._where} refused with status {error.status_code}."
         if isinstance(error, APITimeoutError):
@@ -265,7 +265,7 @@ def _base_of(listed: Sequence[Model]) -> str | None:
 
 @dataclass
 class _Said:
-    """What a model wrote, where a server has cut the reasoning out of it as well.
+    """Text of a model whose server may split off the reasoning.
 
     transformers' and vLLM's servers can do so, under one of two names outside the protocol. In
     which order the parts stood is lost: the one that the mode asks for is taken.

@@ -1,4 +1,4 @@
-"""What one row of a batch answers, and the text it has written so far."""
+"""One sequence of a batch: its request and the text generated so far."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row:
 
 
 class Progress:
-    """What a row has written so far.
+    """The text that a row has generated so far.
 
     Args:
         row: the row.

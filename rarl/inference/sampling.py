@@ -1,4 +1,4 @@
-"""How sure an arm is: one question answered several times at random, and what was said how often.
+"""Self-consistency: sample several answers to one question and count them.
 
 The share of sampled answers that say the same is self-consistency (Wang et al., ICLR 2023). How far
 it tells right answers from wrong ones is measured by `rarl.stats.calibration`, with the same
@@ -37,7 +37,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What an arm said when asked several times.
+    """Answers of one variant to a question asked several times.
 
     Attributes:
         arm: the arm's name.

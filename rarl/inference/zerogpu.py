@@ -1,4 +1,4 @@
-"""On Hugging Face's ZeroGPU a question gets a GPU for its own duration, in a process forked for it.
+"""Run questions on Hugging Face ZeroGPU, each in a forked process with a GPU.
 
 `spaces.GPU` lends it and counts the time against the visitor's quota, so that the time asked for
 depends on the question. The fork has the engine that was loaded here; what crosses the border is
@@ -32,7 +32,7 @@ def on_zero_gpu(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def seconds_for(questions: Sequence[Question]) -> int:
-    """How long a GPU is asked for, in seconds.
+    """The GPU time to request, in seconds.
 
     >>> seconds_for([])
     12
@@ -93,11 +93,11 @@ class ZeroGpuEngine:
         return answers
 
     def seen(self, image: Image.Image) -> Seen:
-        """What the model gets of a picture; no GPU is needed for it."""
+        """The picture as the model receives it; needs no GPU."""
         return self._engine.seen(image)
 
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
-        """Where an arm looked for what it said; see `Looks.looked`."""
+        """Attribution of an answer; see `Looks.looked`."""
         weights: tuple[NDArray[np.float32], ...] = self._looked(question, answer)
         return weights
 

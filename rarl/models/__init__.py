@@ -1,1 +1,1 @@
-"""A name to base, adapters and processor (`loading`); the pocket architecture (`pocket`)."""
+"""Load models: name to base, adapters and processor (`loading`); the pocket model (`pocket`)."""

@@ -1,4 +1,4 @@
-"""A file that names the variants on offer; it stands where a model's name does.
+"""Read a variants file, which lists the variants on offer.
 
     base: Qwen/Qwen2-VL-2B-Instruct
     arms:
@@ -103,7 +103,7 @@ class _Content:
 
 @dataclass(frozen=True, slots=True)
 class ArmsFile:
-    """What such a file says, in its order.
+    """The content of a variants file, in its order.
 
     Attributes:
         base: the model that the adapters share, or None where there is none.

@@ -1,4 +1,4 @@
-"""A model folder that holds differences alone, and the language half that it is put together with.
+"""A model stored as differences to a published language model.
 
 The language half is SmolLM2-135M-Instruct (Apache-2.0), a Llama of 135 M parameters. With attention
 biases of zero and positions alike on all three axes, the language half of a Qwen2-VL is the same

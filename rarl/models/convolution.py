@@ -1,4 +1,4 @@
-"""A convolutional patch embedding for Qwen2-VL's vision tower: EfficientNet-lite under its grid.
+"""EfficientNet-lite as the patch embedding of Qwen2-VL's vision tower.
 
 A vision transformer needs far more images than the open sets hold. A small convolutional network
 that knows ImageNet needs few. So the tower keeps its class, its positions, its blocks and its
@@ -283,7 +283,7 @@ class HybridTower(Qwen2VisionTransformerPretrainedModel):
         self.stem = PatchNetwork(getattr(config, NETWORK_KEY), config.patch_size, config.embed_dim)
 
     def get_dtype(self) -> torch.dtype:
-        """What pixels are to be given in."""
+        """The dtype that pixels must have."""
         return self.stem.from_middle.weight.dtype
 
     def forward(self, hidden_states: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:

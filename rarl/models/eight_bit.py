@@ -1,6 +1,6 @@
-"""Linear layers whose weights take 8 bits each, for a large model on a machine with little memory.
+"""Linear layers with 8-bit weights, to load a large model into little memory.
 
-An output's weights are whole numbers from -127 to 127 times a scale of the output's own. A few rows
+Weights are int8 with one scale per output channel. A few rows
 at a time, as answers are written, go through PyTorch's product with such weights, which has half
 as much to read as one in bfloat16; prompts and pictures through the plain one, for which a layer's
 numbers are put into the model's type while they are used.
@@ -29,7 +29,7 @@ _BLOCK = 16
 
 
 class EightBitLinear(nn.Module):
-    """What `nn.Linear` computes, nearly.
+    """`nn.Linear` with weights rounded to 8 bits.
 
     Args:
         weight: outputs x inputs, int8.

@@ -1,4 +1,4 @@
-"""The distance of a picture's features to those of the kinds that a model was trained on.
+"""Distance of a picture's features to the kinds of pictures in the training data.
 
 Features are the mean and the deviation of the tower's merged tokens. They are projected onto the
 main directions of the training pictures; a kind is a mean in that space, and all kinds share one
@@ -29,7 +29,7 @@ FILE = "familiarity.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known about one picture.
+    """The result for one picture.
 
     Attributes:
         familiar: whether it is like the pictures that the model was trained on.
@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """What to tell the person who asks; empty where the picture is familiar."""
+        """A warning for the user; empty where the picture is familiar."""
         if self.familiar:
             return ""
         return (

@@ -1,4 +1,4 @@
-"""A model's name to its base, its adapters and its processor.
+"""Load a base model, its LoRA adapters and its processor.
 
 This is the one place that may know which model it holds. Everything else sees a `LoadedModel`.
 
@@ -56,7 +56,7 @@ _ORDER = ("sft", "rl", "rarl")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Where a model lies; nothing has been loaded yet.
+    """The location of a model that is not loaded yet.
 
     Attributes:
         name: as the user gave it.
@@ -278,7 +278,7 @@ def weights_revision(directory: Path) -> str:
 
 
 def parameter_count(directory: Path) -> int:
-    """How many numbers a folder's safetensors files hold, read from their headers alone.
+    """The number of parameters in a folder's safetensors files, read from their headers.
 
     Raises:
         ModelError: there are none, or one is damaged.
@@ -407,7 +407,7 @@ def _with_adapters(
     for arm, (folder, config) in checked.items():
         try:
             with warnings.catch_warnings():
-                # What the two libraries have to tell each other.
+                # Silence warnings between transformers and PEFT.
                 warnings.simplefilter("ignore")
                 if model is None:
                     model = PeftModel(base, config, arm, autocast_adapter_dtype=False)

@@ -1,4 +1,4 @@
-"""The pocket model: Qwen2-VL's architecture at a size that two CPU cores can train.
+"""The pocket model: Qwen2-VL's architecture at a size that trains on two CPU cores.
 
 It is `Qwen2VLForConditionalGeneration` with nothing changed but numbers, so that whatever holds
 for it in code holds for the 2.2 B model, and the reverse.

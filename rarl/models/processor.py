@@ -1,4 +1,4 @@
-"""A Qwen2-VL processor for images alone.
+"""A Qwen2-VL processor for images without video.
 
 The library's processor also builds a video processor, which imports torchvision; torchvision has
 no CPU build that fits, so this subclass leaves video out. Its files are the library's.
@@ -18,7 +18,7 @@ from transformers.processing_utils import ProcessorMixin
 
 
 def chat_template(system: str) -> str:
-    """What Qwen2-VL's own template renders for turns of text and images, without its video branch.
+    """Qwen2-VL's chat template for text and images, without its video branch.
 
     Args:
         system: the system turn, where a conversation does not begin with one of its own.
@@ -72,7 +72,7 @@ def load_processor(directory: Path | str) -> ImageProcessor:
 
 
 def image_tokens(processor: ImageProcessor, picture: Image.Image) -> int:
-    """How many tokens of the prompt a picture takes; it is at most 200 times as long as narrow."""
+    """The number of prompt tokens of a picture, which is at most 200 times as long as narrow."""
     settings = processor.image_processor
     patches = settings.get_number_of_image_patches(picture.height, picture.width)
     return int(patches // settings.merge_size**2)
@@ -97,7 +97,7 @@ def with_fewer_tokens(processor: ImageProcessor, picture: Image.Image) -> Image.
 
 
 def pixels_seen(processor: ImageProcessor, picture: Image.Image) -> tuple[Image.Image, int]:
-    """What a model gets of a picture, put together again from the patches it is given.
+    """The picture as the model receives it, reconstructed from its patches.
 
     Args:
         processor: the model's.

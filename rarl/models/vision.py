@@ -1,4 +1,4 @@
-"""The vision tower over a batch of images of equal size.
+"""Run the vision tower on a batch of images of equal size.
 
 The library's tower runs attention image by image and its patch embedding as a Conv3d whose kernel
 equals its stride. For images of one size both are one batched matrix product: the same numbers,

@@ -1,1 +1,1 @@
-"""How the embedded pocket model is trained, stage by stage (see `scripts/build_pocket`)."""
+"""Training of the embedded model, stage by stage (see `scripts/build_pocket`)."""

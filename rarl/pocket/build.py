@@ -1,4 +1,4 @@
-"""The stages of `scripts/build_pocket`."""
+"""The stages of `scripts/build_pocket --small`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ JOINT = JointPhase(steps=1500, pixels_min=SHAPE.min_pixels, pixels_max=SHAPE.max
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a build works and how much of it is done.
+    """Work folder and settings of a build.
 
     Attributes:
         work: checkpoints and finished stages.

@@ -1,4 +1,4 @@
-"""Averaged weights, and checkpoints that a killed stage goes on from."""
+"""Weight averaging, and checkpoints from which an interrupted stage resumes."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ SHARD_BYTES = 9_000_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a build works and how much of it is done.
+    """Work folder and settings of a build.
 
     Attributes:
         work: checkpoints and finished stages.

@@ -20,7 +20,7 @@ from rarl.data import ImageRef
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How far an image may be changed.
+    """Ranges of random changes to an image.
 
     Attributes:
         degrees: largest rotation.

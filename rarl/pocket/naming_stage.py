@@ -1,4 +1,4 @@
-"""The merger learns to place a picture near the words that describe it.
+"""Train the merger to map a picture near the embeddings of the words that describe it.
 
 SmolLM2 uses one table for the words it reads and the words it writes. So a merged feature that lies
 near the row of a word is read as that word, and the language half needs to learn far less from the
@@ -34,6 +34,7 @@ class NamingPhase:
     Attributes:
         steps: optimiser steps.
         batch: pictures a step.
+        places: merged features of each picture that a step takes, drawn at random.
         rate: peak learning rate of the merger.
         answer_weight: weight of a word of an answer; a word of an explanation weighs 1.
         scale: factor of the cosine before the softmax.
@@ -41,6 +42,7 @@ class NamingPhase:
 
     steps: int
     batch: int = 64
+    places: int = 16
     rate: float = 2e-3
     answer_weight: float = 3.0
     scale: float = 25.0
@@ -122,8 +124,11 @@ def train_naming(
         for n, index in enumerate(chosen.tolist()):
             for token, share in targets[index].items():
                 target[n, place[token]] = share
-        patches = features[chosen].to(table.device).float()
-        merged = merger(patches).view(phase.batch, -1, table.shape[1])
+        # The merger joins four patches that follow each other.
+        fours = features.unflatten(1, (-1, 4))
+        some = torch.randperm(fours.shape[1], generator=generator)[: phase.places]
+        patches = fours[chosen][:, some].to(table.device).float()
+        merged = merger(patches.flatten(1, 2)).view(phase.batch, -1, table.shape[1])
         mean = nn.functional.normalize(merged.mean(1) - centre, dim=-1)
         log_shares = nn.functional.log_softmax(phase.scale * mean @ named.T, dim=-1)
         target = target.to(table.device)

@@ -67,7 +67,7 @@ class BlockOptimizer:
             optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes."""
+        """The state that `load_state_dict` takes."""
         return {str(index): each.state_dict() for index, each in enumerate(self._all)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

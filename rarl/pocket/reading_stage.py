@@ -1,4 +1,4 @@
-"""The language half learns to read the tower and to answer in the three forms, through a LoRA.
+"""Train a LoRA of the language model, and the merger, to answer questions about pictures.
 
 The tower's network and blocks stand still; its merger, the embeddings of the added tokens and a
 LoRA on the language half learn. Several questions about a picture stand in one sequence behind the

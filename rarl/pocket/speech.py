@@ -1,4 +1,4 @@
-"""Plain talk of the unchanged language half, for keeping it as it is while it learns to read.
+"""Replies of the unchanged language model, used to preserve its fluency.
 
 The replies are its own, so nothing new is learnt from them; training on them holds the way it
 speaks in place. A quarter of the prompts is held out, to measure how much of that is lost.
@@ -128,7 +128,7 @@ def split(pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list
 def perplexity(
     model: Qwen2VLForConditionalGeneration, processor: ImageProcessor, texts: Sequence[str]
 ) -> float:
-    """How surprised a model is by plain texts, over all of their tokens.
+    """Perplexity of a model on plain texts, over all of their tokens.
 
     Args:
         model: any base.

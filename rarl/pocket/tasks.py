@@ -1,4 +1,4 @@
-"""What the vision tower is asked about each image: several label tasks, each with its classes.
+"""Label tasks of the vision tower, each with its classes.
 
 A set's labels, the numbers it annotates (in steps of like size), and the kind of picture become
 classification tasks. An image that a task does not concern is masked in its loss.

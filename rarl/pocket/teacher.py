@@ -1,4 +1,4 @@
-"""A small residual CNN that teaches the vision tower, and is then thrown away.
+"""A small residual CNN, the teacher of the vision tower.
 
 On a few thousand images a convolution learns in minutes what a transformer learns in hours. The
 tower sees the same augmented pictures as its teacher and matches both its class scores and its
@@ -79,7 +79,7 @@ class Teacher(nn.Module):
 
 
 class Pupil(nn.Module):
-    """What the tower's merged features say of the teacher's map: one linear map a token.
+    """Linear maps from the tower's merged features to the teacher's feature map.
 
     Args:
         width: of the merged features.

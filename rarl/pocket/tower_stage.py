@@ -1,4 +1,4 @@
-"""The vision tower learns what the labelled images show, from ImageNet's knowledge onwards.
+"""Train the vision tower on label tasks, from ImageNet weights.
 
 One linear head for each task reads the mean and the maximum of the merged features, which are what
 the language model will read. First the network's early layers stand still, which saves half of the

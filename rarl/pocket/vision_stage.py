@@ -1,4 +1,4 @@
-"""Stage 1: the vision tower learns to see, with a label head on its pooled features.
+"""Stage 1: train the vision tower with a label head on its pooled features.
 
 Trained through the language loss alone a small tower hardly looks at the image: text is easier to
 memorise. So it first learns, directly, what every labelled image shows, with the help of a teacher.

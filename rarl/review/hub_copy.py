@@ -1,4 +1,4 @@
-"""A copy of the store in a private dataset repository on the Hub, where the disk forgets.
+"""Copy the store to a private dataset repository on the Hub, for hosts without a lasting disk.
 
 On a Space without a database, what the repository holds is read back when the app starts, and what
 is new is committed soon after. Rows are only ever added, so that several copies of the app may use

@@ -1,4 +1,4 @@
-"""Rewards for GRPO: pure functions from lists to lists, in the form that TRL calls."""
+"""Rewards for GRPO: pure functions in the form that TRL calls."""
 
 from rarl.rewards.accuracy import accuracy_reward
 from rarl.rewards.form import format_reward

@@ -13,11 +13,13 @@ from rarl.text.normalise import exact_match, token_f1, tokens
 
 _LIST = re.compile(r"[,;/|\n]|\b(?:or|and|versus|vs|maybe|perhaps|possibly|alternatively)\b", re.I)
 _SIDES = frozenset({"left", "right"})
+# Credit from which an explanation states an answer.
+_STATED = 0.5
 _BOTH = frozenset({"both", "bilateral", "bilaterally"})
 
 
 def alternatives(answer: str) -> int:
-    """How many answers an answer lists, at least one.
+    """The number of alternatives that an answer lists, at least one.
 
     >>> alternatives("pneumonia, effusion or edema"), alternatives("pleural effusion")
     (3, 1)
@@ -53,6 +55,28 @@ def score_answer(answer: str, reference: str, kind: str) -> float:
     return min(token_f1(answer, reference), alternatives(reference) / alternatives(answer))
 
 
+def explained_credit(answer: str, question: str, explanation: str) -> float:
+    """Credit for an answer where only an explanation is given, in [0, 1].
+
+    It is how surely the explanation states the answer, divided by the number of alternatives that
+    the answer lists.
+    """
+    return answer_score(answer, question, explanation) / alternatives(answer)
+
+
+def is_right(answer: str, reference: str, question: str, explanation: str) -> bool:
+    """Whether an answer counts as right: it matches the reference, or the explanation states it.
+
+    The explanation is read only where the reference is empty.
+
+    >>> is_right("No.", "no", "Is there a stone?", "")
+    True
+    """
+    if reference:
+        return exact_match(answer, reference)
+    return explained_credit(answer, question, explanation) >= _STATED
+
+
 def accuracy_reward(
     prompts: Sequence[object],
     completions: Sequence[Completion],
@@ -64,8 +88,7 @@ def accuracy_reward(
 ) -> list[float]:
     """Credit for each completion's answer block; 0 where no answer is marked or it is cut off.
 
-    A row without a short answer is scored by how surely its explanation states the answer given,
-    divided by the number of alternatives that the answer lists.
+    A row without a short answer is scored by its explanation (`explained_credit`).
 
     >>> texts = ["<think>Clear.</think><answer>no</answer>", "<think>no</think>", "no"]
     >>> accuracy_reward([""] * 3, texts, answer=["no"] * 3, kind=["closed"] * 3)
@@ -79,8 +102,7 @@ def accuracy_reward(
         elif answer[place] or question is None or explanation is None:
             rewards.append(score_answer(response.answer, answer[place], kind[place]))
         else:
-            fit = answer_score(response.answer, question[place], explanation[place])
-            rewards.append(fit / alternatives(response.answer))
+            rewards.append(explained_credit(response.answer, question[place], explanation[place]))
     return rewards
 
 

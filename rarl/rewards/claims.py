@@ -321,7 +321,7 @@ def pair_features(
 
 
 def valence(vector: Floats, probe: Floats) -> float:
-    """How surely an embedding describes disease (towards 1) or its absence (towards -1)."""
+    """Whether an embedding describes disease (towards 1) or its absence (towards -1)."""
     return float(np.tanh(vector @ probe[:-1] + probe[-1]))
 
 

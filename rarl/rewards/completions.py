@@ -1,4 +1,4 @@
-"""What reward functions are given: completions as text or as chat turns."""
+"""Read completions, given as text or as chat turns."""
 
 from __future__ import annotations
 

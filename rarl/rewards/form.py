@@ -1,4 +1,4 @@
-"""The format reward: whether the blocks that a mode asks for are there, once each, in order."""
+"""The format reward: each block that a mode asks for is present once and in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasoning against an explanation where no fact is annotated, as in the paper's data.
+"""Score reasoning against a free-text explanation without annotated facts.
 
 Both texts are read as claims (`rarl.rewards.claims`). A claim of the reference earns credit where
 the candidate states it, in whatever words, and none where the candidate states the opposite, the
@@ -39,7 +39,7 @@ _YES_OR_NO = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How reasoning compares with an explanation.
+    """Comparison of reasoning with an explanation.
 
     Attributes:
         score: 0 to 1.
@@ -89,7 +89,7 @@ def compare(reasoning: str, explanation: str, question: str = "") -> Comparison:
 
 
 def answer_score(answer: str, question: str, explanation: str) -> float:
-    """How surely an explanation states a short answer, where there is no reference answer.
+    """Probability that an explanation states a short answer, where no reference answer exists.
 
     Every claim of the answer must be stated in full by one claim of the explanation. The other
     side, the opposite, words without an order and words of the question alone earn nothing. Where a
@@ -157,7 +157,7 @@ def _stated(answer: str, question: str, explanation: str) -> float:
 
 
 def _verdict(affirmed: bool, question: str, known: Sequence[Claim]) -> float:
-    """How surely an explanation answers a closed question with yes, or with no.
+    """How surely an explanation answers a closed question with yes or with no.
 
     One claim that states what is asked outweighs others that deny it elsewhere.
     """
@@ -189,7 +189,7 @@ def _may_state(known: Claim, claim: Claim) -> bool:
 
 
 def _pair(claim: Claim, other: Claim) -> tuple[float, float]:
-    """How surely another claim states a claim, and how surely it contradicts it."""
+    """How surely one claim entails another, and how surely it contradicts it."""
     match = match_claims([claim], [other], (2.5, 0.0))
     return float(match.covered[0]), float(match.contradicted[0])
 

@@ -1,4 +1,4 @@
-"""The few learned numbers that turn features of two texts into a score.
+"""A small learned model that turns features of two texts into a score.
 
 Fitted by `scripts/build_reasoning_head` to generated and written examples. Every weight has a sign
 that it cannot change: support never lowers a score, conflict never raises one.
@@ -53,7 +53,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How a candidate compares with a reference.
+    """Scores of a candidate against a reference.
 
     Attributes:
         covered: for each claim of the reference how surely it is stated, 0 to 1.
@@ -110,7 +110,7 @@ def head_from(kept: Mapping[str, list[float] | float]) -> Head:
 
 
 def _aimed(head: Head, features: PairFeatures, count: int) -> Floats:
-    """How far each clause of the candidate speaks of each claim of the reference.
+    """How far each clause of the candidate addresses each claim of the reference.
 
     Args:
         head: learned numbers.

@@ -1,4 +1,4 @@
-"""A judge's score of the reasoning as a reward, in place of `reasoning_reward` or beside it."""
+"""A judge's score of the reasoning as a reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled candidates for measuring rewards: references with right and wrong reasonings.
+"""Labelled pairs of reference and candidate reasoning, for measuring rewards.
 
 `tests/rewards/references.jsonl` holds one reference a line with its written candidates; the other
 relations (shuffled words, hedge, echo, unrelated) are made from it. A file of finished pairs has

@@ -1,4 +1,4 @@
-"""The reasoning reward of RARL (arXiv 2506.06600): the think block against what is known.
+"""The reasoning reward of RARL (arXiv 2506.06600): the think block against annotated facts.
 
 The paper rewards reasoning that fits a ground-truth explanation. Here it is read as statements
 and compared with the annotated facts of the image: which facts it states, which it contradicts,
@@ -61,13 +61,14 @@ _BOTH = frozenset({"both", "bilateral", "bilaterally"})
 _EXCLUSIVE = (frozenset({"glioma", "meningioma", "pituitary"}), frozenset({"benign", "malignant"}))
 _IS_A = {"glioma": "tumor", "meningioma": "tumor", "pituitary": "tumor"}
 
+# Unlike `rarl.text.sentences`, a question stays with the answer behind it.
 _SENTENCE = re.compile(r"(?<=[.!;])\s+|\n+|(?<=\w)[.!;]+$")
 _CLAUSE = re.compile(r"[,;:]|\b(?:but|however|although|while|whereas|though)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one sentence says, as words.
+    """The content of one sentence, as words.
 
     Attributes:
         said: words that carry meaning, affirmed or denied.
@@ -137,7 +138,7 @@ def reasoning_score(
     explanation: str,
     contradictions: bool = True,
 ) -> float:
-    """How well reasoning fits what is known of its image, in [0, 1].
+    """Agreement of reasoning with the facts known of its image, in [0, 1].
 
     Precision is the share of facts stated among those stated or contradicted; recall is over the
     facts that the explanation states. Modality, organ and plane weigh a quarter of a finding. The
@@ -429,7 +430,7 @@ def _statement(
 def _compare(
     statements: Iterable[Statement], facts: Sequence[_Fact]
 ) -> tuple[frozenset[int], set[_Contradiction]]:
-    """Which facts are stated, and what is contradicted."""
+    """Split facts into stated and contradicted ones."""
     stated: set[int] = set()
     against: set[_Contradiction] = set()
     for statement in statements:

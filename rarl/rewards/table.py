@@ -1,4 +1,4 @@
-"""The table of rewards: a new reward is one function and one line here.
+"""The table of rewards. A new reward is one function and one line here.
 
 A recipe names the rewards that it weighs. Logs, curves and the table of completions show them
 under these names.
@@ -26,7 +26,7 @@ RewardFunction = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class RewardSettings:
-    """What rewards may need besides the columns of a row.
+    """Settings of rewards besides the columns of a row.
 
     Attributes:
         contradictions: whether stating what annotations deny costs the reasoning reward.

@@ -1,4 +1,4 @@
-"""Bytes in, `Stack` and `Scan` out: every format a clinician has, within limits, no identity."""
+"""Open scans: bytes to `Stack` and `Scan`, within limits and without identity."""
 
 from rarl.limits import Limits
 from rarl.scans.banner import proposed_masks, writing

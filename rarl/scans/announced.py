@@ -1,4 +1,4 @@
-"""How many bytes a scan announces by its own header, before it is unpacked as a whole.
+"""Read the uncompressed size that a scan's header announces.
 
 A label map or a black slice may compress a thousandfold. What its header announces is no reason
 for suspicion; anything beyond that is.

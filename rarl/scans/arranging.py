@@ -1,4 +1,4 @@
-"""Frames in the order of the body: sorted by position, and which way each axis runs."""
+"""Slice geometry: sort frames by position and find the direction of each axis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BY_SERIES = (
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Where one patient axis runs in a volume of (frame, row, column).
+    """Direction of one patient axis in a volume of (frame, row, column).
 
     Attributes:
         index: 0 frames, 1 rows, 2 columns.
@@ -44,7 +44,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """How frames form a stack.
+    """Order and geometry of the frames of a stack.
 
     Attributes:
         order: indices of the frames, time by time, along the normal within each.

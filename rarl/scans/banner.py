@@ -1,4 +1,4 @@
-"""Text burned into the pixels, found in the pixels: boxes to propose for redaction.
+"""Detect text burned into the pixels and propose boxes for redaction.
 
 RapidOCR's detector finds what may be writing, and its recognizer tells writing from anatomy: of a
 line that nobody wrote it reads a sign or two, or is not sure of it. What a line says is looked at

@@ -1,4 +1,4 @@
-"""What a compressed frame says of itself: its coding, its size and its precision."""
+"""Read coding, size and precision from a compressed frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m rarl scan FILE... [--json]`: what the app would make of each file.
+"""`python -m rarl scan FILE... [--json]`: show how each file opens.
 
 `--study` takes a study of the PACS instead, one series at a time.
 """
@@ -146,7 +146,7 @@ def _contents(opened: Opened) -> dict[str, Any]:
 
 
 def _described(stack: Stack) -> dict[str, Any]:
-    """What is known of a stack; sizes in pixels, spacing in mm (rows, columns) as displayed."""
+    """A stack as JSON; sizes in pixels, spacing in mm (rows, columns) as displayed."""
     height, width = stack.shape()
     letters = stack.letters()
     shown = None if stack.color else stack.own_window()

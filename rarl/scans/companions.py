@@ -1,4 +1,4 @@
-"""Volumes in two files: a header, and beside it the values (NIfTI, Analyze, MetaImage, NRRD)."""
+"""Volumes stored as a header file and a data file (NIfTI, Analyze, MetaImage, NRRD)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _order(data: bytes) -> str | None:
 
 
 def data_file_of(header: bytes, name: str, others: Sequence[str]) -> int | None:
-    """Which of the other files holds the values of a header.
+    """Find the data file that belongs to a header file.
 
     Args:
         header: see `is_header`.

@@ -40,7 +40,7 @@ _BUDDHIST = 543
 
 
 def dates_in(text: str) -> Iterator[tuple[re.Match[str], list[date]]]:
-    """What reads as a date, and the days it may mean (day or month first, either century).
+    """Find dates, with the days each may mean (day or month first, either century).
 
     >>> [match[0] for match, _ in dates_in("visto el 3 de marzo de 2021, 12 mm")]
     ['3 de marzo de 2021']

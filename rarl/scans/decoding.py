@@ -1,4 +1,4 @@
-"""Files are decoded in a process of their own, which can be ended and may crash.
+"""Decode files in separate processes that can be killed and may crash.
 
 Decoders are C and Rust; on hostile bytes they hang or take the process with them, and a thread
 cannot be stopped. So every file goes through a worker: kept warm, at most two at a time. Turns go
@@ -60,7 +60,7 @@ _KNOWN = {
 
 
 def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], list[LeftOut]]:
-    """What a file holds, read by a worker; any thread may call it. See `rarl.scans.reading.read`.
+    """Decode a file in a worker process; thread-safe. See `rarl.scans.reading.read`.
 
     Raises:
         ScanError: the file is refused, takes longer than `limits` allow, or crashes its decoder.

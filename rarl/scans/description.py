@@ -1,4 +1,4 @@
-"""What a series is called, in words that can name nobody."""
+"""Describe a series in words that identify nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM to a `Part`: all frames at full depth, what geometry is known, no identity."""
+"""Read DICOM into a `Part`: all frames at full depth, geometry, no identity."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def read_dicom(data: bytes, limits: Limits, secret: bytes, tick: Callable[[], No
 
 @dataclass
 class _Decoding:
-    """How the pixels of one file are decoded, and what the reader has to know of it.
+    """Decoding parameters of the pixels of one file.
 
     Attributes:
         cell: where in a word the values lie.

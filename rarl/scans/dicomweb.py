@@ -1,4 +1,4 @@
-"""Studies of a PACS over DICOMweb (PS3.18): searched by QIDO-RS, fetched by WADO-RS.
+"""Search and fetch studies of a PACS over DICOMweb (PS3.18: QIDO-RS, WADO-RS).
 
 Off unless `RARL_DICOMWEB` names the server, and no other is ever asked: redirects are not followed.
 What arrives is bytes, for `open_stack` like an upload. The usual library, dicomweb-client, parses
@@ -214,7 +214,7 @@ class Pacs:
     def _found(
         self, client: httpx.Client, path: str, query: Mapping[str, Any], most: int
     ) -> list[dict[str, Any]]:
-        """What matches, in DICOM's JSON (PS3.18 F.2); one more than `most` at the most."""
+        """Matches in DICOM's JSON (PS3.18 F.2); at most one more than `most`."""
         asked = {**query, "limit": most + 1}
         accept = {"Accept": "application/dicom+json"}
         with client.stream("GET", path, params=asked, headers=accept) as response:

@@ -1,4 +1,4 @@
-"""Directions in the patient: unit vectors and the letters of edges."""
+"""Patient directions: unit vectors and the letters at the edges of a picture."""
 
 from __future__ import annotations
 

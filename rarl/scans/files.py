@@ -1,4 +1,4 @@
-"""Reading files from disk within limits, whatever they are: devices and pipes too."""
+"""Read files from disk within limits, devices and pipes included."""
 
 from __future__ import annotations
 

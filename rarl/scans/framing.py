@@ -1,4 +1,4 @@
-"""What the frames of a DICOM file are: slices, time points, dose planes, or tiles of a picture."""
+"""Classify the frames of a DICOM file: slices, time points, dose planes or tiles."""
 
 from __future__ import annotations
 
@@ -306,7 +306,7 @@ def _mosaic_steps(
 
 
 def _mosaic_count(dataset: Dataset) -> int:
-    """How many slices a mosaic has, 0 where the file does not say."""
+    """The number of slices of a mosaic, 0 where the file does not state it."""
     found = _private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0A)
     if not found:
         found = _united_imaging_count(dataset)

@@ -1,4 +1,4 @@
-"""What of a DICOM header is kept: an allow-list, so that nobody's identity can pass."""
+"""The allow-list of DICOM header elements that are kept."""
 
 from __future__ import annotations
 

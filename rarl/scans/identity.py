@@ -1,4 +1,4 @@
-"""What identifies somebody: replaced by keyed hashes on the way in, looked for in typed text.
+"""Identifying text: keyed hashes of header values, and detection in typed text.
 
 Measured against DICOM PS3.15 Annex E (Basic Application Level Confidentiality Profile and its
 options), a `Stack` is not a de-identified DICOM object but keeps less: pixels and an allow-list.
@@ -218,7 +218,7 @@ def _digest(normal: str, secret: bytes) -> bytes:
 
 
 def _phrases(text: str) -> Iterator[tuple[int, int]]:
-    """Where runs of up to `_LONGEST_PHRASE` words stand, the longer first; then parts of words."""
+    """Spans of up to `_LONGEST_PHRASE` words, the longer first; then parts of words."""
     words = [match.span() for match in re.finditer(r"[^\s,;:()\"]*\w", text)]
     for length in range(_LONGEST_PHRASE, 0, -1):
         for start in range(len(words) - length + 1):

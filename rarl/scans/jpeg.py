@@ -1,4 +1,4 @@
-"""JPEG (8, 12 and 16 bits, lossless too) and JPEG-LS for pydicom, decoded by imagecodecs.
+"""JPEG (8, 12 and 16 bits, lossless) and JPEG-LS decoders for pydicom, by imagecodecs.
 
 imagecodecs (BSD) carries libjpeg-turbo and CharLS. The interface is that of pydicom's decoder
 plugins: `is_available`, `DECODER_DEPENDENCIES` and a function that decodes one frame.

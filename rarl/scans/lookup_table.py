@@ -1,4 +1,4 @@
-"""Lookup tables of a DICOM header: modality, VOI and palette, as writers really encode them.
+"""Lookup tables of a DICOM header: modality, VOI and palette, with common encoding errors.
 
 PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.5, C.7.6.3.1.6 and C.7.9.2 (palettes).
 The standard defines the entries by a descriptor of three numbers. Writers disagree about the VR of

@@ -1,4 +1,4 @@
-"""MetaImage (.mha, and .mhd joined with its data) to a `Part`.
+"""Read MetaImage (.mha, and .mhd joined with its data) into a `Part`.
 
 The format of ITK: https://itk.org/Wiki/ITK/MetaIO/Documentation. Directions are towards L, P, S.
 """
@@ -47,7 +47,7 @@ def looks_like_metaimage(data: bytes) -> bool:
 
 
 def metaimage_data_file(data: bytes) -> str | None:
-    """What a header names as the file of its pixels; None where they follow the header."""
+    """The data file that a header names; None where the pixels follow the header."""
     found = _DATA_FILE.search(data[:_LONGEST_HEADER])
     name = found[1].decode("latin-1") if found else ""
     return None if not name or name.upper() == "LOCAL" else name

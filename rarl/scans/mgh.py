@@ -1,4 +1,4 @@
-"""FreeSurfer volumes (.mgh, .mgz) to a `Part`.
+"""Read FreeSurfer volumes (.mgh, .mgz) into a `Part`.
 
 The format: https://surfer.nmr.mgh.harvard.edu/fswiki/FsTutorial/MghFormat.
 """

@@ -1,4 +1,4 @@
-"""The sentence for a DICOM file that no installed decoder can read."""
+"""The error message for a DICOM file that no installed decoder reads."""
 
 from __future__ import annotations
 

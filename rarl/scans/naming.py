@@ -1,4 +1,4 @@
-"""Names of files: their natural order, and those that can be shown since they name nobody."""
+"""File names: natural sort order, and names that are safe to show."""
 
 from __future__ import annotations
 

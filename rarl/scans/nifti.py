@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 to a `Part`, in canonical orientation."""
+"""Read NIfTI-1 and NIfTI-2 into a `Part`, in canonical orientation."""
 
 from __future__ import annotations
 

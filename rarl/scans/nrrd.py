@@ -1,4 +1,4 @@
-"""NRRD (.nrrd, and .nhdr joined with its data) to a `Part`.
+"""Read NRRD (.nrrd, and .nhdr joined with its data) into a `Part`.
 
 The format of Teem and 3D Slicer: https://teem.sourceforge.net/nrrd/format.html. The library
 `pynrrd` is not used: it unpacks without a limit and opens whatever file a header names.
@@ -58,7 +58,7 @@ def looks_like_nrrd(data: bytes) -> bool:
 
 
 def nrrd_data_file(data: bytes) -> str | None:
-    """What a header names as the file of its pixels; None where they follow the header."""
+    """The data file that a header names; None where the pixels follow the header."""
     found = _DATA_FILE.search(_header_of(data) + b"\n")
     return found[1].decode("latin-1") if found else None
 
@@ -143,7 +143,7 @@ def _with(part: Part, sentence: str) -> Part:
 def _axes(
     header: dict[str, str], kinds: list[str], count: int
 ) -> tuple[list[int], NDArray[np.float64] | None]:
-    """Which axes are of space, and the directions of all, NaN where an axis has none."""
+    """The spatial axes, and the directions of all axes, NaN where an axis has none."""
     given = _vectors(header.get("space directions", ""))
     if len(given) == count:
         known = [axis for axis in range(count) if len(given[axis])]

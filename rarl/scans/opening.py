@@ -1,4 +1,4 @@
-"""Files, archives and folders to a `Stack`, and any of them to its first picture."""
+"""Open files, archives and folders as a `Stack`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlay planes of a DICOM file (PS3.3 C.9.2): drawings over the picture, one bit a pixel."""
+"""Overlay planes of a DICOM file (PS3.3 C.9.2), one bit a pixel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rarl.scans.header import overlay_groups
 
 
 def overlay_bitmaps(dataset: Dataset, shape: tuple[int, int], frames: int) -> tuple[bytes, ...]:
-    """What all overlays of a file draw over each of its frames.
+    """Bitmaps of all overlays of a file, by frame.
 
     A damaged overlay is left out, and so are the retired ones in unused bits of the pixels. Only
     the bitmap is taken: labels and descriptions, which people fill with names, stay behind.

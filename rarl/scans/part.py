@@ -1,4 +1,4 @@
-"""What one file gives: its frames at full depth and what may be known of them."""
+"""`Part`: the decoded content of one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, WebP, BMP and AVIF to a `Part`."""
+"""Read PNG, JPEG, TIFF, WebP, BMP and AVIF into a `Part`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM stored values on their way to the screen (PS3.4 N.2), where a table is needed."""
+"""Apply lookup tables to DICOM stored values (PS3.4 N.2)."""
 
 from __future__ import annotations
 

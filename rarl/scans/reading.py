@@ -1,4 +1,4 @@
-"""Any bytes to parts, recognised by content and never by name. Runs where decoders may fail."""
+"""Detect the format of bytes by content and decode them. Runs in the decoder process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Tick = Callable[[], None]
 def read(
     data: bytes, limits: Limits, secret: bytes, tick: Tick
 ) -> tuple[list[Part], list[LeftOut]]:
-    """What a file holds: one part, or one for each picture of an archive.
+    """Decode a file: one part, or one for each picture of an archive.
 
     Args:
         data: the whole file.
@@ -193,7 +193,7 @@ def _archive(
 def _entries(
     archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], limits: Limits
 ) -> tuple[list[_Entry], list[LeftOut]]:
-    """What may be a scan, in the natural order of names, a header joined to its values."""
+    """Entries of an archive that may be scans, in natural order, headers joined to their data."""
     infos = sorted(infos, key=lambda info: natural_key(info.filename))
     labels = {
         info.header_offset: harmless_name(info.filename) or f"file {number}"

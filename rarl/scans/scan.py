@@ -1,4 +1,4 @@
-"""What every opened file becomes."""
+"""`Scan`: one picture of an opened file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was opened together, as the series it holds: copies and odd slices apart."""
+"""Group opened files into series; set aside duplicates and unrelated slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Millimetres between pixels: which element of a DICOM header gives them, and what they measure."""
+"""Pixel spacing in millimetres: which DICOM element gives it, and what it measures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PROJECTIONS = frozenset(["CR", "DX", "MG", "RF", "XA", "RG", "IO", "PX", "DR", 
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """What a header says of the distances between pixels.
+    """The pixel spacing that a header states, and its meaning.
 
     Attributes:
         lengths: millimetres between rows and between columns, None where unknown.

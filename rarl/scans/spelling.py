@@ -74,7 +74,7 @@ def readings(text: str) -> tuple[str, ...]:
 
 
 def name_words(text: str) -> Iterator[str]:
-    """What a Person Name (PS3.5 6.2.1.2) is typed as beyond its single words, in `normal` form.
+    """Ways to type a Person Name (PS3.5 6.2.1.2) beyond its single words, in `normal` form.
 
     In Chinese characters, kana and Hangul family and given name stand together; a family name of
     one character is found where a title follows it (see `surnames`).
@@ -100,13 +100,13 @@ def surname(mark: str) -> str:
 
 
 def surnames(text: str) -> Iterator[tuple[int, int, str]]:
-    """Where a character stands before a title, and the form to look it up by."""
+    """Positions of a character before a title, with the form to look it up by."""
     for match in _SURNAME.finditer(text):
         yield *match.span(), surname(match[1])
 
 
 def names_inside(text: str) -> Iterator[tuple[int, int]]:
-    """Where names may stand inside longer words, the longer first.
+    """Positions where names may stand inside longer words, the longer first.
 
     Pieces of sentences without spaces, and words without an ending of up to three letters.
     """

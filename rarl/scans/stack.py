@@ -1,4 +1,4 @@
-"""One opened file, series or volume: its pixels at full depth, and the picture of any slice."""
+"""`Stack`: an opened file, series or volume at full depth, and the picture of any slice."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a reader has chosen to look at.
+    """The plane, slice, time point and window that a reader has chosen.
 
     Attributes:
         plane: one of `Stack.planes`; "acquired" always stands for the first of them.
@@ -171,7 +171,7 @@ class Stack:
         return sum(array.nbytes for array in self._pixels)
 
     def frames(self, plane: str = ACQUIRED) -> int:
-        """How many frames a plane has.
+        """The number of frames of a plane.
 
         Raises:
             ValueError: the stack has no such plane.
@@ -258,7 +258,7 @@ class Stack:
     def overlay(
         self, plane: str = ACQUIRED, frame: int = 0, time: int = 0
     ) -> NDArray[np.bool_] | None:
-        """What the file's overlays draw over a frame, as displayed (height, width).
+        """The overlays of a frame, as displayed (height, width).
 
         For the eyes of who opened the file: it may spell out a name, and is no part of `scan`.
 
@@ -286,7 +286,7 @@ class Stack:
 
     @property
     def function(self) -> VoiFunction:
-        """How a window that a reader sets maps values (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+        """The VOI LUT function of the reader's window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
         return self._head.function
 
     @property
@@ -412,7 +412,7 @@ class Stack:
         return cut
 
     def _frame_of(self, plane: str, frame: int, time: int) -> Frame:
-        """What is known of a frame; of a reformatted one, what the volume's middle says."""
+        """Header values of a frame; those of the volume's middle for a reformatted frame."""
         extent = self._extent(0)
         index = frame if self._named(plane) == ACQUIRED else extent // 2
         return self._frames[time * extent + index]

@@ -1,4 +1,4 @@
-"""Stored values from the words that hold them (PS3.5 8.1.1), and which of them only pad."""
+"""Extract stored values from pixel words (PS3.5 8.1.1) and detect padding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_SUCH_BITS = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Where in a word a stored value lies.
+    """The bits of a word that hold a stored value.
 
     Attributes:
         allocated: bits of the word.

@@ -1,4 +1,4 @@
-"""Files that are no scans: what they are, and what to do instead."""
+"""Recognise files that are not scans, and say what to do instead."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ _DISC = Stranger("a disc image (ISO)", "open it in the file browser and choose t
 
 
 def stranger(data: bytes) -> Stranger | None:
-    """What a file is that is no scan, told by its content; None where that is unknown.
+    """The type of a file that is not a scan, by its content; None where it is unknown.
 
     Args:
         data: the file, or at least its first 33,000 bytes.
@@ -136,7 +136,7 @@ def stranger(data: bytes) -> Stranger | None:
 
 
 def office_document(archive: ZipFile) -> Stranger | None:
-    """What a zip archive is that some program uses as its document; None for a real archive."""
+    """The document type of a zip archive; None for a plain archive."""
     names = set(archive.namelist())
     if "[Content_Types].xml" in names:
         return Stranger("an Office document (Word, PowerPoint or Excel)", _DOCUMENT)

@@ -1,4 +1,4 @@
-"""TIFF pages of every bit depth, planar layout and photometric tag that can be shown.
+"""Read TIFF pages of every supported bit depth, planar layout and photometric tag.
 
 Pillow knows a list of layouts, shows some of them as negatives and refuses most others. tifffile
 gives the samples as they are stored; what they mean is decided here (TIFF 6.0, sections 4 to 8,
@@ -146,7 +146,7 @@ def _samples(page: Any, size: int) -> Values:
 
 
 def _shown(samples: Values, page: Any, photometric: int) -> Values:
-    """What the samples mean: grey in its own depth, or RGB in 8 bits, on black."""
+    """Convert samples to grey in its own depth, or to 8-bit RGB, on black."""
     bits, whole = int(page.bitspersample), page.sampleformat in (_UNSIGNED, _UNDEFINED)
     highest = (1 << bits) - 1
     extra = [int(kind) for kind in page.extrasamples]

@@ -1,4 +1,4 @@
-"""The coding that pixel data really have, where the header names another one."""
+"""Detect the actual coding of pixel data where the header names another one."""
 
 from __future__ import annotations
 

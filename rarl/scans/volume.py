@@ -1,4 +1,4 @@
-"""Volumes of other research formats on the way NIfTI takes."""
+"""Convert volumes of other research formats through the NIfTI path."""
 
 from __future__ import annotations
 

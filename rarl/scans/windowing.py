@@ -1,4 +1,4 @@
-"""Values of any depth to the 8 bits that a screen shows."""
+"""Map values of any depth to 8 bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process in which files are decoded: it may hang, crash or be ended without harm.
+"""The decoder process, which may hang, crash or be killed without harm.
 
 Started by `rarl.scans.decoding` with this module as its program. It speaks in messages over its
 standard input and output, loads no torch, writes nothing anywhere and ends with its parent.

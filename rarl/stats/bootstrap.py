@@ -201,7 +201,7 @@ def holm(p: Sequence[float]) -> list[float]:
 def _resampled(
     count: int, resamples: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.float64]]:
-    """How often each cluster is in each resample (resamples x clusters), a part at a time.
+    """Counts of each cluster in each resample (resamples x clusters), in parts.
 
     The indices are drawn as `scipy.stats.bootstrap` draws them. Times are kept instead of copies,
     so that all columns take one matrix product.

@@ -1,1 +1,1 @@
-"""Text as every part of the package reads it: normal form, sentences, negation, word order."""
+"""Text processing: normalisation, sentences, negation, word order."""

@@ -21,9 +21,8 @@ from rarl.errors import ModelError
 
 WIDTH = 384
 _FOLDER = Path(__file__).parents[2] / "assets" / "sentence_encoder"
-_MODEL = "all-minilm-l6-v2-int8.onnx"
+MODEL_FILE = "all-minilm-l6-v2-int8.onnx"
 _LONGEST = 128
-_BATCH = 16
 _KEPT = 20_000
 _SPECIAL = frozenset({"[CLS]", "[SEP]"})
 
@@ -64,7 +63,7 @@ class SentenceEncoder:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._session = onnxruntime.InferenceSession(
-                str(folder / _MODEL), options, providers=["CPUExecutionProvider"]
+                str(folder / MODEL_FILE), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # both libraries raise plain Exception subclasses
             raise ModelError(
@@ -82,23 +81,20 @@ class SentenceEncoder:
             self._kept.clear()
 
     def __call__(self, texts: Sequence[str]) -> list[Encoded]:
-        """Encode texts; those of similar length share a batch."""
+        """Encode texts, each on its own.
+
+        The 8-bit runtime takes the range of its activations from the whole batch, so a text in a
+        batch would be encoded differently beside other texts, and a reward would depend on them.
+        """
         with self._lock:
-            missing = [text for text in dict.fromkeys(texts) if text not in self._kept]
             fresh: dict[str, Encoded] = {}
-            tokens = {text: self._tokenizer.encode(text) for text in missing}
-            missing.sort(key=lambda text: len(tokens[text].ids))
-            for start in range(0, len(missing), _BATCH):
-                part = missing[start : start + _BATCH]
-                longest = len(tokens[part[-1]].ids)
-                ids = np.zeros((len(part), longest), np.int64)
-                mask = np.zeros_like(ids)
-                for row, text in enumerate(part):
-                    own = tokens[text].ids
-                    ids[row, : len(own)], mask[row, : len(own)] = own, 1
-                hidden = self._session.run(None, {"ids": ids, "mask": mask})[0]
-                for row, text in enumerate(part):
-                    fresh[text] = _encoded(tokens[text], hidden[row])
+            for text in dict.fromkeys(texts):
+                if text in self._kept:
+                    continue
+                tokens = self._tokenizer.encode(text)
+                ids = np.array([tokens.ids], np.int64)
+                hidden = self._session.run(None, {"ids": ids, "mask": np.ones_like(ids)})[0]
+                fresh[text] = _encoded(tokens, hidden[0])
             result = [fresh[text] if text in fresh else self._kept[text] for text in texts]
             for text, encoded in zip(texts, result, strict=True):
                 self._kept[text] = encoded
@@ -115,8 +111,6 @@ def shipped_encoder() -> SentenceEncoder:
 
 
 def _encoded(tokens: object, hidden: Floats) -> Encoded:
-    ids = tokens.ids  # type: ignore[attr-defined]
-    hidden = hidden[: len(ids)]
     places: dict[int, list[int]] = {}
     spans: dict[int, tuple[int, int]] = {}
     for place, (word, (start, end)) in enumerate(

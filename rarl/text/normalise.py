@@ -1,4 +1,4 @@
-"""Answers made comparable: one normal form, exact match and token overlap.
+"""Normalise answers; exact match and token overlap.
 
 Rewards and evaluation share this module, so that a model is trained on what it is measured by.
 """

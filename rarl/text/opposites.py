@@ -1,4 +1,4 @@
-"""Words of general English that exclude each other, and prefixes that turn a word round."""
+"""Antonyms of general English, and prefixes that negate a word."""
 
 from __future__ import annotations
 

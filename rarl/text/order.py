@@ -1,4 +1,4 @@
-"""Whether the words of a text stand in an order that English has.
+"""Detect whether the words of a text stand in a plausible English order.
 
 The likelihood of a text under a bigram model of word classes is compared with that of the same
 words in random orders. Content words are classed by their ending, so that no term is unknown;
@@ -113,7 +113,7 @@ def _link(first: str, second: str) -> float:
 
 
 def order_score(text: str, reference: str = "") -> float | None:
-    """How far a text's word order is likelier than random orders of its words.
+    """How much likelier a text's word order is than random orders of its words.
 
     Args:
         text: any text.

@@ -1,4 +1,4 @@
-"""Sentences and clauses."""
+"""Split text into sentences and clauses."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training the three arms: recipes, SFT, and GRPO under the rewards (arXiv 2506.06600)."""
+"""Train variants: recipes, SFT, and GRPO under the rewards (arXiv 2506.06600)."""

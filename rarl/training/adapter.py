@@ -1,4 +1,4 @@
-"""The LoRA adapter of an arm: where it sits, and whether it has moved."""
+"""The LoRA adapter of a variant: its target modules, and whether training changed it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_language_only(model: PeftModel) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AdapterNorm:
-    """How far an adapter has moved the weights it sits on.
+    """Relative change that an adapter makes to the weights it sits on.
 
     Attributes:
         change: L2 norm over all adapted layers of scale * B A, the change of the weights; it is

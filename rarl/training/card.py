@@ -1,4 +1,4 @@
-"""The model card that lies beside an adapter."""
+"""Write the model card of an adapter."""
 
 from __future__ import annotations
 

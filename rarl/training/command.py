@@ -1,4 +1,4 @@
-"""`python -m rarl train sft|rl|rarl`: one adapter from a base and training rows."""
+"""`python -m rarl train sft|rl|rarl`: train one adapter."""
 
 from __future__ import annotations
 

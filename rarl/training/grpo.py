@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with prompts and images shared by each group, see `rarl.training.packing`.
+"""TRL's GRPO trainer with prompts and images shared by each group (see `packing`).
 
 Two steps of `trl.GRPOTrainer` are overridden, each where it is narrowest: how completions are
 sampled, and how tokens are scored (reference and update alike). See `rarl.compat.trl` for how a

@@ -1,4 +1,4 @@
-"""Measures how probable the frozen base finds the reference answer behind each reasoning.
+"""Likelihood of the reference answer under the frozen base, given each reasoning.
 
 One more pass a step through the trainer's own scoring method, without gradients: each group's
 prompt and image stand once in the packed sequence, and one row a group, without reasoning, is the

@@ -1,4 +1,4 @@
-"""GRPO's scoring passes with every prompt and image once per group, not once per completion.
+"""GRPO scoring passes with each prompt and image computed once per group.
 
 The G completions of a question share its prompt and its image. Here the prompt stands once in a
 packed sequence and its completions behind it, each attending to the prompt and to itself: the same

@@ -1,4 +1,4 @@
-"""Where the time of a GRPO step goes: rollout, reward, reference and update."""
+"""Time of a GRPO step by phase: rollout, reward, reference and update."""
 
 from __future__ import annotations
 

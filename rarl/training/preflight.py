@@ -1,4 +1,4 @@
-"""What must hold before a long run starts; the errors that others find hours later.
+"""Checks before a long run starts.
 
 Image tokens that do not match image features are the top complaint of everyone who trains a
 vision-language model, and M-RoPE positions go silently wrong where `mm_token_type_ids` is lost.
@@ -35,7 +35,7 @@ _SIZES = 8
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was found of a set of rows.
+    """The result of checking a set of rows.
 
     Attributes:
         lines: what was compared, a sentence each.

@@ -1,4 +1,4 @@
-"""What a run shows and writes down while it trains."""
+"""Progress bar and logs of a training run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: every choice of a training run, in a file a person can read."""
+"""Recipes: the configuration of a training run as a readable file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Lora:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
 class Recipe:
-    """What SFT and GRPO have in common; each key is explained in the recipe's file."""
+    """Keys that SFT and GRPO share; the recipe's file explains each."""
 
     steps: Count
     micro_batch: Count

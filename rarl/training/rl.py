@@ -1,4 +1,4 @@
-"""The RL and RARL arms: GRPO (Shao et al., arXiv 2402.03300) through TRL.
+"""Train RL and RARL variants: GRPO (Shao et al., arXiv 2402.03300) through TRL.
 
 Departures from GRPO as published, all in the recipe: the loss of Dr. GRPO (no division by a
 completion's length), one update per rollout, LoRA dropout off.

@@ -1,4 +1,4 @@
-"""Examples to the rows that TRL trains on; pictures are decoded when a row is read."""
+"""Convert examples to TRL rows; pictures are decoded when a row is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoint is kept: the one that answers most held-out questions right, greedily.
+"""Checkpoint selection by greedy accuracy on held-out questions.
 
 Never by training reward: it may rise while accuracy stays where it was.
 """
@@ -23,6 +23,7 @@ from rarl.generation.rollout import roll_out
 from rarl.models.loading import LoadedModel
 from rarl.prompts import messages, user_text
 from rarl.response import Mode, parse_response
+from rarl.rewards.accuracy import is_right
 from rarl.text.normalise import exact_match
 from rarl.training.adapter import ADAPTER
 from rarl.training.packing import gather_prompts
@@ -170,7 +171,7 @@ class Selection(TrainerCallback):
         count = len(self._examples)
         answers = [parse_response(text, self._mode).answer for text in texts]
         hits = [
-            exact_match(answer, example.answer)
+            is_right(answer, example.answer, example.question, example.explanation or "")
             for answer, example in zip(answers, self._examples, strict=True)
         ]
         right = sum(hits) / count

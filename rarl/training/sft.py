@@ -1,4 +1,4 @@
-"""The SFT arm: supervised fine-tuning on explanation and answer, through TRL."""
+"""Train SFT variants: supervised fine-tuning on explanation and answer, through TRL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SFT and GRPO share in TRL's configuration, and what they leave out of it."""
+"""Trainer configuration that SFT and GRPO share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rarl.training.recipe import Recipe, RecipeError
 
 
 def processes() -> PartialState:
-    """What the processes of a run know of each other.
+    """Rank and number of the processes of a run.
 
     Without a GPU several are only found where the CPU is asked for, as TRL does a little later.
     """

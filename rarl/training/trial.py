@@ -1,4 +1,4 @@
-"""A trial of the parts of a training step, for its time and memory before the first step."""
+"""Run the parts of one training step to measure time and memory before training."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Trial:
         self.seconds["rollout"] = first + each * (most - 1)
 
     def sentence(self, steps: int) -> str:
-        """What so many steps will take, in words."""
+        """The expected time of so many steps, in words."""
         names = [name for name in ("rollout", "reference", "update") if name in self.seconds]
         parts = ", ".join(f"{name} {self.seconds[name]:.1f}" for name in names)
         total = sum(self.seconds.values())

@@ -4,6 +4,7 @@ from math import exp
 import pytest
 
 from rarl.data.example import Example, Fact
+from rarl.evaluation.conditions import reference_under
 from rarl.evaluation.measures import bleu_1, hedges, score
 
 EXAMPLE = Example(
@@ -43,6 +44,22 @@ def test_where_no_reasoning_is_asked_for_none_is_judged() -> None:
     assert (cut["facts"], cut["agrees"], cut["problems"]) == (None, None, ("empty-think",))
     mirrored = score("<think>Clear.</think><answer>no</answer>", "reason", EXAMPLE, "mirrored")
     assert mirrored["facts"] is None and mirrored["exact"]
+
+
+def test_without_a_short_answer_the_explanation_is_the_reference() -> None:
+    stone = replace(
+        EXAMPLE,
+        question="Which kidney is affected?",
+        answer="",
+        kind="open",
+        explanation="There is a stone in the right kidney. The left kidney is normal.",
+        facts=(),
+    )
+    right = score("<think>.</think><answer>right kidney</answer>", "reason", stone)
+    wrong = score("<think>.</think><answer>left kidney</answer>", "reason", stone)
+    assert right["exact"] and not wrong["exact"]
+    assert right["credit"] > 0.5 > wrong["credit"]
+    assert reference_under(stone, "mirrored") is None
 
 
 def test_a_mirrored_reference_is_what_counts() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import random
 import secrets
 import socket
@@ -364,11 +365,14 @@ def guesses(target: Target) -> str | None:
         raise NotTried("no passwords here")
     name = f"nobody-{secrets.token_hex(4)}"
     checked = 0
+    started = time.monotonic()
     for number in range(12):
         form = {"username": name, "password": f"guess-{number}"}
         answer = httpx.post(f"{target.address}/login", data=form, timeout=30)
         checked += answer.status_code != 429
-    return f"{checked} of 12 were checked" if checked > 6 else None
+    # Six go through at once; each further one waits twice as long as the one before, from 1 s.
+    allowed = 6 + int(math.log2(time.monotonic() - started + 1))
+    return f"{checked} of 12 were checked" if checked > allowed else None
 
 
 @attack(5, "the time of a refusal tells whether there is such a name", timed=True)

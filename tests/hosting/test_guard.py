@@ -121,7 +121,10 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_full_disk_takes_no_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_FREE_BYTES", 10**18)
     answer = client(tmp_path).post("/gradio_api/upload", content=b"x")
-    assert (answer.status_code, answer.text) == (507, "The server's disk is full; tell its keeper.")
+    assert (answer.status_code, answer.text) == (
+        507,
+        "The server is out of disk space. Contact your administrator.",
+    )
 
 
 def test_only_named_origins_may_show_the_page(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from rarl.rewards import accuracy_reward
+from rarl.rewards.accuracy import is_right
 
 # Explanation, question, right answers, wrong answers.
 CASES = [
@@ -66,3 +67,15 @@ def test_listing_answers_divides_the_credit() -> None:
     explanation, question, _, _ = CASES[4]
     alone = credit("infarction", question, explanation)
     assert credit("infarction, abscess or tumour", question, explanation) <= alone / 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("right kidney", True), ("left kidney", False), ("right or left kidney", False), ("", False)],
+)
+def test_an_answer_counts_as_right_where_the_explanation_states_it(
+    answer: str, right: bool
+) -> None:
+    explanation, question = CASES[0][:2]
+    assert is_right(answer, "", question, explanation) is right
+    assert not is_right(answer, "liver", question, explanation)
