@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -28,6 +29,23 @@ def test_all_variables_of_the_code_are_known() -> None:
     }
     assert read - {"RARL_LIMIT"} <= set(known_settings())
     check_settings(dict.fromkeys(known_settings(), ""))
+
+
+def test_settings_are_read_by_one_function() -> None:
+    elsewhere = [
+        f"{path.relative_to(ROOT)}: {node.value}"
+        for folder in ("rarl", "demo")
+        for path in (ROOT / folder).rglob("*.py")
+        # The review store still reads its own.
+        if path != ROOT / "rarl/settings.py" and not path.is_relative_to(ROOT / "rarl/review")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, (ast.Call, ast.Subscript))
+        for node in ast.walk(call)
+        if isinstance(node, ast.Constant)
+        and str(node.value) in {*known_settings()}
+        and "environ" in ast.unparse(call.func if isinstance(call, ast.Call) else call.value)
+    ]
+    assert not elsewhere, f"read it by rarl.settings.read_settings: {elsewhere}"
 
 
 @pytest.mark.parametrize(

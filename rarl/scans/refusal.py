@@ -1,4 +1,4 @@
-"""How a decoder's failure becomes one sentence."""
+"""Map the failure of a decoder to one sentence."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def train(
     started = time.monotonic()
     try:
         with warnings.catch_warnings():
-            # Silence third-party deprecation warnings.
+            # Silence deprecation warnings that the libraries raise about each other.
             warnings.filterwarnings(
                 "ignore", category=FutureWarning, module="(transformers|trl|peft)"
             )
@@ -217,7 +217,7 @@ def _trained(
         note("The adapter has not moved: its answers are the base's. Check rewards and rate.")
     elif norm.still:
         note(f"{norm.still} of {norm.layers} adapted layers have not moved.")
-    # Do not record the local path of the base.
+    # Do not record the local path of the base model.
     adapted.peft_config["default"].base_model_name_or_path = (
         Path(options.model).name if Path(options.model).is_dir() else options.model
     )
