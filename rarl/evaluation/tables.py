@@ -181,7 +181,8 @@ def check_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     frame = pd.DataFrame(one for one in summary.get("checks") or () if one["mode"] == mode)
     if frame.empty:
         return frame
-    names = {"any": "At least one mark", **CHECK_SENTENCES}
+    names: dict[str, str] = {"any": "At least one mark"}
+    names.update(CHECK_SENTENCES.items())
     table = frame.assign(
         mark=frame["check"].map(names),
         cell=[f"{count} of {n}" for count, n in zip(frame["count"], frame["n"], strict=True)],
