@@ -13,14 +13,17 @@ from demo.asking import log_fault
 from demo.behind import behind_view, texts_of
 from demo.doubting import (
     NOTHING_ASKED,
+    ask_rewindowed,
     check_reliance,
     other_scan,
     where_it_looked,
+    window_checks,
 )
 from demo.flagging import case_of
-from demo.parts import QUIET, Parts
+from demo.parts import NOW, QUIET, Parts, Update
 from demo.session import Asked, Session
 from rarl.errors import QuestionError, RarlError
+from rarl.inference.checking import minority_check
 from rarl.inference.engine import Engine
 from rarl.inference.sampling import Sampled, sample_answers
 from rarl.review.sheet import case_sheet
@@ -31,7 +34,15 @@ _FAULT = "This went wrong on our side. The answers are still here; close this an
 _BEHIND_TITLE = "Behind the scenes"
 
 
-def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML) -> list[Any]:
+def wire_after(
+    parts: Parts,
+    session: gr.State,
+    after: gr.HTML,
+    inside: gr.HTML,
+    board: gr.HTML,
+    arms: gr.Dropdown,
+    redrawn: Callable[[Session, str], Update],
+) -> list[Any]:
     """Let the buttons of the row open their drawers.
 
     Args:
@@ -39,6 +50,9 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
         session: of the page.
         after: the row, with `EVENTS`.
         inside: where drawers open.
+        board: the answers, which are marked by what was found out.
+        arms: the arm selector.
+        redrawn: draws the answers anew, from the session and the choice of arms.
 
     Returns:
         The events, to be cancelled when the drawer is closed.
@@ -63,9 +77,14 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
         given = {answer.arm: answer.response.answer for answer in asked.answers}
         drawn: list[Sampled] = []
         yield drawers.again(drawn, given, parts.labels(), True)
-        for place, arm in enumerate(given, 1):
+        for arm in given:
             drawn.append(sample_answers(engine, asked.question, arm))
-            yield drawers.again(drawn, given, parts.labels(), place < len(given))
+            check = minority_check(drawn[-1], given[arm])
+            held.mark(asked, {arm: check} if check else {})
+            yield drawers.again(drawn, given, parts.labels(), True)
+        tried = ask_rewindowed(engine, held, asked)
+        held.mark(asked, window_checks(asked, tried))
+        yield drawers.again(drawn, given, parts.labels(), False, tried)
 
     def look(held: Session, _: gr.Request) -> Iterator[str]:
         engine, asked = at_hand(held)
@@ -86,9 +105,11 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
         pdf = case_sheet(case, remarks(parts, held.case_id, request))
         yield drawers.sheet(pdf, asked.number)
 
+    again_event = after.again(_guarded(drawers.AGAIN_TITLE, again), session, inside, **QUIET)
+    again_event.then(redrawn, [session, arms], [board], **NOW)
     return [
         after.reliance(_guarded(drawers.RELIANCE_TITLE, reliance), session, inside, **QUIET),
-        after.again(_guarded(drawers.AGAIN_TITLE, again), session, inside, **QUIET),
+        again_event,
         after.look(_guarded(drawers.LOOKED_TITLE, look), session, inside, **QUIET),
         after.behind(_guarded(_BEHIND_TITLE, behind), session, inside, **QUIET),
         after.sheet(_guarded(drawers.SHEET_TITLE, sheet), session, inside, **QUIET),

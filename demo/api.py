@@ -30,6 +30,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         mode: Mode = "reason",
         checked: bool = False,
         series: int = 0,
+        samples: int = 0,
     ) -> dict[str, Any]:
         """Ask one variant of the model a question about a scan. For research, not for diagnosis.
 
@@ -41,17 +42,22 @@ def add_api(parts: Parts, service: AskService) -> None:
             mode: "reason", "answer" or "answer-then-reason".
             checked: True says that nothing burned into the picture and no word names a person.
             series: of several series in the files its number, from 1; 0 takes the largest.
+            samples: how many times the variant is asked again at random (2 to 32), to tell whether
+                its answer holds; 0 for none.
 
         Returns:
             `exchange`, by which the answer can be flagged; `model`; `series` of the files, each
             with `number`, `title` and whether it was `asked` about; `left_out`, files of none, with
             `file` (its place, from 1), `name` and `reason`; and `answers`, one for the arm:
             `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form and of what it
-            says, `cautions` that explain the latter in sentences, `tokens`, `seconds`, `failure`
+            says, `cautions` that explain the latter in sentences, `consistency` (the share of the
+            samples that say the same, None without), `tokens`, `seconds`, `failure`
             where it broke off, and `note`, what else must be known of it.
         """
         variants = (arm,) if arm else ()
-        return guarded(lambda: asked(request, scans, question, variants, mode, checked, series))
+        return guarded(
+            lambda: asked(request, scans, question, variants, mode, checked, (series, samples))
+        )
 
     def compare(
         request: gr.Request,
@@ -61,6 +67,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         mode: Mode = "reason",
         checked: bool = False,
         series: int = 0,
+        samples: int = 0,
     ) -> dict[str, Any]:
         """Ask several variants of the model the same question about a scan, in one pass.
 
@@ -73,11 +80,16 @@ def add_api(parts: Parts, service: AskService) -> None:
             mode: as for ask.
             checked: as for ask.
             series: as for ask.
+            samples: as for ask, for each variant.
 
         Returns:
-            As for ask, with one answer per arm.
+            As for ask, with one answer per arm; and `agreement` where all say the same, otherwise
+            None: how often such agreements were `right` on held-out questions of this kind, with
+            `low` and `high` of the 95 % interval, `n`, and a `sentence`.
         """
-        return guarded(lambda: asked(request, scans, question, tuple(arms), mode, checked, series))
+        return guarded(
+            lambda: asked(request, scans, question, tuple(arms), mode, checked, (series, samples))
+        )
 
     def flag(
         request: gr.Request,
@@ -116,12 +128,12 @@ def add_api(parts: Parts, service: AskService) -> None:
         arms: tuple[str, ...],
         mode: str,
         checked: bool,
-        series: int,
+        more: tuple[int, int],
     ) -> dict[str, Any]:
         files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
         names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]
         contents = parts.uploads.read(names, caller_of(request))
-        return service.ask(parts.desk.person(request), contents, text, arms, mode, checked, series)
+        return service.ask(parts.desk.person(request), contents, text, arms, mode, checked, *more)
 
     for endpoint in (ask, compare, flag):
         api(endpoint, api_name=endpoint.__name__)

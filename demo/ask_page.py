@@ -28,13 +28,15 @@ from demo.asking import (
 from demo.asking import arm_choices as choices_for
 from demo.blind_panel import blind_panel
 from demo.burned_in import picture_doubts
-from demo.choosing import Upload, hold
+from demo.choosing import Upload, hold, upload_of
 from demo.components import panel
 from demo.flag_panel import flag_panel
 from demo.guide import tour
 from demo.identity import doubts
+from demo.identity import keep as keep_words
 from demo.pacs import pacs_row
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
+from demo.services.fair_queue import current_session
 from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
 from demo.uploads import MAX_UPLOAD_BYTES, open_uploads
@@ -54,8 +56,13 @@ UPLOAD_PROBLEMS = {
 _QUEUE_POLL_SECONDS = 0.05
 
 
-def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]:
+def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdown, gr.Checkbox]:
     """Scan on the left, question and answers on the right.
+
+    Args:
+        parts: shared by all handlers.
+        session: of the page.
+        app: that is being built.
 
     Returns:
         The arm selector, and the switch for follow-up questions.
@@ -135,14 +142,24 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
 
     def spec(held: Session) -> dict[str, Any]:
         told = page_spec(held.scans, held.active, next(serials))
-        return {**told, "upload": held.upload.spec(held) if held.upload else None}
+        upload = upload_of(held)
+        return {**told, "upload": upload.spec(held) if upload else None}
 
     def chats() -> bool:
         return any(arm.chats for arm in parts.arms())
 
-    def told(held: Session, sentence: str = "") -> str:
+    def told_of(held: Session, sentence: str = "") -> str:
         engine = parts.loader.engine
         return render.facts(held, sentence, engine is not None and not chats())
+
+    def drawn(held: Session, progress: Progress) -> str:
+        asked = held.asked
+        worth = ""
+        if asked is not None and not progress.running and not held.stage:
+            worth = parts.agreement.sentence(
+                progress.answers, asked.arms, asked.typed, asked.question.mode
+            )
+        return render.board(progress, held, parts.labels(), worth)
 
     def answers(held: Session, choice: str) -> Update:
         """The right-hand side as the session has it; empty columns where nothing was asked."""
@@ -153,17 +170,48 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             else Progress(chosen_arms(choice))
         )
         return {
-            board: render.board(progress, held, parts.labels()),
+            board: drawn(held, progress),
             history: render.history(held, chats()),
             after: render.after(held, progress.running),
             **reading.shown(held),
         }
 
+    def keep(held: Session) -> None:
+        if held.place is not None:
+            parts.keeper.save(held, held.place)
+
+    def entered(told: Any, held: Session, choice: str, request: gr.Request) -> Update:
+        """Put back what this tab held before it was reloaded."""
+        tab = told if isinstance(told, dict) else {}
+        parts.keeper.sweep()
+        held.place = parts.keeper.place(caller_of(request), tab.get("tab"))
+        if held.place is None or tab.get("again") is not True or held.scans:
+            return {viewer: gr.skip()}
+        parts.pages.admit(held)
+        try:
+            if not parts.keeper.restore(
+                held, held.place, parts.frames, parts.budget, current_session()
+            ):
+                return {viewer: gr.skip()}
+        except Exception as error:
+            log_fault("kept session", error)
+            return {viewer: gr.skip()}
+        looked = [scan.looked_at() for scan in held.scans]
+        update: Update = {
+            **answers(held, choice),
+            viewer: {**spec(held), "recall": looked},
+            facts: told_of(held),
+            chips: render.chips(suggestions(held.active.modality if held.active else None)),
+        }
+        typed = held.running or (held.asked.typed if held.asked else "")
+        return {**update, question: typed}
+
     def shown(held: Session, choice: str) -> Update:
         """The whole page, after the open scans have changed."""
+        keep(held)
         return {
             viewer: spec(held),
-            facts: told(held),
+            facts: told_of(held),
             chips: render.chips(suggestions(held.active.modality if held.active else None)),
             note: render.scans_closed() if held.can_undo else "",
             **answers(held, choice),
@@ -173,7 +221,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         """The page after a file that could not be opened: what is shown is not that file."""
         if held.scans:
             sentence += " The scan shown here is the one that was open before."
-        return {viewer: spec(held), facts: told(held, sentence)}
+        return {viewer: spec(held), facts: told_of(held, sentence)}
 
     def check_room(held: Session, more: int) -> None:
         if not held.has_room(more):
@@ -209,7 +257,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         return shown(held, choice)
 
     def chosen(event: gr.EventData, held: Session, choice: str) -> Update:
-        upload, index = held.upload, getattr(event, "index", None)
+        upload, index = upload_of(held), getattr(event, "index", None)
         known = upload is not None and getattr(event, "name", None) == upload.name
         if (
             not known
@@ -233,7 +281,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
     def picked(event: gr.EventData, held: Session, choice: str) -> Update:
         found = parts.examples.get(str(getattr(event, "key", "")))
         if found is None:
-            return {facts: told(held, "This example is no longer there; reload the page.")}
+            return {facts: told_of(held, "This example is no longer there; reload the page.")}
         example = found.example
         held.upload = None
         held.show(
@@ -262,7 +310,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         token = getattr(event, "token", None)
         held.active = next((scan for scan in held.scans if scan.token == token), held.active)
         modality = held.active.modality if held.active else None
-        return {facts: told(held), chips: render.chips(suggestions(modality))}
+        return {facts: told_of(held), chips: render.chips(suggestions(modality))}
 
     def looked(event: gr.EventData, held: Session) -> Update:
         try:
@@ -284,8 +332,10 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             held.doubted = text
             yield {note: render.doubt(found, "the question")}
             return
+        taken = False
         with suppress(QuestionError):  # a page that is out of step is told so by `ask`
             take_report(held, report)
+            taken = True
             found, key = picture_doubts(held)
             if found:
                 held.doubted = key
@@ -303,11 +353,16 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
                     yield {note: render.sentence(f"Stopped; “{text.strip()}” was not asked.")}
                 return
             held.queued = None
+            taken = False  # meanwhile the page may have told what else it shows
         held.running = text.strip()
+        keep(held)
         first, stage, before = True, held.stage, held.asked
-        stream = ask(parts.loader, held, text, form, choice, report, follow=follows, blind=hidden)
+        stream = ask(
+            parts.loader, held, text, form, choice, report,
+            follow=follows, blind=hidden, taken=taken,
+        )  # fmt: skip
         for progress in stream:
-            update: Update = {board: render.board(progress, held, parts.labels())}
+            update: Update = {board: drawn(held, progress)}
             if first or held.stage != stage or not progress.running:
                 stage = held.stage
                 update |= {after: render.after(held, progress.running), **reading.shown(held)}
@@ -318,11 +373,13 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         if held.asked is not before:
             parts.desk.sample(held)
         yield {history: render.history(held, chats())}
+        held.running = ""
+        keep(held)
 
     def kept(*told: Any) -> Iterator[Update]:
         # Only the words that were shown: what was typed since is looked at again.
         held: Session = told[-1]
-        held.kept.add(held.doubted)
+        keep_words(held)
         yield from asked(*told)
 
     def stopped(held: Session) -> None:
@@ -332,7 +389,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
 
     def columns_for(choice: str, held: Session) -> Update:
         if held.stop is not None:  # the running answers keep their columns
-            return {}
+            return {board: gr.skip()}
         # The answers stay within reach under "Asked".
         held.asked, held.alone, held.stage = None, None, ""
         return answers(held, choice)
@@ -354,7 +411,7 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
             return {note: render.sentence("This question is no longer kept; ask it again.")}
         update: Update = {**answers(held, choice), question: exchange.typed, note: ""}
         if held.scans != before:
-            update |= {viewer: {**spec(held), "recall": list(exchange.views)}, facts: told(held)}
+            update |= {viewer: {**spec(held), "recall": list(exchange.views)}, facts: told_of(held)}
         if not held.about_open_scans(exchange):
             update[note] = render.sentence(
                 "These answers are about a scan that is no longer held; open it again to ask more."
@@ -363,6 +420,13 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
 
     right = [board, history, after, *reading.widgets]
     page = [viewer, facts, chips, note, *right]
+    app.load(
+        entered,
+        [viewer, session, arms],
+        [*page, question],
+        js="(...told) => { told[0] = RarlPage.tab(); return told; }",
+        **NOW,
+    )
     viewer.opened(opened, [session, arms], page, **QUIET)
     if pacs is not None:
         pacs.wire(parts, session, arms, take, shown, page)
@@ -393,10 +457,15 @@ def ask_page(parts: Parts, session: gr.State) -> tuple[gr.Dropdown, gr.Checkbox]
         source.reopen(reopened, [session, arms], [viewer, facts, question, note, *right], **NOW)
     note.undo(undone, [session, arms], page, **NOW)
     reading.wire(parts, session, arms, answers, [note, *right])
-    opening = wire_after(parts, session, after, inside)
+
+    def redrawn(held: Session, choice: str) -> Update:
+        keep(held)
+        return {board: answers(held, choice)[board]}
+
+    opening = wire_after(parts, session, after, inside, board, arms, redrawn)
     # What is still being worked out would open its drawer again.
     inside.close(lambda: "", None, inside, cancels=opening, **NOW)
-    flag_panel(parts, session, board, note)
+    flag_panel(parts, session, board, note, arms, redrawn)
     return arms, follow
 
 

@@ -18,7 +18,7 @@ from demo.session import Asked, Session
 from demo.viewer import take_report
 from rarl import response
 from rarl.errors import QuestionError, RarlError
-from rarl.inference.checking import check_answers
+from rarl.inference.checking import check_answers, unfamiliar_pictures
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question, Seen, Turn
 from rarl.prompts import user_text
 from rarl.response import Mode
@@ -43,6 +43,8 @@ DECODING = Decoding()
 MODE_LABELS: tuple[tuple[str, Mode], ...] = tuple(
     (label, mode) for mode, label in response.MODE_LABELS.items()
 )
+
+AGREE = "The variants give the same answer."
 
 ARM_MEANINGS: dict[str, str] = {
     "base": "The model before any of the three.",
@@ -184,7 +186,7 @@ def agreement(answers: Sequence[Answer], labels: Mapping[str, str]) -> str:
         key = same_answer_key(answer.response.answer)
         groups.setdefault(key, []).append(labels.get(answer.arm, answer.arm.upper()))
     if len(groups) == 1:
-        return "" if "" in groups else "The variants give the same answer."
+        return "" if "" in groups else AGREE
     sides = [listed(names) for names in groups.values()]
     if len(groups) == len(answers):
         return f"The variants disagree: {listed(sides)} each say something else."
@@ -212,6 +214,7 @@ def ask(
     *,
     follow: bool = False,
     blind: bool = False,
+    taken: bool = False,
 ) -> Iterator[Progress]:
     """Ask, and yield the page's right-hand side as the answers grow.
 
@@ -226,6 +229,7 @@ def ask(
         report: how the page shows the scans, see `demo.viewer.take_report`.
         follow: send the earlier questions and answers too, to arms that chat.
         blind: the arms stand in random order under letters, and the reader answers first.
+        taken: whether the session has the report already.
     """
     arms = chosen_arms(choice)
     stop = session.stop = Event()
@@ -233,7 +237,8 @@ def ask(
         if not session.scans:
             raise QuestionError("Open a scan first, or pick an example.")
         user_text(text, mode)  # says at once what is wrong with the question
-        take_report(session, report)
+        if not taken:
+            take_report(session, report)
         _check_covers(session)
         while (engine := loader.wait(0)) is None:
             told = loader.sentence or "The model is loading; yours is next."
@@ -285,9 +290,13 @@ def _check_covers(session: Session) -> None:
     for scan in session.scans:
         if not scan.decided:
             which = f" of the {scan.role} scan" if len(session.scans) > 1 else ""
+            todo = (
+                "press “Everything is covered” above it once no name can be read"
+                if scan.masks
+                else "cover what names the patient, or say that there is no name in it"
+            )
             raise QuestionError(
-                f"Text may be burned into the picture{which}: cover what names the patient, or "
-                "say that it names nobody, and ask again."
+                f"Text may be burned into the picture{which}: {todo}, and ask again."
             )
     sentences, _ = picture_doubts(session)
     if sentences:
@@ -315,13 +324,16 @@ def _stream(
     number, blind = session.count, session.stage != ""
     views = tuple(open_scan.looked_at() for open_scan in scans)
     facts = session.facts()
+    unfamiliar = unfamiliar_pictures(engine, question)
     last = 0.0
     for streamed in engine.stream(question, stop):
         if session.scans is not scans:  # other scans are on the page: these would mislead
             yield Progress(arms)
             return
         ended = all(answer.done for answer in streamed)
-        answers = check_answers(streamed, text, facts, answering) if ended else streamed
+        answers = streamed
+        if ended:
+            answers = check_answers(streamed, text, facts, answering, unfamiliar)
         # Kept at every step, so that a flag or a failure half-way has all that came.
         session.asked = Asked(
             scan,
@@ -334,6 +346,7 @@ def _stream(
             number,
             blind,
             views,
+            unfamiliar,
         )
         session.case_id = None  # what was flagged half-way is another case than the whole
         if ended or monotonic() - last >= REDRAW_SECONDS:

@@ -132,8 +132,8 @@ def behind_view(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) ->
         for text, labels in prompts.items()
     )
     return Markup(
-        "<h3>Prompt</h3>{}{}<p>Each picture’s placeholder is read once for each of "
-        "its tokens.</p><h3>Pixels</h3>{}<h3>Decoding</h3><p>{}, at most {} "
+        "<h3>Prompt</h3>{}{}<p>The placeholder of a picture stands for as many tokens as "
+        "are counted above.</p><h3>Pixels</h3>{}<h3>Decoding</h3><p>{}, at most {} "
         "tokens{}</p><h3>Weights</h3><p>{}</p><table>{}</table><p "
         'class="drawer-actions"><button type="button" class="ghost" '
         'data-page="copy" data-copy="facts">Copy as JSON</button><button '

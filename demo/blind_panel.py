@@ -85,7 +85,7 @@ class BlindPanel:
 
         def revealed(words: str, choice: str, held: Session) -> Update:
             if held.stage != "own":
-                return {}
+                return {note: gr.skip()}
             told = words.strip()
             if not told:
                 return {note: render.sentence("Write what you see first; one word will do.")}
@@ -99,7 +99,7 @@ class BlindPanel:
         ) -> Update:
             asked = held.asked
             if held.stage != "vote" or asked is None:
-                return {}
+                return {note: gr.skip()}
             if held.stop is not None:
                 return {note: render.sentence("Wait for the whole answers, then vote.")}
             if doubt := _doubt(why, held):

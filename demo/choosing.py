@@ -66,6 +66,10 @@ class Upload:
     left_out: tuple[LeftOut, ...]
     name: str
 
+    def holds(self, scan: OpenScan) -> bool:
+        """Whether a scan is one of its series."""
+        return any(choice.scan is scan for choice in self.choices)
+
     def first(self) -> list[Choice]:
         """What opens by itself: of each archive or series the one with the most pictures."""
         largest: dict[int, Choice] = {}
@@ -142,3 +146,8 @@ def hold(
             choices.append(Choice(series.title, series.pictures, picture, volume, group, source))
     left_out = tuple(file for one in opened for file in one.left_out)
     return Upload(tuple(choices), left_out, secrets.token_hex(8))
+
+
+def upload_of(session: Session) -> Upload | None:
+    """What was opened last on a page."""
+    return session.upload if isinstance(session.upload, Upload) else None

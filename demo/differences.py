@@ -103,15 +103,15 @@ def in_words(found: Sequence[Difference], labels: Mapping[str, str]) -> str:
 
     >>> side = Difference("side", frozenset({"left", "right"}), ("sft", "rl"))
     >>> in_words([side], {"sft": "SFT", "rl": "RL"})
-    'They differ on the side (left, right: SFT, RL).'
+    'They disagree on the side: left, right (SFT, RL).'
     """
     if not found:
         return ""
     told = []
     for one in found:
         arms = ", ".join(labels.get(arm, arm) for arm in one.arms)
-        told.append(f"the {one.kind} ({', '.join(sorted(one.words))}: {arms})")
-    return f"They differ on {'; '.join(told)}."
+        told.append(f"the {one.kind}: {', '.join(sorted(one.words))} ({arms})")
+    return f"They disagree on {'; on '.join(told)}."
 
 
 def _between(one: _Said, other: _Said) -> Iterable[tuple[Kind, frozenset[str]]]:

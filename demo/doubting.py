@@ -11,10 +11,12 @@ from PIL import Image, ImageOps
 
 from demo.asking import listed, same_answer_key
 from demo.examples import OpenedExample
-from demo.session import Asked, Session
+from demo.session import Asked, OpenScan, Session
 from rarl.errors import QuestionError
 from rarl.evaluation.conditions import ALTERED, Condition, blank, flip_sides, sides
 from rarl.inference.engine import Answer, Engine, Looks, NamedImage, Question
+from rarl.response import Check
+from rarl.scans import Box, View, Window
 
 CONDITION_LABELS: dict[Condition, str] = {
     "scan": "This scan",
@@ -32,6 +34,8 @@ _FOLLOWS = {
     "be all that mattered.",
     (False, False): "{} answered otherwise without this image, so it was used.",
 }
+# By how much of its width a window is moved, and by how much it is widened: a reader's own changes.
+_OTHER_WINDOWS = ((-0.2, 1.0), (0.2, 1.0), (0.0, 0.6), (0.0, 1.6))
 NOTHING_ASKED = "There is no answer to look into yet; ask first."
 
 
@@ -113,6 +117,96 @@ def reliance_sentence(found: Reliance, labels: Mapping[str, str]) -> str:
     if wrong_side:
         told.append(f"{listed(wrong_side)} did not follow the mirrored scan to the other side.")
     return " ".join(told)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewindowed:
+    """The same question asked of the same picture under another window.
+
+    Attributes:
+        window: the other window.
+        answers: of all arms.
+    """
+
+    window: Window
+    answers: tuple[Answer, ...]
+
+    @property
+    def words(self) -> str:
+        """The window, for a reader."""
+        return f"level {self.window.center:.4g}, width {self.window.width:.4g}"
+
+
+def ask_rewindowed(engine: Engine, session: Session, asked: Asked) -> list[Rewindowed]:
+    """Ask again with the picture on the stage a little brighter, darker, harder and softer.
+
+    Returns:
+        Nothing where the picture has no window, or its scan is open no more.
+
+    Raises:
+        QuestionError: as for `Engine.answer_batch`.
+    """
+    scans = _as_asked(session, asked)
+    scan = next(
+        (one for one in scans if session.active and one.token == session.active.token), None
+    )
+    if scan is None or scan.stack.color:
+        return []
+    view, stack = scan.view, scan.stack
+    place = (view.plane, view.frame, view.time)
+    own = stack.own_window(*place)
+    used = view.window or (own[0] if own else stack.auto_window(*place))
+    windows = [
+        Window(used.center + shift * used.width, used.width * factor)
+        for shift, factor in _OTHER_WINDOWS
+    ]
+    questions = []
+    for window in windows:
+        changed = replace(scan, view=replace(view, window=window))
+        shown = Session(tuple(changed if one is scan else one for one in scans))
+        questions.append(replace(asked.question, images=shown.pictures()[0]))
+    batch = engine.answer_batch(questions)
+    return [Rewindowed(*pair) for pair in zip(windows, batch, strict=True)]
+
+
+def _as_asked(session: Session, asked: Asked) -> list[OpenScan]:
+    """The open scans as they stood when the question was asked; none where one is open no more."""
+    held = {scan.token: scan for scan in session.scans}
+    if not all(token in held for token in asked.tokens):
+        return []
+    whole = [
+        (named.name, shown)
+        for named, shown in zip(asked.question.images, asked.shown, strict=True)
+        if shown.crop is None
+    ]
+    scans = []
+    for token, (name, shown) in zip(asked.tokens, whole, strict=True):
+        window = Window(*shown.window) if shown.window else None
+        scans.append(
+            replace(
+                held[token],
+                role=name if len(whole) > 1 else held[token].role,
+                view=View(shown.plane, shown.frame, shown.time, window, shown.invert),
+                region=Box(*shown.region) if shown.region else None,
+                masks=tuple(Box(*corners) for corners in shown.masks),
+            )
+        )
+    return scans
+
+
+def window_checks(asked: Asked, tried: Sequence[Rewindowed]) -> dict[str, Check]:
+    """Arm to a check, for arms whose answer is another under one of the windows."""
+    found: dict[str, Check] = {}
+    for place, answer in enumerate(asked.answers):
+        own = same_answer_key(answer.response.answer)
+        for one in tried:
+            other = one.answers[place].response.answer
+            if same_answer_key(other) != own and answer.arm not in found:
+                found[answer.arm] = Check(
+                    "window-dependent",
+                    f"Under another window ({one.words}) the model answers “{other or 'nothing'}”.",
+                )
+    return found
 
 
 def where_it_looked(engine: Engine, asked: Asked) -> Iterator[tuple[str, list[Image.Image]]]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from demo.asking import same_answer_key
-from demo.doubting import CONDITION_LABELS, Reliance, reliance_sentence
+from demo.doubting import CONDITION_LABELS, Reliance, Rewindowed, reliance_sentence
 from demo.render import label_of, picture_url
 from rarl.evaluation.conditions import ALTERED
 from rarl.inference.engine import Seen
@@ -65,7 +65,8 @@ def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
             )
         )
     words = Markup(
-        "<p>Window, slice, covers and region as on the stage, after the model’s own resizing.</p>"
+        "<p>Slice, window, covers and region are those of the viewer, after the model’s own "
+        "resizing; zoom changes nothing here.</p>"
     )
     return drawer("What the model sees", words + Markup().join(shown), trouble)
 
@@ -107,7 +108,11 @@ AGAIN_TITLE = "Does the answer hold?"
 
 
 def again(
-    drawn: Sequence[Sampled], given: Mapping[str, str], labels: Mapping[str, str], waiting: bool
+    drawn: Sequence[Sampled],
+    given: Mapping[str, str],
+    labels: Mapping[str, str],
+    waiting: bool,
+    tried: Sequence[Rewindowed] | None = None,
 ) -> str:
     """How often each arm says what, when asked several times.
 
@@ -115,7 +120,8 @@ def again(
         drawn: one for each arm that has been asked.
         given: arm to the answer on the page.
         labels: arm to what the page calls it.
-        waiting: whether other arms are still to come.
+        waiting: whether more is still to come.
+        tried: the answers under other windows; None where these were not asked for yet.
     """
     told = []
     for one in drawn:
@@ -140,9 +146,44 @@ def again(
                 "the Results page says how far it tells right from wrong.</p>"
             ).format(drawn[0].temperature)
         )
+    if tried is not None:
+        told.append(_windows(tried, given, labels))
     if waiting:
         told.append(Markup('<p class="working" role="status">Asking again…</p>'))
     return drawer(AGAIN_TITLE, Markup().join(told))
+
+
+def _windows(
+    tried: Sequence[Rewindowed], given: Mapping[str, str], labels: Mapping[str, str]
+) -> str:
+    """What each arm says under other windows of the same picture."""
+    if not tried:
+        return Markup(
+            "<h3>Other windows</h3><p>Not tried: the picture has no window, or its scan is closed."
+            "</p>"
+        )
+    head = Markup().join(
+        Markup("<th scope='col'>{}</th>").format(labels.get(arm, label_of(arm))) for arm in given
+    )
+    rows = Markup().join(
+        Markup("<tr><th scope='row'>{}</th>{}</tr>").format(
+            one.words.capitalize(),
+            Markup().join(
+                Markup("<td{}>{}</td>").format(
+                    " class=same"
+                    if same_answer_key(answer.response.answer) == same_answer_key(given[answer.arm])
+                    else "",
+                    answer.response.answer or "–",
+                )
+                for answer in one.answers
+            ),
+        )
+        for one in tried
+    )
+    return Markup(
+        "<h3>Other windows</h3><table><thead><tr><th></th>{}</tr></thead><tbody>{}</tbody></table>"
+        "<p>Grey cells: the answer on the page.</p>"
+    ).format(head, rows)
 
 
 LOOKED_TITLE = "Where the answer looked"
@@ -194,7 +235,7 @@ def sheet(pdf: bytes, number: int) -> str:
             "<p>One page: the picture as it was asked about, covers included, the "
             "question, all answers, what was flagged or voted, and the "
             'revisions.</p><p class="drawer-actions"><a class="ghost strong" href="{}" '
-            'download="rarl-case-{}.pdf">Save the PDF</a></p><p>The file leaves this '
-            "page’s care once saved: it holds the picture.</p>"
+            'download="rarl-case-{}.pdf">Save the PDF</a></p><p>The file holds the '
+            "picture: keep it as you keep the scan.</p>"
         ).format(address, number),
     )

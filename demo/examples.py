@@ -84,7 +84,7 @@ def _pydicom(key: str, title: str, question: str, name: str) -> ExampleScan:
 BUILT_IN: tuple[ExampleScan, ...] = (
     ExampleScan(
         "phantom-chest",
-        "Chest, drawn",
+        "Chest (drawing)",
         "Is there a nodule in the lung?",
         lambda: open_stack_file([CHEST_FILE]),
         "a drawing, not a patient",
@@ -92,7 +92,7 @@ BUILT_IN: tuple[ExampleScan, ...] = (
     ),
     ExampleScan(
         "phantom-ct",
-        "CT volume, drawn",
+        "CT volume (drawing)",
         "Is there a mass in the liver?",
         lambda: open_stack(ct_series()),
         "a drawing, not a patient",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from demo.asking import log_fault
 from demo.components import panel
 from demo.flag_fields import flag_fields, step_at
 from demo.flagging import draft_from_browser
-from demo.identity import doubts
+from demo.identity import doubts, keep
 from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.session import Asked, Session
 from demo.viewer import REPORT, take_report
@@ -47,8 +48,24 @@ class Draft:
         return next(one.response.reasoning for one in self.asked.answers if one.arm == self.arm)
 
 
-def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -> None:
-    """The panel beside the answers in which one of them is flagged."""
+def flag_panel(
+    parts: Parts,
+    session: gr.State,
+    board: gr.HTML,
+    note: gr.HTML,
+    arms: gr.Dropdown,
+    redrawn: Callable[[Session, str], Update],
+) -> None:
+    """The panel beside the answers in which one of them is flagged.
+
+    Args:
+        parts: shared by all handlers.
+        session: of the page.
+        board: the answers.
+        note: where sentences stand.
+        arms: the arm selector.
+        redrawn: draws the answers anew, from the session and the choice of arms.
+    """
     draft = gr.State(None)
     # The flag saved last and the exchange that it is about: it can be corrected.
     last = gr.State(None)
@@ -102,6 +119,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         why: str,
         report: Any,
         waiting: Any,
+        choice: str,
         held: Session,
         request: gr.Request,
     ) -> Update:
@@ -152,9 +170,11 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
         if same:
             held.case_id = case_id
         held.flagging = None
+        held.note_flag(about.asked, about.arm)
         return {
             drawer: gr.Column(visible=False),
             draft: None,
+            board: redrawn(held, choice)[board],
             last: (sent_draft, about.asked),
             note: render.flag_saved(flag, correctable=True),
         }
@@ -162,7 +182,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
     # Gradio fills the request in where it stands among the named arguments, so before the others.
     def kept(request: gr.Request, *told: Any) -> Update:
         held: Session = told[-1]
-        held.kept.add(held.doubted)
+        keep(held)
         return saved(*(*told, request))
 
     def sent(waiting: Any, request: gr.Request) -> Update:
@@ -199,8 +219,8 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
     note.correct(reopened, [last, session], opening, **NOW)
     saving: dict[str, Any] = {
         # The kept flags stand in for the report too: the script puts it in their place.
-        "inputs": [draft, *form, trouble, kept_here, session],
-        "outputs": [drawer, draft, last, trouble, note, kept_here, again],
+        "inputs": [draft, *form, trouble, kept_here, arms, session],
+        "outputs": [drawer, draft, last, trouble, note, kept_here, again, board],
         "js": f"(...all) => {{ all[{len(form) + 1}] = {REPORT}; return all; }}",
         **QUIET,
     }

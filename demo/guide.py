@@ -15,7 +15,8 @@ _STEPS = (
         "#viewer",
         "Open a scan",
         "Drop a file or a folder, paste a picture, or start with one of these: each comes with a "
-        "question. Slice, window, zoom and region are kept with every answer.",
+        "question. The model gets the slice, window and region that you see, and the whole "
+        "picture: zoom is for your eyes alone.",
     ),
     (
         "#composer",
@@ -25,10 +26,10 @@ _STEPS = (
     ),
     (
         "#board",
-        "Read with doubt",
-        "Each column: the answer, then its reasoning step by step. Words on which the columns "
-        "part are marked. Below: did the answer need this image, does it hold when asked again, "
-        "where did it look.",
+        "Check every answer",
+        "Each column: the answer, then its reasoning step by step. Words on which the variants "
+        "disagree are marked, and so is what cannot be right. Below: did the answer need this "
+        "image, does it hold when asked again, where did it look.",
     ),
     (
         "#board",
@@ -45,7 +46,7 @@ _KEYS = (
     ("S", "to the scan (there, ? lists the viewer’s own keys)"),
     ("A", "to the answers"),
     ("H", "earlier questions about this scan"),
-    ("F", "flag: with several columns, the one after the one flagged last"),
+    ("F", "flag an answer; pressed again, the next column"),
     ("C", "did the answer need this image?"),
     ("V", "ask again, several times"),
     ("M", "where the answer looked"),

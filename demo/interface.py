@@ -60,7 +60,7 @@ def build(parts: Parts) -> Any:
         panel(render.notice(), elem_id="notice")
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Ask", id="ask"):
-                arms, follow = ask_page(parts, session)
+                arms, follow = ask_page(parts, session, app)
             with gr.Tab("Results", id="results") as results:
                 results_page(parts, results, evaluations, lambda: loaded_by(parts.loader))
                 votes_panel(parts.desk, results)
@@ -125,7 +125,15 @@ def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) ->
     prefix = urlsplit(options.get("root_path") or os.environ.get("GRADIO_ROOT_PATH") or "").path
 
     def guarded(inner: ASGIApp) -> ASGIApp:
-        return Guard(inner, sign_in, parts.uploads, parts.cache, prefix, disk=parts.disk)
+        return Guard(
+            inner,
+            sign_in,
+            parts.uploads,
+            parts.cache,
+            prefix,
+            disk=parts.disk,
+            visitor_seconds=parts.keeper.keep.cookie_seconds,
+        )
 
     kwargs: dict[str, Any] = {"routes": own_routes(parts)}
     if mcp:
@@ -161,7 +169,7 @@ def own_routes(parts: Parts) -> list[BaseRoute]:
         parts.frames.route(),
         parts.downloads.route(),
         health_route(parts.loader, parts.desk),
-        *Gate(parts.desk.sign_in).routes(),
+        *Gate(parts.desk.sign_in, left=parts.keeper.forget).routes(),
     ]
 
 

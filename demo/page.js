@@ -1,6 +1,6 @@
 /* What only the browser can do: colours, paste and drop, zoom, the keyboard, the tour, and seeing
-   that the app is out of reach. Nothing but the choice of colours, and that the
-   notice was read, is remembered. */
+   that the app is out of reach. Nothing but the choice of colours, that the
+   notice was read, and a random word of this tab is remembered. */
 (() => {
   const modes = ["dark", "light", "system"];
   const narrow = window.matchMedia("(max-width: 760px)");
@@ -359,6 +359,32 @@
   }
   let followedFirst = false;
 
+  // --- This tab, so that a reload finds what it held. A tab that was duplicated has a word of its own:
+  // only a page that has ended hands its word on.
+  const WORD = "rarl-tab";
+  const ENDED = "rarl-tab-ended";
+  window.RarlPage = {
+    tab() {
+      try {
+        const again = Boolean(sessionStorage.getItem(ENDED));
+        sessionStorage.removeItem(ENDED);
+        let word = again ? sessionStorage.getItem(WORD) : null;
+        if (!word) {
+          word = [...crypto.getRandomValues(new Uint8Array(16))]
+            .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+          sessionStorage.setItem(WORD, word);
+        }
+        return { tab: word, again };
+      } catch { return null; }
+    },
+  };
+  window.addEventListener("pagehide", () => {
+    try { sessionStorage.setItem(ENDED, "1"); } catch { /* then nothing is kept */ }
+  });
+  window.addEventListener("pageshow", (event) => {
+    try { if (event.persisted) sessionStorage.removeItem(ENDED); } catch { /* as above */ }
+  });
+
   // --- Out of reach: said once, and taken back when it is over.
   const GLANCE = 8000;
   let missed = 0;
@@ -376,7 +402,7 @@
       box.id = "out-of-reach";
       box.setAttribute("role", "alert");
       box.textContent = "The app cannot be reached. What you typed stays on this page until it reloads; "
-        + "after a restart of the app, open scans and their answers are gone. Flags that were saved are kept.";
+        + "open scans and their answers may be gone then. Flags that were saved are kept.";
       document.body.append(box);
     } else if (!missed) box?.remove();
   }
@@ -437,6 +463,7 @@
       try { localStorage.setItem("rarl-notice-read", "yes"); } catch { /* private window */ }
     }
     if (does === "skip") { event.preventDefault(); find("[role=tab]")?.click(); setTimeout(() => find("#question textarea")?.focus(), 0); }
+    if (does === "dismiss-trouble") button.closest(".trouble").remove();
     if (does === "fold") { document.body.classList.toggle("reasoning-folded"); tendPanel(); }
     if (does === "keys") { opener = '[data-page="keys"]'; showSheet(true); }
     if (does === "close") showSheet(false);

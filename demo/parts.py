@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from demo import render
+from demo.agreed import Agreement
 from demo.downloads import Downloads
 from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
 from demo.flagging import Desk
 from demo.loading import EngineLoader
 from demo.services.disk import Disk
+from demo.services.kept_sessions import KeptSessions, read_keep
 from demo.services.pages import Pages
 from demo.services.volumes import Budget
 from demo.signing_in import read_sign_in
@@ -19,6 +21,7 @@ from demo.uploads import Uploads, private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
 from rarl.review.hub_copy import read_place
+from rarl.review.store import store_folder
 from rarl.scans.dicomweb import Pacs
 from rarl.settings import read_settings
 
@@ -43,12 +46,14 @@ class Parts:
         examples: scans on offer, by key.
         cache: the private folder that uploads are written into.
         uploads: whose uploaded files are whose.
+        keeper: sessions that outlive a reload.
         downloads: exports on their way to the browser.
         pacs: where studies may be fetched from, or None.
         frames: lets each page read the frames of its own scans.
         budget: of the memory for pixels.
         pages: the sessions of open pages, so that what they hold is let go of when they leave.
         disk: what uploads may write.
+        agreement: what it is worth that variants agree.
     """
 
     loader: EngineLoader
@@ -57,11 +62,13 @@ class Parts:
     cache: Path
     uploads: Uploads
     downloads: Downloads
+    keeper: KeptSessions
     pacs: Pacs | None = None
     frames: FrameServer = field(default_factory=FrameServer)
     budget: Budget = field(default_factory=Budget)
     pages: Pages = field(default_factory=Pages)
     disk: Disk = field(default_factory=Disk)
+    agreement: Agreement = field(default_factory=Agreement)
 
     def arms(self) -> tuple[Arm, ...]:
         """The arms on offer, or the usual ones while the engine is loading."""
@@ -75,6 +82,8 @@ class Parts:
 def make_parts(loader: EngineLoader | None = None) -> Parts:
     """The parts of an app; `launch` starts the loading unless a loader is handed in."""
     settings = read_settings()  # one that cannot be used is reported before anything starts
+    keeper = KeptSessions(store_folder() / "sessions", read_keep())
+    keeper.sweep()  # what expired while the app was not running
     cache = private_cache()
     return Parts(
         loader or EngineLoader(),
@@ -83,6 +92,7 @@ def make_parts(loader: EngineLoader | None = None) -> Parts:
         cache,
         Uploads(cache),
         Downloads(cache),
+        keeper,
         Pacs.from_settings(settings),
     )
 

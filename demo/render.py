@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from demo.asking import (
+    AGREE,
     ARM_MEANINGS,
     COMPARED,
     Progress,
@@ -35,7 +36,12 @@ from rarl.response import problem_sentence
 from rarl.review import Flag
 
 ONE_PICTURE = (
-    "This model was trained on one picture at a time: how far it heeds the others is not known."
+    "This model was trained on one picture at a time: whether it uses the others was not measured."
+)
+
+NAMELESS = (
+    "The app was restarted since this scan was opened: what you type is no longer compared with "
+    "the names in its header."
 )
 
 _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
@@ -121,7 +127,7 @@ def notice() -> str:
     """Said once on entry; the footer keeps it."""
     return Markup(
         '<p role="note">{}</p><span><button type="button" class="ghost" '
-        'data-page="tour">Show me round</button><button type="button" '
+        'data-page="tour">Take the tour</button><button type="button" '
         'class="ghost" data-page="dismiss">I understand</button></span>'
     ).format(NOTICE)
 
@@ -185,7 +191,12 @@ def facts(session: Session, sentence: str = "", single: bool = False) -> str:
     """
     parts: list[str] = []
     if sentence:
-        parts.append(Markup('<p class="trouble" role="alert">{}</p>').format(sentence))
+        parts.append(
+            Markup(
+                '<p class="trouble" role="alert">{} <button type="button" class="link" '
+                'data-page="dismiss-trouble">Dismiss</button></p>'
+            ).format(sentence)
+        )
     scan = session.active
     if scan is not None:
         stack = scan.stack
@@ -202,6 +213,8 @@ def facts(session: Session, sentence: str = "", single: bool = False) -> str:
         if single and len(session.scans) > 1:
             parts.append(Markup('<p class="facts">{}</p>').format(ONE_PICTURE))
         parts += [Markup('<p class="caution">{}</p>').format(warning) for warning in stack.warnings]
+        if scan.nameless:
+            parts.append(Markup('<p class="caution">{}</p>').format(NAMELESS))
         if scan.reference:
             parts.append(
                 Markup(
@@ -312,11 +325,17 @@ def chips(questions: Sequence[str]) -> str:
 # --- Answers -------------------------------------------------------------------------------------
 
 
-def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> str:
+def board(progress: Progress, session: Session, labels: Mapping[str, str], worth: str = "") -> str:
     """The lines above, and one column per arm; the frame is the same before, during and after.
 
     While a question is blind, nothing in the page says which arm is which: columns are named by
     their letters in every attribute too.
+
+    Args:
+        progress: the answers so far.
+        session: of the page.
+        labels: arm to what the page calls it.
+        worth: what it is worth that the answers agree, or "".
     """
     names = shown_names(progress.arms, session, labels)
     ended = bool(progress.answers) and all(answer.done for answer in progress.answers)
@@ -328,7 +347,7 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str]) -> st
     ).format(
         asked_about(progress, session),
         tone,
-        line,
+        f"{line} {worth}".strip() if line == AGREE else line,
         in_words(found, names),
         _stale_line(session) if progress.answers else "",
     )
@@ -353,10 +372,14 @@ def asked_about(progress: Progress, session: Session) -> Markup:
     if asked is None or not progress.answers:
         return Markup('<div class="asked-about"></div>')
     chips = Markup().join(Markup("<li>{}</li>").format(chip) for chip in asked.picture_words())
+    unfamiliar = Markup().join(
+        Markup('<p class="caution" role="note">{}</p>').format(sentence)
+        for sentence in dict.fromkeys(asked.unfamiliar.values())
+    )
     return Markup(
         '<div class="asked-about" data-number="{}" data-typed="{}" data-views="{}">'
-        '<h3><span class="sr-only">Question asked: </span>{}</h3><ul>{}</ul></div>'
-    ).format(asked.number, asked.typed, json.dumps(asked.views), asked.typed, chips)
+        '<h3><span class="sr-only">Question asked: </span>{}</h3><ul>{}</ul>{}</div>'
+    ).format(asked.number, asked.typed, json.dumps(asked.views), asked.typed, chips, unfamiliar)
 
 
 def _stale_line(session: Session) -> Markup:
@@ -432,10 +455,12 @@ def _column_of(
         reasoning=answer.response.reasoning,
         problems=(*faults, *(text for text in (answer.failure, answer.note) if text)),
         # Only once all have ended: nothing moves while the others still grow.
-        cautions=[check.sentence for check in answer.checks] if ended else (),
+        cautions=[check.sentence for check in answer.checks if check.name != "unfamiliar-picture"]
+        if ended
+        else (),
         foot=foot + (" · stopped" if answer.stopped else ""),
         waiting=not over,
-        flag="" if blind else _flag_button(arm, label),
+        flag="" if blind else _flag_button(arm, label, session.is_flagged(arm)),
         meaning=meaning,
         marks=words_of(found, arm),
         against=others if ended else (),
@@ -443,11 +468,13 @@ def _column_of(
     )
 
 
-def _flag_button(arm: str, label: str) -> str:
+def _flag_button(arm: str, label: str, done: bool) -> str:
+    word = "Flagged" if done else "Flag"
+    told = f"Flag the answer of {label}" + (" once more" if done else "")
     return Markup(
-        '<button type="button" class="flag" data-event="flagged" data-arm="{}" '
-        'aria-label="Flag the answer of {}">{}Flag</button>'
-    ).format(arm, label, _FLAG_ICON)
+        '<button type="button" class="flag{}" data-event="flagged" data-arm="{}" '
+        'aria-label="{}">{}{}</button>'
+    ).format(" done" if done else "", arm, told, _FLAG_ICON, word)
 
 
 def column(
@@ -597,12 +624,11 @@ def scans_closed() -> Markup:
 
 def flag_saved(flag: Flag, correctable: bool = False) -> str:
     """The confirmation of a flag, with a way back into it."""
-    told = Markup(
-        'Flag {} on {} is saved; reviewers find it under <a class="link" href="#review">Review</a>.'
-    ).format(flag.id, flag.label)
+    told = f"Flag {flag.id} on {flag.label} is saved."
+    link = Markup(' <a href="#review">Open Review</a>')
     button = Markup(' <button type="button" class="link" data-event="correct">Correct it</button>')
-    return Markup('<p class="done" role="status">{}{}</p>').format(
-        told, button if correctable else ""
+    return Markup('<p class="done" role="status">{}{}{}</p>').format(
+        told, link, button if correctable else ""
     )
 
 

@@ -1,20 +1,21 @@
-"""The state of one visitor's page, in memory only."""
+"""The state of one visitor's page, in memory; `kept_sessions` restores it after a reload."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
+from demo.services.place import Place
 from demo.services.volumes import Volume
 from rarl.checks import HeaderFacts, header_facts
+from rarl.inference.checking import with_checks
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
+from rarl.response import Check
 from rarl.review import Shown
 from rarl.scans import Box, Identifiers, Scan, Stack, View
 from rarl.scans.dicomweb import Series
-
-if TYPE_CHECKING:
-    from demo.choosing import Upload
 
 ROLES = ("current", "prior", "frontal", "lateral")
 """What scans of one question can be called, in the order in which they are given out."""
@@ -49,6 +50,7 @@ class Asked:
         number: counts the questions of a page, from 1.
         blind: whether the arms stood under letters.
         views: how each scan stood on the stage, as the viewer's `recall` takes it.
+        unfamiliar: arm to a sentence, where a picture is of a kind that it never saw.
     """
 
     scan: Scan
@@ -61,6 +63,7 @@ class Asked:
     number: int = 0
     blind: bool = False
     views: tuple[dict[str, Any], ...] = ()
+    unfamiliar: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -132,6 +135,8 @@ class OpenScan:
         view: what is on the stage.
         masks: covers on that plane.
         region: what the question is about, in pixels of that plane, or None for all of it.
+        nameless: whether typed words can no longer be compared with the names in its header, since
+            the app was restarted.
     """
 
     volume: Volume
@@ -147,6 +152,7 @@ class OpenScan:
     view: View = field(default_factory=View)
     masks: tuple[Box, ...] = ()
     region: Box | None = None
+    nameless: bool = False
 
     @property
     def stack(self) -> Stack:
@@ -175,6 +181,14 @@ class OpenScan:
         return self.stack.scan(self.view, self.masks)
 
 
+class Holding(Protocol):
+    """What was opened together, with all its series; see `demo.choosing.Upload`."""
+
+    def holds(self, scan: OpenScan) -> bool:
+        """Whether a scan is one of its series, to be chosen again at once."""
+        ...
+
+
 @dataclass
 class Session:
     """The state behind one open page. Handlers change it in place.
@@ -192,6 +206,7 @@ class Session:
         kept: texts in which the person has kept what looked like identity.
         doubted: the text that the person is being asked about.
         stop: set to end the running answers.
+        place: where the session is kept over a reload, or None.
         offered: what the PACS has of the study that was searched for last.
         upload: what was opened last, with all its series.
         closed: scans that were removed or replaced, latest last, which an undo or an earlier
@@ -212,8 +227,9 @@ class Session:
     kept: set[str] = field(default_factory=set)
     doubted: str = ""
     stop: Event | None = field(default=None, repr=False)
+    place: Place | None = field(default=None, repr=False)
     offered: tuple[Series, ...] = field(default=(), repr=False)
-    upload: Upload | None = field(default=None, repr=False)
+    upload: Holding | None = field(default=None, repr=False)
     closed: tuple[OpenScan, ...] = ()
     queued: object | None = field(default=None, repr=False)
     running: str = ""
@@ -222,6 +238,7 @@ class Session:
     _known: dict[str, Identifiers] = field(default_factory=dict, repr=False)
     _fetch: Event | None = field(default=None, repr=False)
     _cases: dict[int, str] = field(default_factory=dict)
+    _flagged: set[tuple[int, str]] = field(default_factory=set)
 
     @property
     def identifiers(self) -> tuple[Identifiers, ...]:
@@ -244,6 +261,41 @@ class Session:
             self._cases.pop(self.asked.number, None)
         else:
             self._cases[self.asked.number] = case_id
+
+    def is_flagged(self, arm: str) -> bool:
+        """Whether an answer on the right was flagged from this page."""
+        return self.asked is not None and (self.asked.number, arm) in self._flagged
+
+    def note_flag(self, exchange: Asked, arm: str) -> None:
+        """Remember that an answer was flagged."""
+        self._flagged.add((exchange.number, arm))
+
+    def case_of(self, number: int) -> str | None:
+        """The case of an exchange in the review store, once it is kept."""
+        return self._cases.get(number)
+
+    def put_back(
+        self,
+        scans: Sequence[OpenScan],
+        active: OpenScan | None,
+        history: Sequence[Asked],
+        asked: Asked | None,
+        count: int,
+        cases: Mapping[int, str],
+    ) -> None:
+        """Hold again what a page held before it was reloaded.
+
+        Args:
+            scans: those that were open.
+            active: the one on the stage.
+            history: oldest first.
+            asked: the exchange on the right.
+            count: how many questions the page has asked.
+            cases: number of an exchange to its case.
+        """
+        self.scans, self.active = tuple(scans), active or next(iter(scans), None)
+        self.history, self.asked, self.count = tuple(history), asked, count
+        self._cases = dict(cases)
 
     def remember(self) -> None:
         """Put the exchange on the right into the history, once it has come to rest.
@@ -281,6 +333,23 @@ class Session:
             self._put(tuple(held[token] for token in tokens))
         self.asked, self.alone, self.flagging, self.stage = exchange, None, None, ""
         return exchange
+
+    def mark(self, exchange: Asked, found: Mapping[str, Check]) -> None:
+        """Note what was found out about answers after they were given.
+
+        Args:
+            exchange: which answers.
+            found: arm to the check.
+        """
+
+        def marked(asked: Asked) -> Asked:
+            if asked.number != exchange.number:
+                return asked
+            return replace(asked, answers=with_checks(asked.answers, found))
+
+        self.history = tuple(map(marked, self.history))
+        if self.asked is not None:
+            self.asked = marked(self.asked)
 
     def about_open_scans(self, exchange: Asked) -> bool:
         """Whether an exchange is about the scans that are open, and no others."""
@@ -374,10 +443,9 @@ class Session:
         for scan in self.scans:
             self._known.setdefault(scan.token, scan.stack.identifiers)
         self.closed = tuple(dict.fromkeys(gone))[-_CLOSED_SCANS:]
-        choices = self.upload.choices if self.upload else ()
         for scan in self.closed:
             scan.volume.shown = False
-            if all(choice.scan is not scan for choice in choices):
+            if self.upload is None or not self.upload.holds(scan):
                 scan.volume.let_go()  # decoded again when it comes back
         for scan in scans:
             scan.volume.shown = True

@@ -139,6 +139,14 @@ class Settings(BaseSettings):
     dicomweb_token: str = _setting(
         "bearer token for the PACS, instead of a user", default="", secret=True
     )
+    session_keep: str = _setting(
+        "how long scans and answers of a tab come back after a reload or a restart: until "
+        "the browser is closed (a day at most), never, or for some hours; they lie encrypted in "
+        "`RARL_HOME`, and the key is the browser's cookie",
+        "`browser`, `off` or a number of hours up to 720",
+        default="browser",
+        shown="`browser`",
+    )
     sign_in: str = _setting(
         "how people sign in, see [Sign-in](#sign-in)",
         "`htpasswd:FILE`, `huggingface` or `header:NAME`",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any
 
+from demo.agreed import agree
 from demo.api_info import offered_words
 from demo.asking import DECODING
 from demo.choosing import Upload, hold
@@ -20,8 +21,14 @@ from demo.session import ROLES, Asked, Session
 from demo.signing_in import Person
 from demo.uploads import open_uploads
 from rarl.errors import QuestionError, ReviewError
-from rarl.inference.checking import check_answers
+from rarl.inference.checking import (
+    check_answers,
+    minority_check,
+    unfamiliar_pictures,
+    with_checks,
+)
 from rarl.inference.engine import Question, chosen_variants
+from rarl.inference.sampling import MOST_SAMPLES, Sampled, sample_answers
 from rarl.prompts import user_text
 from rarl.records import FlagDraft, new_key
 from rarl.response import MODES
@@ -96,6 +103,7 @@ class AskService:
         mode: str,
         checked: bool,
         series: int = 0,
+        samples: int = 0,
     ) -> dict[str, Any]:
         """Ask variants of the model a question about scans.
 
@@ -108,10 +116,11 @@ class AskService:
             mode: one of `MODES`.
             checked: whether somebody has looked for names in pictures and words.
             series: of several series the number, from 1; 0 for the one with the most pictures.
+            samples: how many times each variant is asked again at random; 0 for none.
 
         Returns:
-            `exchange`, `model`, `answers`, `series` and `left_out`, as the programming interface
-            gives them.
+            `exchange`, `model`, `answers`, `agreement`, `series` and `left_out`, as the
+            programming interface gives them.
 
         Raises:
             ReviewError: the person may not ask.
@@ -121,6 +130,8 @@ class AskService:
         require(person.role, "ask")
         if mode not in MODES:
             raise QuestionError(f"There is no mode {mode!r}; choose from {', '.join(MODES)}.")
+        if samples and not 2 <= samples <= MOST_SAMPLES:
+            raise QuestionError(f"Ask for 2 to {MOST_SAMPLES} samples or for none.")
         user_text(text, mode)  # says what is wrong with the question before anything is opened
         session, upload = self._opened(contents, checked, series)
         _check_words(text, session.identifiers, checked)
@@ -133,10 +144,17 @@ class AskService:
         pictures, shown = session.pictures()
         question = Question(pictures, text.strip(), arms, mode, DECODING)
         stop = Event()
+        drawn: dict[str, Sampled] = {}
         with loader.turn(stop, current_share() or f"name:{person.name or ''}"):
+            unfamiliar = unfamiliar_pictures(engine, question)
             *_, streamed = engine.stream(question, stop)
+            if samples:
+                drawn = {arm: sample_answers(engine, question, arm, samples) for arm in arms}
         by_name = {arm.name: arm for arm in engine.arms}
-        answers = check_answers(streamed, text, session.facts(), engine.arms)
+        answers = check_answers(streamed, text, session.facts(), engine.arms, unfamiliar)
+        said = {answer.arm: answer.response.answer for answer in answers}
+        minority = {arm: minority_check(one, said[arm]) for arm, one in drawn.items()}
+        answers = with_checks(answers, {arm: one for arm, one in minority.items() if one})
         assert session.active is not None
         asked = Asked(
             session.active.shown(),
@@ -146,6 +164,18 @@ class AskService:
             tuple(by_name[arm] for arm in arms),
             engine.model_name,
         )
+        agreement = None
+        if agree(answers):
+            worth = self._parts.agreement.worth(asked.arms, text, question.mode)
+            agreement = {
+                "right": worth and round(worth.value, 3),
+                "low": worth and worth.low,
+                "high": worth and worth.high,
+                "n": worth and worth.n,
+                "sentence": self._parts.agreement.sentence(
+                    answers, asked.arms, text, question.mode
+                ),
+            }
         name = self._exchanges.keep(_Exchange(session.identifiers, case_of(asked)))
         return {
             "exchange": name,
@@ -158,6 +188,7 @@ class AskService:
                 {"file": file.source + 1, "name": file.name, "reason": file.kind}
                 for file in upload.left_out
             ],
+            "agreement": agreement,
             "answers": [
                 {
                     "arm": answer.arm,
@@ -167,6 +198,9 @@ class AskService:
                     "reasoning": answer.response.reasoning,
                     "problems": list(answer.problems),
                     "cautions": [check.sentence for check in answer.checks],
+                    "consistency": round(drawn[answer.arm].consistency(said[answer.arm]), 3)
+                    if drawn
+                    else None,
                     "tokens": answer.tokens,
                     "seconds": round(answer.seconds, 3),
                     "failure": answer.failure,

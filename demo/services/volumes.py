@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock, RLock
 from time import monotonic
@@ -52,6 +52,7 @@ class Volume:
         budget: whose bytes its pixels take; None for one that always stays.
         owner: the page that it is open on.
         series: which of the series in the files it is, from 0; the largest where None.
+        again: opens it again where it did not come from files; None where that cannot be.
 
     Attributes:
         shown: whether the page shows it; one that was removed can be brought back, and no frame of
@@ -65,11 +66,13 @@ class Volume:
         budget: Budget | None = None,
         owner: str = "",
         series: int | None = None,
+        again: Callable[[], Stack | None] | None = None,
     ) -> None:
         self._stack: Stack | None = stack
         self.originals = files if isinstance(files, Originals) else Originals(files)
         self._series = series
-        self._budget = budget if self.originals.size else None
+        self._again = again
+        self._budget = budget if self.originals.size or again else None
         self._opening = RLock()
         self.owner = owner
         self.shown = True
@@ -95,15 +98,22 @@ class Volume:
             return stack
         with self._opening:
             if self._stack is None:
-                if not self.originals.size:
-                    raise ScanError(_GONE)
-                opened = open_series(self.originals.contents)
-                which = self._series
-                self._stack = opened.stack() if which is None else opened.series[which].stack()
+                self._stack = self._opened_again()
             stack = self._stack
         if self._budget is not None:
             self._budget.make_room(self)
         return stack
+
+    def _opened_again(self) -> Stack:
+        if self._again is not None:
+            stack = self._again()
+            if stack is None:
+                raise ScanError(_GONE)
+            return stack
+        if not self.originals.size:
+            raise ScanError(_GONE)
+        opened = open_series(self.originals.contents)
+        return opened.stack() if self._series is None else opened.series[self._series].stack()
 
     def let_go(self) -> None:
         """Drop the pixels; the original stays."""

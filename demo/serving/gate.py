@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
 from time import monotonic
@@ -14,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from demo.serving.attempts import Attempts
-from demo.serving.caller import caller_of, group_of
+from demo.serving.caller import Caller, caller_of, group_of
 from demo.serving.guard import Cookies
 from demo.signing_in import SIGN_IN_COOKIE, VISITOR_COOKIE, SignIn
 from demo.templating import render_template
@@ -37,10 +38,12 @@ class Gate:
     Attributes:
         sign_in: who is who.
         attempts: how often somebody has tried.
+        left: told who has signed out.
     """
 
     sign_in: SignIn
     attempts: Attempts = field(default_factory=Attempts)
+    left: Callable[[Caller], None] = lambda caller: None
     _checking: int = 0
     _limiter: anyio.CapacityLimiter | None = None
 
@@ -117,6 +120,7 @@ class Gate:
 
     async def _leave(self, request: Request) -> Response:
         """Sign out, in all browsers of this person; the page that stood here is nobody's now."""
+        self.left(caller_of(request))
         word = request.cookies.get(SIGN_IN_COOKIE, "")
         self.sign_in.signed_in.end(word)
         cookies: Cookies = request.scope["rarl.cookies"]

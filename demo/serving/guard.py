@@ -145,6 +145,7 @@ class Guard:
         prefix: the path that the app lives under, such as "/rarl"; "" for none.
         rate: of requests, per person.
         disk: what uploads may write.
+        visitor_seconds: how long a browser keeps the visitor's cookie; None until it is closed.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class Guard:
         prefix: str = "",
         rate: Rate | None = None,
         disk: Disk | None = None,
+        visitor_seconds: int | None = None,
     ) -> None:
         self._app = app
         self._sign_in = sign_in
@@ -164,6 +166,7 @@ class Guard:
         self._prefix = prefix.rstrip("/")
         self._rate = rate or Rate()
         self._disk = disk or Disk()
+        self._visitor_seconds = visitor_seconds
         self._owners = Owners()
         self._embedding = embedding_origins()
         self._policy = content_security_policy(self._embedding)
@@ -235,7 +238,8 @@ class Guard:
         self._check_role(door, path, caller)
         self._check_rate(door, caller)
         if path in ("/", "/config") and not caller.browser:
-            reply.cookies.set(VISITOR_COOKIE, secrets.token_urlsafe(24))
+            word = secrets.token_urlsafe(24)
+            reply.cookies.set(VISITOR_COOKIE, word, self._visitor_seconds)
         for word in (*named.values(), *(query.get(key) for key in ("session_hash", "upload_id"))):
             if word is not None:
                 self._check_owner(word, caller)

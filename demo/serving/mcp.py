@@ -28,6 +28,7 @@ from demo.serving.caller import Caller, caller_of
 from demo.signing_in import Person
 from demo.uploads import MAX_UPLOAD_BYTES
 from rarl.errors import QuestionError, RarlError
+from rarl.inference.sampling import MOST_SAMPLES
 from rarl.prompts import MAX_QUESTION_CHARACTERS
 from rarl.response import MODES
 
@@ -112,8 +113,8 @@ class McpServer:
         contents = _pictures(values["scans"], lambda names: self._parts.uploads.read(names, caller))
         arms = [values["arm"]] if name == "ask" else values["arms"]
         mode, checked = values["mode"], values["checked"]
-        text, series = values["question"], values["series"]
-        return self._service.ask(person, contents, text, arms, mode, checked, series)
+        text, more = values["question"], (values["series"], values["samples"])
+        return self._service.ask(person, contents, text, arms, mode, checked, *more)
 
     def tools(self) -> list[types.Tool]:
         """What the tools take; the variants are those on offer now."""
@@ -151,6 +152,14 @@ class McpServer:
                 "default": 0,
                 "description": "Of several series in the files the number, from 1, as the answer "
                 "lists them; 0 takes the one with the most pictures.",
+            },
+            "samples": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MOST_SAMPLES,
+                "default": 0,
+                "description": "How many times each variant is asked again at random, to tell "
+                "whether its answer holds; 0 for none.",
             },
         }
         one: Schema = {"type": "string", "enum": arms, "default": arms[-1]}

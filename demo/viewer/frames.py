@@ -38,9 +38,9 @@ class FrameServer:
     def __init__(self) -> None:
         self._open: WeakValueDictionary[str, Volume] = WeakValueDictionary()
 
-    def admit(self, volume: Volume) -> str:
-        """Make a scan readable; returns its token (256 random bits)."""
-        token = secrets.token_urlsafe(32)
+    def admit(self, volume: Volume, token: str = "") -> str:
+        """Make a scan readable; returns its token (256 random bits), or the one it had before."""
+        token = token or secrets.token_urlsafe(32)
         self._open[token] = volume
         return token
 

@@ -180,6 +180,7 @@ const RarlPane = (() => {
       ]);
       const slices = this.frameCount > 1 ? `Slice ${state.frame + 1} / ${this.frameCount}` : "";
       const times = scan.times > 1 ? `Time ${state.time + 1} / ${scan.times}` : "";
+      labels.toggleAttribute("data-slices", this.frameCount > 1);
       say(".bottom-left", [this.value(cursor), [slices, times].filter(Boolean).join("  ")]);
       this.scale();
     }

@@ -142,8 +142,8 @@ const RarlViewer = (() => {
       const presets = this.input("preset");
       presets.replaceChildren(
         ...scan.presets.map((preset) => element("option", { value: preset.key }, preset.label)),
-        element("option", { value: "custom", hidden: "" }, "Own window"),
-        element("option", { value: "", hidden: "" }, "Colour: no window"),
+        element("option", { value: "custom", hidden: "" }, "Custom window"),
+        element("option", { value: "", hidden: "" }, "Colour image"),
       );
       for (const name of ["preset", "level", "width", "level-number", "width-number"]) {
         this.input(name).disabled = scan.color;
@@ -345,10 +345,10 @@ const RarlViewer = (() => {
       const proposed = scan.proposed.length && state.plane === scan.planes[0];
       this.find('[data-do="accept"]').hidden = covered || !proposed;
       say("[data-notice]", covered
-        ? "Is a name, a number or a date still to be read in the picture?"
+        ? "Can a name, a number or a date still be read in the picture?"
         : "Text may be burned into this picture. Cover what names the patient before you ask.");
       say('[data-do="draw"]', covered ? "Draw another cover" : "Draw a cover");
-      say('[data-do="clean"]', covered ? "Everything is covered" : "It names nobody");
+      say('[data-do="clean"]', covered ? "Everything is covered" : "No name in it");
     }
 
     /** Tell a screen reader, once the hand has come to rest. */

@@ -182,7 +182,7 @@ def check_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     if frame.empty:
         return frame
     names: dict[str, str] = {"any": "At least one mark"}
-    names.update({str(name): text for name, text in CHECK_SENTENCES.items()})
+    names.update(CHECK_SENTENCES.items())
     table = frame.assign(
         mark=frame["check"].map(names),
         cell=[f"{count} of {n}" for count, n in zip(frame["count"], frame["n"], strict=True)],

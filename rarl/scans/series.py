@@ -110,8 +110,7 @@ class Opened:
             listed = "; ".join(others[:_LISTED_SERIES]) + (f"; and {more} more" if more > 0 else "")
             which = "the one with the most pictures" if index is None else "the chosen one"
             warnings.append(
-                f"There are {len(self.series)} series: {which} is shown; open the others by "
-                f"themselves ({listed})."
+                f"There are {len(self.series)} series: {which} is shown. The others: {listed}."
             )
         return self.series[chosen].stack(warnings)
 

@@ -92,6 +92,8 @@ class Stack:
         said: further sentences for the reader.
 
     Attributes:
+        parts: what it was made from.
+        said: see above.
         format: see `Part.format`.
         modality: DICOM Modality (CT, MR, CR, DX, US, ...), else None.
         attributes: what survives of the header, DICOM keyword to text (an allow-list).
@@ -112,6 +114,8 @@ class Stack:
     """
 
     def __init__(self, parts: Sequence[Part], said: Sequence[str] = ()) -> None:
+        self.parts: tuple[Part, ...] = tuple(parts)
+        self.said: tuple[str, ...] = tuple(said)
         ordered = in_series_order(parts)
         head = ordered[0]
         pixels = [array for part in ordered for array in part.pixels]

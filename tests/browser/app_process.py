@@ -56,10 +56,13 @@ def served(home: Path, model: str | None) -> Iterator[tuple[str, Path]]:
 def running(
     home: Path, model: str | None, root: Path = ROOT, *arguments: str, **settings: str
 ) -> Iterator[tuple[str, Path, subprocess.Popen[bytes]]]:
-    """The same from a folder, with arguments and more settings; yields the process too."""
+    """The same from a folder, with arguments and more settings; yields the process too.
+
+    GRADIO_SERVER_PORT among the settings is the port of an app that has ended.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port = int(settings.get("GRADIO_SERVER_PORT", probe.getsockname()[1]))
     environment = {
         **os.environ,
         "RARL_HOME": str(home),

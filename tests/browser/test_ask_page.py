@@ -90,6 +90,7 @@ def test_history_doubt_and_what_is_behind(address: str, open_page: Callable[...,
         page.keyboard.press(key)
         page.wait_for_selector(f"#seen {holds}")
         page.wait_for_selector("#seen .working", state="detached")
+        assert ("Other windows" in page.inner_text("#seen")) is (event == "again")
         page.keyboard.press("Escape")
         page.wait_for_selector("#seen .drawer", state="detached")
         focused = page.evaluate("document.activeElement.dataset.event")

@@ -215,3 +215,13 @@ def test_a_wrong_upload_is_one_sentence_and_leaves_no_file(
     assert name not in str(caught.value)
     assert "Jane" not in str(caught.value)
     assert not file.exists()
+
+
+def test_a_report_that_the_session_has_already_is_not_read_again() -> None:
+    session = session_with(scan_of())
+    loader = EngineLoader(ScriptedEngine).start()
+    loader.wait(5)
+    last = list(ask(loader, session, "Nodule?", "reason", "compare", None, taken=True))[-1]
+    assert not last.failed and session.asked is not None
+    last = list(ask(loader, session, "Nodule?", "reason", "compare", None))[-1]
+    assert last.failed and "reload it" in last.sentence
