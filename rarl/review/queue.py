@@ -61,15 +61,10 @@ from rarl.review._tables import (
     QueuePersonRow,
     VerdictRow,
 )
+from rarl.review.repositories.base import NAME_LIMIT, check_replaced
+from rarl.review.repositories.flags import as_flag, current_flags, filtered
 from rarl.review.roles import canonical_name
-from rarl.review.store import (
-    NAME_LIMIT,
-    ReviewStore,
-    as_flag,
-    check_replaced,
-    current_flags,
-    filtered,
-)
+from rarl.review.store import ReviewStore
 
 __all__ = ["READINGS", "Item", "Progress", "Queue", "QueueFilter", "QueueItem"]
 
