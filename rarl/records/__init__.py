@@ -17,7 +17,7 @@ from rarl.records.flag import (
     sent_key,
 )
 from rarl.records.geometry import Pixels, Region, Shown
-from rarl.records.question import Decoding
+from rarl.records.question import Arm, Decoding, NamedImage, Question, Turn
 from rarl.records.review import (
     SCALE,
     STATUSES,
@@ -37,6 +37,7 @@ __all__ = [
     "SCALE",
     "STATUSES",
     "TEXT_LIMIT",
+    "Arm",
     "ArmAnswer",
     "AuditEntry",
     "CaseSnapshot",
@@ -46,16 +47,19 @@ __all__ = [
     "FlagDraft",
     "FlagFilter",
     "Judgement",
+    "NamedImage",
     "Opinion",
     "Outcome",
     "Picture",
     "Pixels",
+    "Question",
     "Record",
     "Region",
     "Settled",
     "Shown",
     "Status",
     "Tombstone",
+    "Turn",
     "Verdict",
     "Vote",
     "checked",
