@@ -17,9 +17,9 @@ from demo.review.common import (
     thumbnail_url,
     when,
 )
+from rarl.records import Item, Progress
 from rarl.response import problem_sentence
 from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Verdict
-from rarl.review.queue import Item, Progress
 
 
 def flag_list(

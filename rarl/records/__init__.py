@@ -18,6 +18,7 @@ from rarl.records.flag import (
 )
 from rarl.records.geometry import Pixels, Region, Shown
 from rarl.records.question import Arm, Decoding, NamedImage, Question, Turn
+from rarl.records.queue import Item, Progress, QueueFilter, QueueItem
 from rarl.records.review import (
     SCALE,
     STATUSES,
@@ -46,13 +47,17 @@ __all__ = [
     "FlagContent",
     "FlagDraft",
     "FlagFilter",
+    "Item",
     "Judgement",
     "NamedImage",
     "Opinion",
     "Outcome",
     "Picture",
     "Pixels",
+    "Progress",
     "Question",
+    "QueueFilter",
+    "QueueItem",
     "Record",
     "Region",
     "Settled",

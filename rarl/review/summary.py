@@ -35,7 +35,7 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
             for name in ("category", "arm", "modality", "severity")
         },
         "statuses": queue.statuses(),
-        "progress": [asdict(one) for one in queue.progress()],
+        "progress": [one.plain() for one in queue.progress()],
         "agreement": {
             name: one and asdict(one) for name, one in agreement_of(store, queue).items()
         },
