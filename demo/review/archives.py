@@ -21,7 +21,7 @@ def pack(folder: Path, out: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> Path:
-    """What `rarl.review.exchange.import_from` takes: the folder in a zip, or the file itself.
+    """What `import_from` takes: the folder in a zip, or the file itself.
 
     Args:
         file: as it was uploaded.

@@ -16,9 +16,8 @@ from demo import render
 from demo.asking import log_fault
 from demo.parts import Update
 from rarl.errors import RarlError, ReviewError
-from rarl.records import STATUSES, Status
+from rarl.records import STATUSES, Item, Status
 from rarl.review import Flag, FlagFilter, Picture, QueueFilter, Region
-from rarl.review.queue import Item
 from rarl.review.taxonomy import Taxonomy
 
 STATUS_WORDS: dict[str, str] = {

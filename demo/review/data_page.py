@@ -122,7 +122,7 @@ def written(
     Args:
         store: with the person who exports.
         downloads: whose room it is written in.
-        form: "table", "preferences", or one of `rarl.review.exchange.FORMS`.
+        form: "table", "preferences", or one of `rarl.review.transfer.writer.FORMS`.
         chosen: by flags; everything where not given.
         pixels: whether pictures go along.
 
@@ -130,9 +130,9 @@ def written(
         ReviewError: there is no such form, the person may not, or the store cannot be read.
     """
     # Here, since it loads Arrow.
-    from rarl.review.exchange import FORMS, export
-    from rarl.review.judged import export_flags
     from rarl.review.training_rows import write_preferences
+    from rarl.review.transfer.judged import export_flags
+    from rarl.review.transfer.writer import FORMS, export
 
     store.need("export")
     kind = next((one for one in FORMS if one == form), None)
@@ -169,7 +169,7 @@ def taken_in(store: ReviewStore, downloads: Downloads, source: Path) -> dict[str
     Raises:
         ReviewError: it is no export, the person may not, or the store cannot be written.
     """
-    from rarl.review.exchange import import_from
+    from rarl.review.transfer.importer import import_from
 
     room = downloads.room()
     try:

@@ -16,8 +16,8 @@ from demo.review.queue_page import queue_page
 from demo.review.studies_page import studies_page
 from demo.signing_in import Person, SignIn
 from rarl.review import Queue, ReviewStore
+from rarl.review.repositories.flags import By
 from rarl.review.roles import may
-from rarl.review.store import By
 
 
 def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:

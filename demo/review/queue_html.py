@@ -18,9 +18,9 @@ from demo.review.common import (
     thumbnail_url,
     when,
 )
+from rarl.records import Item, Progress
 from rarl.response import problem_sentence
 from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Region, Verdict
-from rarl.review.queue import Item, Progress
 
 
 def flag_list(

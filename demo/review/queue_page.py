@@ -29,7 +29,8 @@ from demo.review.correction import flag_correction
 from demo.review.queue_html import case_view, flag_list, list_head, progress_table, standing
 from demo.session import Session
 from rarl.errors import ReviewError
-from rarl.records import checked
+from rarl.records import Item, checked
+from rarl.records.queue import ORDERS, Order
 from rarl.review import (
     COMMENT_LIMIT,
     Flag,
@@ -40,7 +41,6 @@ from rarl.review import (
     ReviewStore,
     Verdict,
 )
-from rarl.review.queue import ORDERS, Item, Order
 from rarl.review.roles import may
 
 _ROWS, _CARDS = 50, 24

@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from time import time
@@ -39,8 +40,14 @@ from demo.serving.caller import Caller
 from demo.session import Asked, OpenScan, Session
 from demo.viewer import FrameServer
 from rarl.errors import SettingError
-from rarl.scans import Stack, identity_in_text
+from rarl.inference.engine import Answer
+from rarl.records.geometry import Shown
+from rarl.records.question import Arm, Decoding, NamedImage, Question, Turn
+from rarl.response import Check, Response
+from rarl.scans import Box, Scan, Stack, View, identity_in_text
 from rarl.scans.identity import keyed_hash
+from rarl.scans.part import Frame, Lut, Part
+from rarl.scans.windowing import Window
 from rarl.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -371,22 +378,20 @@ class _Unpacker(pickle.Unpickler):
         return rest[0]
 
     def find_class(self, module: str, name: str) -> Any:
-        if name not in _KNOWN.get(module, ()):
+        known = _known_classes().get((module, name))
+        if known is None:
             raise pickle.UnpicklingError(name)
-        return super().find_class(module, name)
+        return known
 
 
-_KNOWN = {
-    "builtins": ("frozenset",),
-    "demo.session": ("Asked",),
-    "rarl.inference.engine": ("Answer", "Arm", "Decoding", "NamedImage", "Question", "Turn"),
-    "rarl.response": ("Check", "Response"),
-    "rarl.review.case": ("Shown",),
-    "rarl.scans.part": ("Frame", "Lut", "Part"),
-    "rarl.scans.scan": ("Scan",),
-    "rarl.scans.stack": ("Box", "View"),
-    "rarl.scans.windowing": ("Window",),
-}
+@cache
+def _known_classes() -> dict[tuple[str, str], type]:
+    """The only classes that are built when a kept session is read."""
+    classes = (
+        *(frozenset, Asked, Answer, Arm, Decoding, NamedImage, Question, Turn, Check, Response),
+        *(Shown, Frame, Lut, Part, Scan, Box, View, Window),
+    )
+    return {(kind.__module__, kind.__qualname__): kind for kind in classes}
 
 
 def _packed(content: Any) -> bytes:

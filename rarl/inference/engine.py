@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
 from typing import Protocol, runtime_checkable
 
@@ -11,46 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rarl.records.question import Arm as Arm
 from rarl.records.question import Decoding as Decoding
-from rarl.response import Check, Mode, Response
+from rarl.records.question import NamedImage as NamedImage
+from rarl.records.question import Question as Question
+from rarl.records.question import Turn as Turn
+from rarl.response import Check, Response
 
 _LABELS = {"base": "Base", "sft": "SFT", "rl": "RL", "rarl": "RARL"}
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A model variant on offer.
-
-    Attributes:
-        name: "base", "sft", "rl", "rarl" or a site's own.
-        label: what the interface shows ("RARL").
-        revision: twelve hex digits of the adapter's (or base's) weights.
-        chats: whether earlier turns may go into its prompt; a model that was trained on single
-            questions about one picture would only be confused by them, and by further pictures.
-        mode: the inference mode in which it answers, whatever the question's; None for that one.
-        english_only: whether it was trained on English alone.
-    """
-
-    name: str
-    label: str
-    revision: str
-    chats: bool = False
-    mode: Mode | None = None
-    english_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NamedImage:
-    """A picture and what the prompt calls it.
-
-    Attributes:
-        image: 8-bit picture, any size; the processor resizes it.
-        name: such as "frontal", "lateral", "current", "prior" or "region"; used where a question
-            has several pictures, "" leaves it out.
-    """
-
-    image: Image.Image
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,43 +32,6 @@ class Seen:
 
     image: Image.Image
     tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """An earlier question about the same pictures, and what was answered.
-
-    Attributes:
-        text: the question as the person typed it.
-        mode: inference mode.
-        answers: arm name to the raw text of its answer.
-    """
-
-    text: str
-    mode: Mode
-    answers: Mapping[str, str] = field(hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question about one or more pictures, for one or more arms.
-
-    Attributes:
-        images: in the order in which the prompt shows them; no two of one name.
-        text: the question as the person typed it, without instructions.
-        mode: inference mode.
-        arms: names of the arms that shall answer, in the order of the columns.
-        decoding: see `Decoding`.
-        earlier: what was asked before, oldest first. An arm that chats reads these turns, with its
-            own answers; the others get the question alone.
-    """
-
-    images: tuple[NamedImage, ...]
-    text: str
-    arms: tuple[str, ...]
-    mode: Mode = "reason"
-    decoding: Decoding = field(default_factory=Decoding)
-    earlier: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

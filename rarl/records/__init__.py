@@ -17,7 +17,8 @@ from rarl.records.flag import (
     sent_key,
 )
 from rarl.records.geometry import Pixels, Region, Shown
-from rarl.records.question import Decoding
+from rarl.records.question import Arm, Decoding, NamedImage, Question, Turn
+from rarl.records.queue import Item, Progress, QueueFilter, QueueItem
 from rarl.records.review import (
     SCALE,
     STATUSES,
@@ -37,6 +38,7 @@ __all__ = [
     "SCALE",
     "STATUSES",
     "TEXT_LIMIT",
+    "Arm",
     "ArmAnswer",
     "AuditEntry",
     "CaseSnapshot",
@@ -45,17 +47,24 @@ __all__ = [
     "FlagContent",
     "FlagDraft",
     "FlagFilter",
+    "Item",
     "Judgement",
+    "NamedImage",
     "Opinion",
     "Outcome",
     "Picture",
     "Pixels",
+    "Progress",
+    "Question",
+    "QueueFilter",
+    "QueueItem",
     "Record",
     "Region",
     "Settled",
     "Shown",
     "Status",
     "Tombstone",
+    "Turn",
     "Verdict",
     "Vote",
     "checked",

@@ -61,7 +61,8 @@ class Record(BaseModel):
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
 def value(cls: type[_T]) -> type[_T]:
     """A small record that is made from positional values, as a coordinate is."""
-    made = dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))(cls)
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    made = dataclass(frozen=True, slots=True, config=config)(cls)
     return cast(type[_T], made)
 
 

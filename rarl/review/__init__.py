@@ -1,12 +1,12 @@
 """The store of cases, flags and verdicts: nothing said is lost or changed.
 
 Work goes through `open_store` (cases, flags, votes), `Queue` (verdicts, adjudication),
-`studies.Studies` (audits and reader studies), `agreement` and `exchange` (export and import).
+`studies.Studies` (audits and reader studies), `agreement` and `transfer` (export and import).
 
     store = open_store()  # as the settings say; `store.for_person("bo", "reader")` has bo's rights
     chosen = FlagFilter(arm="rarl", severity="critical")
-    exchange.export(store, Path("reviewed"), "datasets", chosen)
-    exchange.push_to_hub(Path("reviewed"), "owner/name")  # private, unless told otherwise
+    writer.export(store, Path("reviewed"), "datasets", chosen)
+    hub.push_to_hub(Path("reviewed"), "owner/name")  # private, unless told otherwise
 """
 
 from rarl.records import (
@@ -25,10 +25,11 @@ from rarl.records import (
     Vote,
 )
 from rarl.review.case import case_from
-from rarl.review.export import COLUMNS, case_as_json, flag_as_json
 from rarl.review.queue import Queue, QueueFilter, QueueItem
-from rarl.review.store import Count, ReviewStore, open_store
+from rarl.review.repositories.flags import Count
+from rarl.review.store import ReviewStore, open_store
 from rarl.review.taxonomy import CATEGORIES, SEVERITIES
+from rarl.review.transfer.table import COLUMNS, case_as_json, flag_as_json
 
 __all__ = [
     "CATEGORIES",

@@ -24,6 +24,7 @@ from rarl.review._tables import (
     QueuePersonRow,
     TaskRow,
     VerdictRow,
+    VoteRow,
 )
 
 _T = TypeVar("_T")
@@ -76,7 +77,9 @@ def batches(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
         yield values[start : start + _BATCH]
 
 
-def is_current(row: type[FlagRow] | type[VerdictRow] | type[AssignmentRow]) -> ColumnElement[bool]:
+def is_current(
+    row: type[FlagRow] | type[VoteRow] | type[VerdictRow] | type[AssignmentRow],
+) -> ColumnElement[bool]:
     """The condition that no later row replaces this one."""
     later = aliased(row)
     return ~select(later.id).where(later.replaces == row.key).exists()

@@ -11,12 +11,12 @@ from typing import Any
 from rarl.arguments import whole_number
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, Flag, FlagFilter
-from rarl.review.export import flag_as_json
 from rarl.review.files import written_whole
-from rarl.review.judged import export_flags
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
+from rarl.review.transfer.judged import export_flags
+from rarl.review.transfer.table import flag_as_json
 
 HELP = "List, show, count, export, import and delete what readers flagged and judged."
 
@@ -260,7 +260,8 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
         counts = {"pairs": write_preferences(store, out, chosen)}
     else:
         # Here, since it loads Arrow.
-        from rarl.review.exchange import export, push_to_hub
+        from rarl.review.transfer.hub import push_to_hub
+        from rarl.review.transfer.writer import export
 
         counts = export(store, out, arguments.format, chosen, pixels)
         if arguments.push:
@@ -278,7 +279,7 @@ def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter) -> int:
 
 
 def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:
-    from rarl.review.exchange import import_from
+    from rarl.review.transfer.importer import import_from
 
     _say(arguments, import_from(store, arguments.source), "new")
 

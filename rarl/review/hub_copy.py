@@ -19,8 +19,9 @@ from sqlalchemy import func, select
 
 from rarl.errors import ReviewError
 from rarl.review._tables import ROWS, TombstoneRow
-from rarl.review.exchange import export, import_from
 from rarl.review.store import ReviewStore
+from rarl.review.transfer.importer import import_from
+from rarl.review.transfer.writer import export
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,6 @@ from rarl.errors import ReviewError
 from rarl.records import COMMENT_LIMIT, SCALE, TEXT_LIMIT, Picture, cleaned, sent_key
 from rarl.review._queue_index import refresh
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
-from rarl.review.export import harmless
 from rarl.review.outcomes import (
     CONDITIONS,
     Condition,
@@ -35,8 +34,10 @@ from rarl.review.outcomes import (
     share,
 )
 from rarl.review.queue import READINGS, Item, Queue
+from rarl.review.repositories.base import NAME_LIMIT, check_replaced
 from rarl.review.roles import canonical_name
-from rarl.review.store import NAME_LIMIT, ReviewStore, check_replaced
+from rarl.review.store import ReviewStore
+from rarl.review.transfer.table import harmless
 from rarl.stats.bootstrap import Interval
 
 WRONG_UP_TO = 1

@@ -7,11 +7,11 @@ from typing import Any
 
 from rarl.records import FlagFilter
 from rarl.review.agreement import agreement_of
-from rarl.review.export import case_as_json, flag_as_json
 from rarl.review.queue import Queue
 from rarl.review.roles import may
 from rarl.review.store import ReviewStore
 from rarl.review.studies import Studies
+from rarl.review.transfer.table import case_as_json, flag_as_json
 
 
 def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
             for name in ("category", "arm", "modality", "severity")
         },
         "statuses": queue.statuses(),
-        "progress": [asdict(one) for one in queue.progress()],
+        "progress": [one.plain() for one in queue.progress()],
         "agreement": {
             name: one and asdict(one) for name, one in agreement_of(store, queue).items()
         },

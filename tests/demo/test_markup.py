@@ -30,8 +30,9 @@ from demo.templating import render_template
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response
 from rarl.review import Judgement, Queue, Region, ReviewStore, case_from, open_store
-from rarl.review.exchange import export, import_from
 from rarl.review.studies import Studies
+from rarl.review.transfer.importer import import_from
+from rarl.review.transfer.writer import export
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names of groups in patterns look alike.

@@ -125,9 +125,8 @@ def test_charts_have_the_sites_words(flagged: Parts) -> None:
 
 def handler(app: gr.Blocks, name: str) -> Callable[..., Any]:
     """The function of the page with this name."""
-    return next(
-        function.fn for function in app.fns.values() if getattr(function.fn, "__name__", "") == name
-    )
+    functions = (function.fn for function in app.fns.values())
+    return next(one for one in functions if one and getattr(one, "__name__", "") == name)
 
 
 def test_the_results_page_offers_and_stores_the_sites_keys(

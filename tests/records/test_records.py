@@ -51,10 +51,10 @@ def test_every_field_is_described_and_none_is_taken_besides(record: Any) -> None
     assert record.__doc__
     for name, field in fields_of(record).items():
         assert field.description and field.description.endswith("."), name
-    schema = TypeAdapter(record).json_schema()
-    assert schema.get("additionalProperties") is False
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as refused:
         TypeAdapter(record).validate_python({"nonsense": 1})
+    kinds = {fault["type"] for fault in refused.value.errors()}
+    assert kinds & {"extra_forbidden", "unexpected_keyword_argument"}
 
 
 def flag() -> Flag:

@@ -24,8 +24,11 @@ from rarl.review import (
     ReviewStore,
 )
 from rarl.review._tables import ROWS
-from rarl.review.exchange import FORMS, Form, data_dictionary, export, import_from, push_to_hub
 from rarl.review.studies import Studies
+from rarl.review.transfer.hub import push_to_hub
+from rarl.review.transfer.importer import import_from
+from rarl.review.transfer.rows import data_dictionary
+from rarl.review.transfer.writer import FORMS, Form, export
 
 MakeCase = Callable[..., CaseSnapshot]
 ODD = '=1+1 \'tis "quoted",\r\nnext; line\rß 東京 <script>'

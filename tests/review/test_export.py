@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rarl.cli import main
 from rarl.review import COLUMNS, CaseSnapshot, ReviewStore, open_store
-from rarl.review.export import harmful, harmless
+from rarl.review.transfer.table import harmful, harmless
 
 MakeCase = Callable[..., CaseSnapshot]
 

@@ -6,8 +6,9 @@ import csv
 from collections.abc import Callable
 from io import StringIO
 
-from rarl.review import COLUMNS, CaseSnapshot, Judgement, Queue, ReviewStore
 from rarl.review.judged import VERDICT_COLUMNS, export_flags
+
+from rarl.review import COLUMNS, CaseSnapshot, Judgement, Queue, ReviewStore
 
 MakeCase = Callable[..., CaseSnapshot]
 

@@ -17,9 +17,10 @@ import pytest
 
 from rarl.review import Queue, ReviewStore, case_as_json, flag_as_json
 from rarl.review._tables import ROWS
-from rarl.review.exchange import FORMS, Form, export, import_from
 from rarl.review.roles import canonical_name
 from rarl.review.studies import Studies
+from rarl.review.transfer.importer import import_from
+from rarl.review.transfer.writer import FORMS, Form, export
 
 OLD = Path(__file__).parent / "written_by_9e21158"
 # As bytes, since texts in it hold line ends of every kind.

@@ -9,9 +9,10 @@ import pytest
 
 from rarl.errors import ReviewError
 from rarl.review import CaseSnapshot, Queue, ReviewStore
-from rarl.review.exchange import export, import_from
 from rarl.review.roles import ROLES, People, Role, may, read_people
 from rarl.review.studies import Studies
+from rarl.review.transfer.importer import import_from
+from rarl.review.transfer.writer import export
 
 MakeCase = Callable[..., CaseSnapshot]
 

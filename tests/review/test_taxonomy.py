@@ -12,8 +12,9 @@ import pytest
 from rarl.cli import main
 from rarl.errors import ReviewError
 from rarl.review import CaseSnapshot, ReviewStore, open_store
-from rarl.review.exchange import FORMS, Form, export, import_from
 from rarl.review.taxonomy import Taxonomy, read_taxonomy
+from rarl.review.transfer.importer import import_from
+from rarl.review.transfer.writer import FORMS, Form, export
 
 MakeCase = Callable[..., CaseSnapshot]
 

@@ -7,9 +7,9 @@ from io import StringIO
 from typing import TextIO
 
 from rarl.records import FlagFilter
-from rarl.review.export import harmless
 from rarl.review.queue import Queue
 from rarl.review.store import ReviewStore
+from rarl.review.transfer.table import harmless
 
 VERDICT_COLUMNS: tuple[str, ...] = (
     "review",

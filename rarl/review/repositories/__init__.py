@@ -1,0 +1,1 @@
+"""The parts of the review store: cases, flags, votes and the audit."""
