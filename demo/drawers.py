@@ -155,7 +155,7 @@ def again(
 
 def _windows(
     tried: Sequence[Rewindowed], given: Mapping[str, str], labels: Mapping[str, str]
-) -> str:
+) -> Markup:
     """What each arm says under other windows of the same picture."""
     if not tried:
         return Markup(

@@ -240,9 +240,10 @@ class Guard:
         if path in ("/", "/config") and not caller.browser:
             word = secrets.token_urlsafe(24)
             reply.cookies.set(VISITOR_COOKIE, word, self._visitor_seconds)
-        for word in (*named.values(), *(query.get(key) for key in ("session_hash", "upload_id"))):
-            if word is not None:
-                self._check_owner(word, caller)
+        asked_for = (query.get(key) for key in ("session_hash", "upload_id"))
+        for owned in (*named.values(), *asked_for):
+            if owned is not None:
+                self._check_owner(owned, caller)
         changed = MutableHeaders(raw=list(headers.raw))
         if not trusted:
             for name in _FORWARDED:

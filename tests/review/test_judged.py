@@ -6,9 +6,8 @@ import csv
 from collections.abc import Callable
 from io import StringIO
 
-from rarl.review.judged import VERDICT_COLUMNS, export_flags
-
 from rarl.review import COLUMNS, CaseSnapshot, Judgement, Queue, ReviewStore
+from rarl.review.transfer.judged import VERDICT_COLUMNS, export_flags
 
 MakeCase = Callable[..., CaseSnapshot]
 

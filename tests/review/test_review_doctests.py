@@ -7,10 +7,11 @@ from types import ModuleType
 
 import pytest
 
-from rarl.review import export, outcomes, roles, studies
+from rarl.review import outcomes, roles, studies
+from rarl.review.transfer import table
 
 
-@pytest.mark.parametrize("module", [export, outcomes, roles, studies])
+@pytest.mark.parametrize("module", [table, outcomes, roles, studies])
 def test_examples(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0 and found.failed == 0
