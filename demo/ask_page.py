@@ -259,7 +259,12 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
     def chosen(event: gr.EventData, held: Session, choice: str) -> Update:
         upload, index = upload_of(held), getattr(event, "index", None)
         known = upload is not None and getattr(event, "name", None) == upload.name
-        if not known or upload is None or index not in range(len(upload.choices)):
+        if (
+            not known
+            or upload is None
+            or not isinstance(index, int)
+            or index not in range(len(upload.choices))
+        ):
             return refused(held, "These series are no longer held; open the files again.")
         beside = bool(getattr(event, "add", False))
         try:

@@ -114,7 +114,7 @@ def open_apart(
     decoded = _decoded(sources, limits, secret, apart=1 < len(sources) <= most)
     if not decoded.apart:
         return (decoded.together(),)
-    opened = []
+    opened: list[Opened] = []
     for parts in decoded.by_source.values():
         series, others = separated(parts)
         opened.append(Opened(series, (*(() if opened else decoded.left_out), *others)))
