@@ -373,7 +373,8 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
         if held.asked is not before:
             parts.desk.sample(held)
         yield {history: render.history(held, chats())}
-        held.running = ""
+        if held.stop is None:  # else the next question runs already
+            held.running = ""
         keep(held)
 
     def kept(*told: Any) -> Iterator[Update]:

@@ -123,7 +123,7 @@ def again(
         waiting: whether more is still to come.
         tried: the answers under other windows; None where these were not asked for yet.
     """
-    told = []
+    told: list[str] = []
     for one in drawn:
         name = labels.get(one.arm, label_of(one.arm))
         share = one.consistency(given[one.arm])

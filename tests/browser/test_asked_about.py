@@ -70,7 +70,7 @@ def test_enter_while_an_answer_streams_is_queued(
         "document.querySelector('#board .asked-about h3')?.textContent.includes('heart enlarged')"
     )
     answered(page)
-    assert page.inner_text("#history summary") == "Asked 2"
+    page.wait_for_selector("#history summary:has-text('Asked 2')")
     assert stale(page) == ""
 
 
