@@ -23,14 +23,12 @@ from demo.session import Asked, Session
 from rarl.errors import QuestionError, RarlError
 from rarl.inference.engine import Engine
 from rarl.inference.sampling import Sampled, sample_answers
-from rarl.review import CATEGORIES, SEVERITIES
 from rarl.review.sheet import case_sheet
 
 EVENTS = ("reliance", "again", "look", "behind", "sheet")
 
 _FAULT = "This went wrong on our side. The answers are still here; close this and try again."
 _BEHIND_TITLE = "Behind the scenes"
-_CATEGORIES, _SEVERITIES = dict(CATEGORIES), dict(SEVERITIES)
 
 
 def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML) -> list[Any]:
@@ -85,7 +83,7 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
     def sheet(held: Session, request: gr.Request) -> Iterator[str]:
         _, asked = at_hand(held)
         case = case_of(asked, held.case_id)
-        pdf = case_sheet(case, _remarks(parts, held.case_id, request))
+        pdf = case_sheet(case, remarks(parts, held.case_id, request))
         yield drawers.sheet(pdf, asked.number)
 
     return [
@@ -97,16 +95,18 @@ def wire_after(parts: Parts, session: gr.State, after: gr.HTML, inside: gr.HTML)
     ]
 
 
-def _remarks(parts: Parts, case_id: str | None, request: gr.Request) -> list[str]:
+def remarks(parts: Parts, case_id: str | None, request: gr.Request) -> list[str]:
     """What readers said of a case, as far as this person may read it."""
     if case_id is None:
         return []
     try:
         store = parts.desk.for_request(request)
         labels = parts.labels()
+        categories = store.taxonomy.category_labels()
+        severities = store.taxonomy.severity_labels()
         told = [
-            f"Flag on {flag.label}: {_CATEGORIES.get(flag.category, flag.category)}; "
-            f"{_SEVERITIES.get(flag.severity, flag.severity)}. {flag.comment}".strip()
+            f"Flag on {flag.label}: {categories.get(flag.category, flag.category)}; "
+            f"{severities.get(flag.severity, flag.severity)}. {flag.comment}".strip()
             + (f" Right would be: {flag.corrected_answer}" if flag.corrected_answer else "")
             for flag in store.flags_of(case_id)
         ]

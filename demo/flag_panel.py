@@ -19,7 +19,6 @@ from demo.session import Asked, Session
 from demo.viewer import REPORT, take_report
 from rarl.errors import RarlError, ReviewError, StoreError
 from rarl.review import Region
-from rarl.review.taxonomy import Taxonomy
 
 # Seconds between attempts to send what the store could not take.
 _AGAIN_SECONDS = 10
@@ -88,7 +87,7 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
             draft: begun,
             drawer: gr.Column(visible=True),
             heading: render.flag_heading(held, corrects=begun.before is not None),
-            **fields.filled(begun.before, begun.reasoning(), _taxonomy(parts)),
+            **fields.filled(begun.before, begun.reasoning(), parts.desk.taxonomy()),
             trouble: "",
             note: "",
         }
@@ -202,14 +201,6 @@ def flag_panel(parts: Parts, session: gr.State, board: gr.HTML, note: gr.HTML) -
     trouble.retype(None, None, None, js=FOCUS % "#flag-comment textarea", **NOW)
     cancel.click(closed, session, [drawer, draft], **NOW)
     again.tick(sent, kept_here, [kept_here, again, note], **QUIET)
-
-
-def _taxonomy(parts: Parts) -> Taxonomy:
-    """The site's lists; the usual ones while its store cannot be opened."""
-    try:
-        return parts.desk.open().taxonomy
-    except StoreError:
-        return Taxonomy()
 
 
 def _listed(waiting: Any) -> list[Any]:

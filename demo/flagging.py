@@ -25,6 +25,7 @@ from rarl.review import CaseSnapshot, Flag, Region, case_from
 from rarl.review import open_store as open_review_store
 from rarl.review.hub_copy import HubCopy, Place
 from rarl.review.store import ReviewStore
+from rarl.review.taxonomy import Taxonomy
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +149,13 @@ class Desk:
                     self._copy = HubCopy(self.store, self.place)
                     self._copy.start()
         return self.store
+
+    def taxonomy(self) -> Taxonomy:
+        """The site's lists; the usual ones while its store cannot be opened: saving says why."""
+        try:
+            return self.open().taxonomy
+        except ReviewError:
+            return Taxonomy()
 
     def begin(self) -> None:
         """Read back what a repository holds; without one, the store is opened when it is needed."""

@@ -48,6 +48,7 @@ def is_for_developers(path: Path) -> bool:
     """Whether only developers run it: tests, and the scripts that drive or attack the app."""
     return path.is_relative_to(ROOT / "tests") or path.name in {
         "screenshots",
+        "bench_queue",
         "bench_viewer",
         "fuzz_scans",
         "bench_2b",

@@ -27,15 +27,14 @@ from rarl.evaluation.report import modes
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import MODES, parse_response
 from rarl.review import (
-    CATEGORIES,
     COMMENT_LIMIT,
-    SEVERITIES,
     CaseSnapshot,
     Flag,
     ReviewStore,
     case_from,
 )
 from rarl.review.roles import require
+from rarl.review.taxonomy import Taxonomy
 from rarl.scans import identity_in_text
 
 _LISTED = 30
@@ -187,8 +186,12 @@ def results_page(
                     case = panel(nothing(*_CHOOSE), elem_id="results-case", events=("complain",))
                     with gr.Column(elem_id="results-flag", visible=False) as drawer:
                         heading = panel(elem_id="results-flag-heading")
-                        category = gr.Radio(labelled(CATEGORIES), label="What is wrong?")
-                        severity = gr.Radio(labelled(SEVERITIES), label="How much would it matter?")
+                        # The site's own lists, once the drawer opens.
+                        usual = Taxonomy()
+                        category = gr.Radio(labelled(usual.categories), label="What is wrong?")
+                        severity = gr.Radio(
+                            labelled(usual.severities), label="How much would it matter?"
+                        )
                         comment = gr.Textbox(
                             label="Comment", lines=2, max_lines=5, max_length=COMMENT_LIMIT,
                             placeholder="What should it have said? No names or dates.",
@@ -357,11 +360,12 @@ def results_page(
         labels = evaluation.results.labels() if evaluation else {}
         if whose not in labels:
             return {note: ""}
+        taxonomy = desk.taxonomy()
         return {
             drawer: gr.Column(visible=True),
             heading: Markup("<h2>Flag {}’s answer</h2>").format(labels[whose]),
-            category: None,
-            severity: None,
+            category: gr.Radio(labelled(taxonomy.categories), value=None),
+            severity: gr.Radio(labelled(taxonomy.severities), value=None),
             comment: "",
             note: "",
             opened: replace(at, arm=whose, key=uuid4().hex, confirmed=""),

@@ -16,15 +16,7 @@ from demo import render
 from demo.asking import log_fault
 from demo.parts import Update
 from rarl.errors import RarlError, ReviewError
-from rarl.review import (
-    CATEGORIES,
-    SEVERITIES,
-    Flag,
-    FlagFilter,
-    Picture,
-    QueueFilter,
-    Region,
-)
+from rarl.review import Flag, FlagFilter, Picture, QueueFilter, Region
 from rarl.review.queue import Item
 from rarl.review.records import STATUSES, Status
 from rarl.review.taxonomy import Taxonomy
@@ -49,18 +41,17 @@ class Labels:
     Attributes:
         categories: key to label.
         severities: key to label, mildest first.
+        taxonomy: of the site.
     """
 
     categories: Mapping[str, str]
     severities: Mapping[str, str]
+    taxonomy: Taxonomy
 
     @classmethod
     def of(cls, taxonomy: Taxonomy) -> Self:
         """The labels of a store."""
-        return cls(
-            {**dict(CATEGORIES), **dict(taxonomy.categories)},
-            {**dict(SEVERITIES), **dict(taxonomy.severities)},
-        )
+        return cls(taxonomy.category_labels(), taxonomy.severity_labels(), taxonomy)
 
     def category(self, key: str) -> str:
         """Escaped."""
@@ -69,7 +60,8 @@ class Labels:
     def severity(self, key: str) -> str:
         """With its square, the colour of which grows with it."""
         word = self.severities.get(key, key)
-        return Markup('<span class="severity severity-{}">{}</span>').format(key, word)
+        grade = self.taxonomy.severity_grade(key)
+        return Markup('<span class="severity severity-{}">{}</span>').format(grade, word)
 
     def gravest(self, flags: Sequence[Flag]) -> Flag | None:
         """The newest of the gravest."""

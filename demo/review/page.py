@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import gradio as gr
 from markupsafe import Markup
 
 from demo.components import panel
-from demo.parts import NOW, QUIET, Parts, Update
+from demo.parts import NOW, QUIET, Parts, Update, labelled
 from demo.review.charts_page import charts_page
 from demo.review.common import guarded
 from demo.review.data_page import data_page
@@ -47,7 +49,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
                 who: Markup("<p>{} · {}</p>").format(person.name or "Without a name", person.role),
                 tabs: gr.Tabs(visible=True),
                 data: gr.Tab(visible=may(person.role, "export")),
-                **dict(zip(queue.choices, _choices(store, parts), strict=True)),
+                **dict(zip(queue.choices, filter_choices(store, parts), strict=True)),
             }
 
         return guarded(trouble, "review", work)
@@ -57,7 +59,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
     )
 
 
-def _choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
+def filter_choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
     """What each filter offers, in the order of `QueueWidgets.choices`."""
     from rarl.review.studies import Studies  # which loads scipy
 
@@ -65,13 +67,18 @@ def _choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
         found = {one.values[0] for one in store.counts([by])}
         return [(value, value) for value in sorted(word for word in found if word)]
 
+    def keys(by: By, labels: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The site's list, and what earlier flags say that is no longer on it."""
+        offered = store.taxonomy.categories if by == "category" else store.taxonomy.severities
+        kept = [key for key, _ in seen(by) if key not in dict(offered)]
+        return labelled((*offered, *((key, labels.get(key, key)) for key in kept)))
+
     audits = [one for one in Studies(store).all() if one.kind == "audit"]
-    taxonomy = store.taxonomy
     offered: list[tuple[str, list[tuple[str, str]]]] = [
         ("Flagged answers", [(f"Audit: {one.title}", one.id) for one in audits]),
         ("All variants", [(arm.label, arm.name) for arm in parts.arms()]),
-        ("All kinds", [(label, key) for key, label in taxonomy.categories]),
-        ("Any severity", [(label, key) for key, label in taxonomy.severities]),
+        ("All kinds", keys("category", store.taxonomy.category_labels())),
+        ("Any severity", keys("severity", store.taxonomy.severity_labels())),
         ("Any modality", seen("modality")),
         ("Flagged by", seen("reader")),
         ("Given to", [(one.reader, one.reader) for one in Queue(store).progress()]),

@@ -211,8 +211,8 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         cards = data[shape] == "gallery"
         most = at.shown * (_CARDS if cards else _ROWS)
         sort = next((one for one in ORDERS if one == data[order]), ORDERS[0])
-        found = queue.items(chosen.queue(), most + 1, order=sort)
-        more, found = len(found) > most, found[:most]
+        found = queue.items(chosen.queue(), most, order=sort)
+        number = queue.count(chosen.queue())
         pictures = store.first_pictures(one.case_id for one in found) if cards else None
         waits = queue.count(QueueFilter(waiting=True))
         settles = may(store.role, "adjudicate")
@@ -220,18 +220,17 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         narrow = chosen != Chosen(chosen.work, chosen.status)
         at.listed = tuple((one.case_id, one.arm) for one in found)
         empty = _NO_MATCH if narrow else _ALL_DONE if chosen.status else _NONE_YET
-        number = f"{most}+" if more else str(len(found))
         return {
             rows: flag_list(
                 found,
                 at.item if at.study_id == chosen.study_id else None,
-                more=more,
+                more=number > len(found),
                 empty=empty,
                 blind=chosen.study_id is not None,
                 labels=Labels.of(store.taxonomy),
                 pictures=pictures,
             ),
-            total: list_head(number, chosen, Labels.of(store.taxonomy), parts.labels()),
+            total: list_head(str(number), chosen, Labels.of(store.taxonomy), parts.labels()),
             progress: progress_table(queue.progress(), store.person, waits, disputes),
         }
 
@@ -317,13 +316,13 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         return guarded(trouble, "open", done)
 
     def go_on(store: ReviewStore, chosen: Chosen, at: Place, typed: Typed | None) -> Update:
-        item = None
+        item, queue = None, Queue(store, chosen.study_id)
+        wanted = replace(chosen, status="").queue()
         if may(store.role, "adjudicate"):
             # Only an adjudicator can settle what readers differ on.
-            item = _to_settle(store, chosen, at.item)
+            item = queue.next_to_settle(wanted, at.item)
         if item is None:
-            wanted = replace(chosen, status="").queue()
-            item = Queue(store, chosen.study_id).next(wanted, at.item)
+            item = queue.next(wanted, at.item)
         if item is None:
             return cleared(at, "Nothing waits for you here. Choose an answer to look at it again.")
         return showing(store, chosen, at, item, typed)
@@ -389,7 +388,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                     numbers = [int(n) for n in (data[ticked] or "").split(",") if n.isdecimal()]
                     wanted = [at.listed[n] for n in numbers if n < len(at.listed)]
                 elif which == "all":
-                    wanted = [(one.case_id, one.arm) for one in queue.items(chosen.queue())]
+                    wanted = list(queue.places(chosen.queue()))
                 people = names_in(data[names])
                 if not wanted or not people:
                     raise ReviewError(
@@ -501,17 +500,6 @@ def _corrected(store: ReviewStore, item: QueueItem) -> dict[str, Flag]:
     current = {flag.key for flag in item.flags}
     found = store.flags_of(item.case_id, corrected=True)
     return {one.key: one for one in found if one.arm == item.arm and one.key not in current}
-
-
-def _to_settle(store: ReviewStore, chosen: Chosen, after: Item | None) -> QueueItem | None:
-    """The next answer on which readers differ and this person gave no reading."""
-    wanted = replace(chosen, status="differs").queue()
-    waiting = [
-        one
-        for one in Queue(store, chosen.study_id).items(wanted)
-        if not one.judged_by_me and (one.case_id, one.arm) != after
-    ]
-    return waiting[0] if waiting else None
 
 
 def _written(verdict: Verdict) -> Typed:

@@ -178,8 +178,8 @@ def studies_page(
                 wanted = None
                 if data[cases] == "queue":
                     filters = Chosen(*(data[one] or "" for one in queue.filters))
-                    items = Queue(store, filters.study_id).items(filters.queue())
-                    wanted = list(dict.fromkeys(one.case_id for one in items))
+                    places = Queue(store, filters.study_id).places(filters.queue())
+                    wanted = list(dict.fromkeys(case_id for case_id, _ in places))
                 made = studies.draw_study(
                     data[title],
                     names_in(data[readers]),

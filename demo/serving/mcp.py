@@ -30,7 +30,6 @@ from demo.uploads import MAX_UPLOAD_BYTES
 from rarl.errors import QuestionError, RarlError
 from rarl.prompts import MAX_QUESTION_CHARACTERS
 from rarl.response import MODES
-from rarl.review import CATEGORIES, SEVERITIES
 
 ADDRESS = "/gradio_api/mcp"
 
@@ -154,18 +153,19 @@ class McpServer:
             "items": {"type": "string", "enum": [*arms, "all"]},
             "default": ["all"],
         }
+        taxonomy = self._parts.desk.taxonomy()
         flagging: Schema = {
             "exchange": {"type": "string", "description": "As ask or compare has returned it."},
             "arm": {"type": "string", "enum": arms, "description": "Whose answer is wrong."},
             "category": {
                 "type": "string",
-                "enum": [key for key, _ in self._categories()],
-                "description": "What is wrong: " + _listed(self._categories()),
+                "enum": [key for key, _ in taxonomy.categories],
+                "description": "What is wrong: " + _listed(taxonomy.categories),
             },
             "severity": {
                 "type": "string",
-                "enum": [key for key, _ in self._severities()],
-                "description": "How much it would matter: " + _listed(self._severities()),
+                "enum": [key for key, _ in taxonomy.severities],
+                "description": "How much it would matter: " + _listed(taxonomy.severities),
             },
             "comment": {
                 "type": "string",
@@ -211,14 +211,6 @@ class McpServer:
                 ["exchange", "arm", "category", "severity"],
             ),
         ]
-
-    def _categories(self) -> Sequence[tuple[str, str]]:
-        store = self._parts.desk.store
-        return store.taxonomy.categories if store else CATEGORIES
-
-    def _severities(self) -> Sequence[tuple[str, str]]:
-        store = self._parts.desk.store
-        return store.taxonomy.severities if store else SEVERITIES
 
 
 def _tool(name: str, words: str, properties: Schema, required: list[str]) -> types.Tool:

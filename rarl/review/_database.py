@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
+from typing import Any
 from urllib.parse import quote
 
 from alembic import command
@@ -21,7 +22,17 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    event,
+    insert,
+    make_url,
+    text,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
@@ -29,6 +40,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from rarl.errors import ReviewError, StoreError
 from rarl.review._failures import BUSY, FULL, GONE, READ_ONLY, as_review_error
+from rarl.review._queue_index import rebuild
 from rarl.review._tables import AuditRow
 
 log = logging.getLogger(__name__)
@@ -44,6 +56,8 @@ _LEAST_ROOM = 65_536
 _ROOM = 4_000_000
 # Any number that no other program on the same server uses: "RARL" in ASCII.
 _ADVISORY_LOCK = 0x5241524C
+AuditValues = dict[str, Any]
+"""The columns of an audit entry."""
 _NOT_AN_ADDRESS = (
     "RARL_DATABASE_URL is not a database address that can be used here; correct it or install the "
     "database's driver."
@@ -106,7 +120,7 @@ class Database:
         self._writer: Engine = self._engine.execution_options(rarl_write=True)
         self._frozen = _frozen_engine(self._file, busy_seconds) if self._file is not None else None
         # What could not be written into the audit yet, oldest first.
-        self._unwritten: deque[AuditRow] = deque(maxlen=_MOST_UNWRITTEN)
+        self._unwritten: deque[AuditValues] = deque(maxlen=_MOST_UNWRITTEN)
         # SQLite lets waiting writers guess when it is their turn, and some guess wrong for long:
         # the threads of a process queue here.
         self._turn = Lock() if self.is_sqlite else None
@@ -157,7 +171,8 @@ class Database:
                 session.info["writes"] = True
                 yield session
                 late = list(self._unwritten)
-                session.add_all(_copied(late))
+                if late:
+                    session.execute(insert(AuditRow), late)
                 session.commit()
                 for _ in late:
                     self._unwritten.popleft()
@@ -165,7 +180,7 @@ class Database:
             if self._turn is not None:
                 self._turn.release()
 
-    def note(self, rows: list[AuditRow]) -> None:
+    def note(self, rows: list[AuditValues]) -> None:
         """Write into the audit what was read; where that fails, log it and write it later.
 
         A full or read-only disk must not keep people from reading.
@@ -174,14 +189,12 @@ class Database:
             return
         try:
             with self.writing() as session:
-                session.add_all(rows)
+                session.execute(insert(AuditRow), rows)
         except StoreError:
-            self._unwritten.extend(_copied(rows))
+            self._unwritten.extend(rows)
             for row in rows:
-                facts = {
-                    "person": row.person, "action": row.action, "what": row.what,
-                    "case": row.case_id,
-                }  # fmt: skip
+                facts = {name: row[name] for name in ("person", "action", "what")}
+                facts["case"] = row["case_id"]
                 log.warning("audit entry not written yet", extra={"facts": facts})
 
     def check(self) -> None:
@@ -270,20 +283,9 @@ class Database:
                         "The review store was written by a newer version of this program; install "
                         "that version, or set RARL_HOME to another folder."
                     ) from None
-
-
-def _copied(rows: list[AuditRow]) -> list[AuditRow]:
-    """The same entries for another session."""
-    return [
-        AuditRow(
-            created=row.created,
-            person=row.person,
-            action=row.action,
-            what=row.what,
-            case_id=row.case_id,
-        )
-        for row in rows
-    ]
+                with Session(connection) as session:
+                    rebuild(session)
+                    session.flush()
 
 
 def _is_full(folder: Path) -> bool:

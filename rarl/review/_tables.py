@@ -16,6 +16,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     LargeBinary,
     String,
     Text,
@@ -360,6 +361,51 @@ class TombstoneRow(Base):
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc="When it was deleted, UTC.")
     person: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
     reason: Mapped[str] = mapped_column(Text, doc="Such as the kind of request; no names.")
+
+
+class QueueItemRow(Base):
+    """One answer in one queue, derived from the other tables: see `_queue_index`."""
+
+    __tablename__ = "queue_items"
+    __table_args__ = (
+        Index("ix_queue_items_position", "queue", "position"),
+        Index("ix_queue_items_status", "queue", "status", "position"),
+        Index("ix_queue_items_open", "queue", "is_open", "assigned", "position"),
+    )
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    arm: Mapped[str] = mapped_column(String(80), primary_key=True)
+    # Study id of an audit; empty for the flagged answers.
+    queue: Mapped[str] = mapped_column(String(32), primary_key=True)
+    # First current flag, or place in the audit; empty where it is not in the queue's list.
+    position: Mapped[int | None] = mapped_column()
+    status: Mapped[str] = mapped_column(String(20))
+    # Whether fewer than two readings are in.
+    is_open: Mapped[bool] = mapped_column()
+    # How many people it is given to.
+    assigned: Mapped[int] = mapped_column()
+
+
+class QueuePersonRow(Base):
+    """Who judged an answer or shall judge it, derived from the other tables: see `_queue_index`."""
+
+    __tablename__ = "queue_people"
+    __table_args__ = (
+        Index("ix_queue_people_answer", "case_id", "arm", "queue", "person"),
+        Index("ix_queue_people_person", "queue", "part", "person", "case_id", "arm"),
+        Index("ix_queue_people_seconds", "queue", "part", "person", "seconds"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
+    arm: Mapped[str] = mapped_column(String(80))
+    queue: Mapped[str] = mapped_column(String(32))
+    # The canonical name.
+    person: Mapped[str] = mapped_column(String(200))
+    # assigned, reader or adjudicator; one row for each current verdict.
+    part: Mapped[str] = mapped_column(String(20))
+    # Time on task.
+    seconds: Mapped[float | None] = mapped_column()
 
 
 ROWS: tuple[type[Base], ...] = (

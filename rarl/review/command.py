@@ -18,7 +18,6 @@ from rarl.review.judged import export_flags
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
-from rarl.review.taxonomy import CATEGORIES, SEVERITIES
 
 HELP = "List, show, count, export, import and delete what readers flagged and judged."
 
@@ -127,11 +126,11 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
 
 def _filter(store: ReviewStore, arguments: argparse.Namespace) -> FlagFilter:
     for said, choices in (
-        (arguments.category, store.taxonomy.categories),
-        (arguments.severity, store.taxonomy.severities),
+        (arguments.category, store.taxonomy.category_labels()),
+        (arguments.severity, store.taxonomy.severity_labels()),
     ):
-        if said is not None and said not in dict(choices):
-            offered = ", ".join(key for key, _ in choices)
+        if said is not None and said not in choices:
+            offered = ", ".join(choices)
             raise ReviewError(f"There is no {said!r} in the taxonomy; choose from {offered}.")
     return FlagFilter(
         arm=arguments.arm,
@@ -195,8 +194,8 @@ def _print_case(case: CaseSnapshot) -> None:
 
 
 def _print_flag(store: ReviewStore, flag: Flag) -> None:
-    categories = {**dict(CATEGORIES), **dict(store.taxonomy.categories)}
-    severities = {**dict(SEVERITIES), **dict(store.taxonomy.severities)}
+    categories = store.taxonomy.category_labels()
+    severities = store.taxonomy.severity_labels()
     print(
         f"flag {flag.id}, {flag.created:%Y-%m-%d %H:%M} UTC, {flag.label}: "
         f"{categories.get(flag.category, flag.category)}. "

@@ -44,6 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, undefer
 
 from rarl.errors import ReviewError
+from rarl.review._queue_index import refresh
 from rarl.review._tables import (
     ROWS,
     AssignmentRow,
@@ -178,6 +179,7 @@ def import_from(store: ReviewStore, source: Path) -> dict[str, int]:
     counts = dict.fromkeys(_BY_NAME, 0)
     skipped: set[str] = set()
     touched: dict[str, None] = {}
+    changed: set[str | None] = set()
     try:
         with store.writing() as session:
             for name, records in _read(source):
@@ -187,7 +189,9 @@ def import_from(store: ReviewStore, source: Path) -> dict[str, int]:
                         counts[name] += 1
                         if row is CaseRow:
                             touched[record["id"]] = None
+                        changed.add(record["id"] if row is CaseRow else record.get("case_id"))
             _move_numbers(session)
+            refresh(session, (case_id for case_id in changed if case_id is not None))
             store.note(session, "import", "case", touched)
     except (OSError, UnicodeDecodeError, pa.ArrowInvalid, csv.Error):
         raise ReviewError(

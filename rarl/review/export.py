@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from rarl.review.case import CaseSnapshot, Flag
+from rarl.review.taxonomy import Taxonomy
 
 COLUMNS: tuple[str, ...] = (
     "flag",
@@ -43,6 +44,8 @@ COLUMNS: tuple[str, ...] = (
     "corrected_answer",
     "corrected_explanation",
     "blind",
+    "category_label",
+    "severity_label",
 )
 """The columns of the table. New ones are added at the end only: others read this file."""
 
@@ -117,7 +120,9 @@ def harmful(cell: str) -> str:
     return _ESCAPED.sub(lambda found: found[0].removesuffix("'"), cell)
 
 
-def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int:
+def write_csv(
+    file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]], taxonomy: Taxonomy
+) -> int:
     """One row per flag under `COLUMNS`.
 
     A cell that a spreadsheet would run as a formula gets a leading apostrophe.
@@ -125,6 +130,7 @@ def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int
     Args:
         file: opened with `newline=""`.
         flagged: flags with their cases.
+        taxonomy: of the site, for the labels of categories and severities.
 
     Returns:
         How many were written.
@@ -133,7 +139,11 @@ def write_csv(file: TextIO, flagged: Iterable[tuple[Flag, CaseSnapshot]]) -> int
     table.writerow(COLUMNS)
     written = 0
     for flag, case in flagged:
-        cells = _cells(flag, case)
+        cells = (
+            *_cells(flag, case),
+            taxonomy.category_labels().get(flag.category, flag.category),
+            taxonomy.severity_labels().get(flag.severity, flag.severity),
+        )
         table.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in cells])
         written += 1
     return written

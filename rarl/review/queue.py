@@ -7,20 +7,50 @@ in, and from then on no reading can be corrected: what was seen cannot be unseen
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import Select, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    Subquery,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
-from rarl.review._tables import AnswerRow, AssignmentRow, CaseRow, FlagRow, TaskRow, VerdictRow
+from rarl.review._queue_index import (
+    FLAGGED,
+    READINGS,
+    Score,
+    batches,
+    is_current,
+    lock,
+    refresh,
+    status_of,
+)
+from rarl.review._tables import (
+    AnswerRow,
+    AssignmentRow,
+    CaseRow,
+    FlagRow,
+    QueueItemRow,
+    QueuePersonRow,
+    VerdictRow,
+)
 from rarl.review.case import Flag, FlagFilter
-from rarl.review.records import SCALE, Judgement, Settled, Status, Verdict
+from rarl.review.records import SCALE, STATUSES, Judgement, Settled, Status, Verdict
 from rarl.review.roles import canonical_name
 from rarl.review.store import (
     NAME_LIMIT,
@@ -32,18 +62,19 @@ from rarl.review.store import (
     current_flags,
     filtered,
     sent_key,
+    storable,
 )
 from rarl.review.taxonomy import COMMENT_LIMIT
 
-READINGS = 2
+__all__ = ["ORDERS", "READINGS", "Item", "Order", "Progress", "Queue", "QueueFilter", "QueueItem"]
+
 Item = tuple[str, str]
 """Id of a case and name of an arm: the answer that is judged."""
-
-
 Order = Literal["oldest", "newest", "severity", "disagreement"]
 """Of a list: by the first flag's age, by the gravest flag, or what readers differ on first."""
 ORDERS: tuple[Order, ...] = ("oldest", "newest", "severity", "disagreement")
 _BY_DISAGREEMENT: tuple[Status, ...] = ("differs", "one-reader", "new", "agreed", "adjudicated")
+_Listed = Select[str, str, str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,36 +144,6 @@ class Progress:
     seconds: float | None
 
 
-@dataclass
-class _Answers:
-    """Verdicts and assignments by answer."""
-
-    verdicts: dict[Item, list[Verdict]] = field(default_factory=lambda: defaultdict(list))
-    assigned: dict[Item, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-
-def status_of(verdicts: Sequence[Verdict]) -> Status:
-    """How far the review of one answer is, from its current verdicts.
-
-    Readers agree where both scales are the same.
-    """
-    if any(verdict.role == "adjudicator" for verdict in verdicts):
-        return "adjudicated"
-    # Of different people: an import may hold two of one person.
-    if len({verdict.reader for verdict in verdicts}) < READINGS:
-        return "one-reader" if verdicts else "new"
-    scores = {(one.judgement.correctness, one.judgement.explanation) for one in verdicts}
-    return "agreed" if len(scores) == 1 else "differs"
-
-
-def _waits_for(person: str | None, item: QueueItem) -> bool:
-    return (
-        item.status in ("new", "one-reader")
-        and not item.judged_by_me
-        and (not item.assigned or person in item.assigned)
-    )
-
-
 class Queue:
     """The answers that wait for verdicts: those with flags, or those an audit has drawn."""
 
@@ -155,6 +156,7 @@ class Queue:
         """
         self._store = store
         self._study = study_id
+        self._name = study_id or FLAGGED
 
     def items(
         self,
@@ -171,11 +173,26 @@ class Queue:
             ReviewError: the person may not, or the database cannot be read.
         """
         self._store.need("queue")
+        chosen = chosen or QueueFilter()
         with self._store.reading() as session:
-            passed = self._ordered(self._passed(session, chosen or QueueFilter()), order)
-            page = passed[offset:] if limit is None else passed[offset : offset + limit]
+            statement, position = self._listed(chosen)
+            sorting = self._sorting(order, position)
+            ordered = statement.order_by(*sorting).limit(limit).offset(offset)
+            page = self._filled(session, session.execute(ordered).all(), chosen)
             self._store.note(session, "list", "case", [item.case_id for item in page])
         return tuple(page)
+
+    def places(self, chosen: QueueFilter | None = None) -> tuple[Item, ...]:
+        """Which answers `items` would list; nothing of them is read, so the audit notes nothing.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        self._store.need("queue")
+        statement, position = self._listed(chosen or QueueFilter())
+        with self._store.reading() as session:
+            found = session.execute(statement.order_by(*_order(position)))
+            return tuple((case_id, arm) for case_id, arm, _, _ in found)
 
     def count(self, chosen: QueueFilter | None = None) -> int:
         """How many answers pass the filter.
@@ -184,8 +201,22 @@ class Queue:
             ReviewError: the person may not, or the database cannot be read.
         """
         self._store.need("queue")
+        statement, _ = self._listed(chosen or QueueFilter())
         with self._store.reading() as session:
-            return len(self._passed(session, chosen or QueueFilter()))
+            return session.scalar(statement.with_only_columns(func.count())) or 0
+
+    def statuses(self, chosen: QueueFilter | None = None) -> Mapping[Status, int]:
+        """How many of the answers that pass the filter have each status that occurs.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        self._store.need("queue")
+        statement, _ = self._listed(chosen or QueueFilter())
+        counted = statement.with_only_columns(QueueItemRow.status, func.count())
+        with self._store.reading() as session:
+            found = dict(session.execute(counted.group_by(QueueItemRow.status)).all())
+        return {status: found[status] for status in STATUSES if status in found}
 
     def item(self, case_id: str, arm: str) -> QueueItem:
         """One answer of this queue.
@@ -195,10 +226,12 @@ class Queue:
                 read.
         """
         self._store.need("queue")
+        statement, _ = self._listed(QueueFilter())
+        statement = statement.where(QueueItemRow.case_id == case_id, QueueItemRow.arm == arm)
         with self._store.reading() as session:
-            for item in self._found(session, QueueFilter()):
-                if (item.case_id, item.arm) == (case_id, arm):
-                    return item
+            rows = session.execute(statement).all()
+            if rows:
+                return self._filled(session, rows, QueueFilter())[0]
         raise ReviewError("This answer is no longer in the queue; load the list again.")
 
     def next(
@@ -217,20 +250,26 @@ class Queue:
             ReviewError: the person may not, or the database cannot be read.
         """
         self._store.need("judge")
-        me = self._store.person
-        with self._store.reading() as session:
-            passed = self._passed(session, replace(chosen or QueueFilter(), waiting=True))
-            waiting = sorted(passed, key=lambda item: me not in item.assigned)
-            places = [(item.case_id, item.arm) for item in waiting]
-            found: QueueItem | None
-            if after in places and places.index(after) + 1 < len(places):
-                found = waiting[places.index(after) + 1]
-            else:
-                others = (item for item in waiting if (item.case_id, item.arm) != after)
-                found = next(others, None)
-            # The others were looked through, and shown to nobody.
-            self._store.note(session, "list", "case", [found.case_id] if found else [])
-        return found
+        unread: list[SQLColumnExpression[bool]] = [QueueItemRow.is_open, not_(self._judged())]
+        given = [QueueItemRow.assigned > 0, self._given()]
+        ranks = [[*unread, *given], [*unread, QueueItemRow.assigned == 0]]
+        return self._first(chosen or QueueFilter(), ranks, after)
+
+    def next_to_settle(
+        self, chosen: QueueFilter | None = None, after: Item | None = None
+    ) -> QueueItem | None:
+        """The next answer on which two readers differ and of which this person is neither.
+
+        Args:
+            chosen: of which answers; all where not given.
+            after: skip to what follows this one, if anything does.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        self._store.need("adjudicate")
+        differ = [QueueItemRow.status == "differs", not_(self._judged())]
+        return self._first(chosen or QueueFilter(), [differ], after)
 
     def judge(
         self,
@@ -283,7 +322,7 @@ class Queue:
         with self._store.reading() as session:
             found = self._verdicts(session, case_id, arm)
             self._store.note(session, "read", "verdict", [case_id] if found else [])
-        if status_of(found) in ("new", "one-reader"):
+        if _status(found) in ("new", "one-reader"):
             return tuple(one for one in found if one.reader == self._store.person)
         return tuple(found)
 
@@ -333,6 +372,7 @@ class Queue:
                         replaces=None if latest is None else latest.key,
                     )
                 )
+            refresh(session, (case_id for case_id, _ in wanted))
             self._store.note(session, "write", "assignment", [case_id for case_id, _ in wanted])
         return changed
 
@@ -343,43 +383,42 @@ class Queue:
             ReviewError: the person may not, or the database cannot be read.
         """
         self._store.need("queue")
+        person, other = QueuePersonRow, aliased(QueuePersonRow)
+        read = exists().where(
+            other.case_id == person.case_id,
+            other.arm == person.arm,
+            other.queue == person.queue,
+            other.person == person.person,
+            other.part == "reader",
+        )
+        given = select(person.person, func.count(), func.count().filter(not_(read))).where(
+            person.queue == self._name, person.part == "assigned"
+        )
+        readings = select(person).where(person.queue == self._name, person.part == "reader")
+        # An import may hold two readings of one answer by one person.
+        answers = readings.with_only_columns(person.person, person.case_id, person.arm).distinct()
+        names = answers.subquery().c.person
         with self._store.reading() as session:
-            known = self._answers(session)
-        given: dict[str, set[Item]] = defaultdict(set)
-        judged: dict[str, set[Item]] = defaultdict(set)
-        seconds: dict[str, list[float]] = defaultdict(list)
-        for item, names in known.assigned.items():
-            for name in names:
-                given[name].add(item)
-        for item, verdicts in known.verdicts.items():
-            for verdict in verdicts:
-                if verdict.role == "reader":
-                    judged[verdict.reader].add(item)
-                    if verdict.judgement.seconds is not None:
-                        seconds[verdict.reader].append(verdict.judgement.seconds)
+            assigned = {
+                name: (count, left)
+                for name, count, left in session.execute(given.group_by(person.person))
+            }
+            judged: dict[str, int] = dict(
+                session.execute(select(names, func.count()).group_by(names)).all()
+            )
+            seconds = {
+                name: _median(session, readings.where(person.person == name)) for name in judged
+            }
         return tuple(
             Progress(
                 reader=name,
-                assigned=len(given[name]),
-                judged=len(judged[name]),
-                left=len(given[name] - judged[name]),
-                seconds=median(seconds[name]) if seconds[name] else None,
+                assigned=assigned.get(name, (0, 0))[0],
+                judged=judged.get(name, 0),
+                left=assigned.get(name, (0, 0))[1],
+                seconds=seconds.get(name),
             )
-            for name in sorted({*given, *judged})
+            for name in sorted({*assigned, *judged})
         )
-
-    def statuses(self) -> Mapping[Item, Status]:
-        """How far the review of each answer in this queue is.
-
-        Raises:
-            ReviewError: the person may not, or the database cannot be read.
-        """
-        self._store.need("queue")
-        with self._store.reading() as session:
-            return {
-                (item.case_id, item.arm): item.status
-                for item in self._passed(session, QueueFilter())
-            }
 
     def readings(self) -> Mapping[Item, Mapping[str, Judgement]]:
         """The independent readings of each answer that has all of them, by reader.
@@ -392,11 +431,11 @@ class Queue:
         """
         self._store.need("queue")
         with self._store.reading() as session:
-            known = self._answers(session)
+            known = self._by_answer(session)
         return {
             item: {one.reader: one.judgement for one in verdicts if one.role == "reader"}
-            for item, verdicts in known.verdicts.items()
-            if status_of(verdicts) not in ("new", "one-reader")
+            for item, verdicts in known.items()
+            if _status(verdicts) not in ("new", "one-reader")
         }
 
     def settled(self) -> tuple[Settled, ...]:
@@ -411,7 +450,7 @@ class Queue:
         """
         self._store.need("queue")
         with self._store.reading() as session:
-            known = self._answers(session)
+            known = self._by_answer(session)
             statement = current_flags().order_by(FlagRow.id)
             flagged = {
                 (row[0].case_id, row[0].arm): row[0]
@@ -419,8 +458,8 @@ class Queue:
                 if row[0].corrected_answer
             }
         found = []
-        for item, verdicts in known.verdicts.items():
-            status = status_of(verdicts)
+        for item, verdicts in known.items():
+            status = _status(verdicts)
             if status not in ("agreed", "adjudicated"):
                 continue
             final = next((one for one in verdicts if one.role == "adjudicator"), verdicts[0])
@@ -495,22 +534,22 @@ class Queue:
                     )
                 return _verdict(known)
             self._store.answer_in(session, case_id, arm)
-            # Two readings at the same time must see each other (SQLite has one writer anyway).
-            session.execute(select(CaseRow.id).where(CaseRow.id == case_id).with_for_update())
+            # Two readings at the same time must see each other.
+            lock(session, [case_id])
             standing = self._verdicts(session, case_id, arm)
             if role == "reader":
                 self._check_reading(session, row, standing)
             else:
                 self._check_adjudication(row, standing)
             session.add(row)
-            session.flush()
+            refresh(session, [case_id])
             self._store.note(session, "write", "verdict", [case_id])
         return _verdict(row)
 
     def _check_reading(
         self, session: Session, row: VerdictRow, standing: Sequence[Verdict]
     ) -> None:
-        if status_of(standing) not in ("new", "one-reader"):
+        if _status(standing) not in ("new", "one-reader"):
             raise ReviewError(
                 "Two readings of this answer are in; what differs goes to an adjudicator."
             )
@@ -521,12 +560,15 @@ class Queue:
             check_replaced(session, VerdictRow, row.replaces, same, whose, row.reader)
         elif mine:
             raise ReviewError("You have judged this answer already; correct that verdict instead.")
-        assigned = self._answers(session).assigned[row.case_id, row.arm]
-        if assigned and row.reader not in assigned:
+        given = (QueueItemRow.case_id == row.case_id, QueueItemRow.arm == row.arm)
+        to_others = select(QueueItemRow.arm).where(
+            QueueItemRow.queue == self._name, *given, QueueItemRow.assigned > 0, not_(self._given())
+        )
+        if session.scalar(to_others) is not None:
             raise ReviewError("This answer is assigned to others; take the next one in the queue.")
 
     def _check_adjudication(self, row: VerdictRow, standing: Sequence[Verdict]) -> None:
-        if status_of(standing) in ("new", "one-reader"):
+        if _status(standing) in ("new", "one-reader"):
             raise ReviewError(
                 "Two independent readings come first; judge this answer as a reader, or wait."
             )
@@ -540,108 +582,240 @@ class Queue:
         return [_verdict(row) for row in session.scalars(statement)]
 
     def _current(self) -> Select[VerdictRow]:
-        later = aliased(VerdictRow)
         return (
             select(VerdictRow)
-            .where(
-                ~select(later.id).where(later.replaces == VerdictRow.key).exists(),
-                VerdictRow.study_id.is_not_distinct_from(self._study),
-            )
+            .where(is_current(VerdictRow), VerdictRow.study_id.is_not_distinct_from(self._study))
             .order_by(VerdictRow.id)
         )
 
-    def _answers(self, session: Session) -> _Answers:
-        known = _Answers()
+    def _by_answer(self, session: Session) -> dict[Item, list[Verdict]]:
+        known: dict[Item, list[Verdict]] = defaultdict(list)
         for row in session.scalars(self._current()):
-            known.verdicts[row.case_id, row.arm].append(_verdict(row))
-        if self._study is not None:
-            tasks = select(TaskRow).where(TaskRow.study_id == self._study)
-            for task in session.scalars(tasks.order_by(TaskRow.reader)):
-                known.assigned[task.case_id, task.arm].append(task.reader)
-        later = aliased(AssignmentRow)
-        assignments = select(AssignmentRow).where(
-            ~select(later.id).where(later.replaces == AssignmentRow.key).exists(),
-            AssignmentRow.study_id.is_not_distinct_from(self._study),
-        )
-        for given in session.scalars(assignments.order_by(AssignmentRow.id)):
-            names = known.assigned[given.case_id, given.arm]
-            if given.given and given.reader not in names:
-                names.append(given.reader)
+            known[row.case_id, row.arm].append(_verdict(row))
         return known
 
-    def _ordered(self, items: list[QueueItem], order: Order) -> list[QueueItem]:
+    def _listed(self, chosen: QueueFilter) -> tuple[_Listed, SQLColumnExpression[int | None]]:
+        """The answers that pass the filter, with status and place, and the place to sort by."""
+        item = QueueItemRow
+        position: SQLColumnExpression[int | None] = item.position
+        flags: Subquery | None = None
+        if self._study is None and chosen.flags != FlagFilter():
+            # The first flag that passes, which need not be the answer's first.
+            passing = filtered(current_flags(), chosen.flags).with_only_columns(
+                FlagRow.case_id, FlagRow.arm, func.min(FlagRow.id).label("position")
+            )
+            flags = passing.group_by(FlagRow.case_id, FlagRow.arm).subquery()
+            position = flags.c.position
+        statement = select(item.case_id, item.arm, item.status, position).where(
+            item.queue == self._name, item.position.is_not(None)
+        )
+        if flags is not None:
+            statement = statement.join(
+                flags, (flags.c.case_id == item.case_id) & (flags.c.arm == item.arm)
+            )
+        if self._study is not None:
+            statement = _about_an_audit(statement, chosen.flags)
+        if chosen.status is not None:
+            statement = statement.where(item.status == chosen.status)
+        if chosen.reader:
+            statement = statement.where(_given_to(canonical_name(chosen.reader)))
+        if chosen.waiting:
+            statement = statement.where(
+                item.is_open,
+                not_(self._judged()),
+                or_(item.assigned == 0, self._given()),
+            )
+        return statement, position
+
+    def _sorting(
+        self, order: Order, position: SQLColumnExpression[int | None]
+    ) -> tuple[SQLColumnExpression[Any], ...]:
+        """What the answers of a list are sorted by."""
+        item, oldest = QueueItemRow, _order(position)
         if order == "newest":
-            return items[::-1]
+            return position.desc(), item.case_id, item.arm
         if order == "severity":
-            grades = [key for key, _ in self._store.taxonomy.severities]
-
-            def gravest(item: QueueItem) -> int:
-                known = [grades.index(f.severity) for f in item.flags if f.severity in grades]
-                return -max(known, default=-1)
-
-            return sorted(items, key=gravest)
+            keys = [key for key, _ in self._store.taxonomy.severities]
+            grades = {key: grade for grade, key in enumerate(keys)}
+            gravest = (
+                current_flags()
+                .with_only_columns(func.max(case(grades, value=FlagRow.severity, else_=-1)))
+                .where(FlagRow.case_id == item.case_id, FlagRow.arm == item.arm)
+                .correlate(item)
+                .scalar_subquery()
+            )
+            return func.coalesce(gravest, -1).desc(), *oldest
         if order == "disagreement":
-            return sorted(items, key=lambda item: _BY_DISAGREEMENT.index(item.status))
+            ranks = {status: rank for rank, status in enumerate(_BY_DISAGREEMENT)}
+            return case(ranks, value=item.status, else_=len(ranks)), *oldest
+        return oldest
+
+    def _judged(self) -> ColumnElement[bool]:
+        """Whether this person has a current verdict on the answer."""
+        return _has_part(self._store.person, QueuePersonRow.part != "assigned")
+
+    def _given(self) -> ColumnElement[bool]:
+        """Whether the answer is given to this person."""
+        return _given_to(self._store.person)
+
+    def _first(
+        self,
+        chosen: QueueFilter,
+        ranks: Sequence[Sequence[SQLColumnExpression[bool]]],
+        after: Item | None,
+    ) -> QueueItem | None:
+        """The first answer of the first rank that has any, or the one that follows `after`.
+
+        Where nothing follows `after`, the first other one. What is passed over was shown to nobody,
+        and is not in the audit.
+        """
+        listed, position = self._listed(chosen)
+        order = _order(position)
+        statements = [listed.where(*rank).order_by(*order).limit(1) for rank in ranks]
+        tried = statements
+        with self._store.reading() as session:
+            if after is not None:
+                is_after = (QueueItemRow.case_id == after[0]) & (QueueItemRow.arm == after[1])
+                tried = [statement.where(not_(is_after)) for statement in statements]
+                for rank, statement in enumerate(statements):
+                    row = session.execute(statement.where(is_after)).first()
+                    if row is not None:
+                        place = (row[3], row[0], row[1])
+                        later = statement.where(tuple_(*order) > tuple_(*place))
+                        tried = [later, *statements[rank + 1 :], *tried]
+                        break
+            for statement in tried:
+                rows = session.execute(statement).all()
+                if rows:
+                    (found,) = self._filled(session, rows, chosen)
+                    self._store.note(session, "list", "case", [found.case_id])
+                    return found
+        return None
+
+    def _filled(
+        self,
+        session: Session,
+        rows: Sequence[tuple[str, str, str, int | None]],
+        chosen: QueueFilter,
+    ) -> list[QueueItem]:
+        """These answers with what is shown of them."""
+        shown: dict[Item, tuple[str, str | None, str, str]] = {}
+        flags: dict[Item, list[Flag]] = defaultdict(list)
+        people: dict[Item, list[tuple[str, str]]] = defaultdict(list)
+        for batch in batches(list(dict.fromkeys(row[0] for row in rows))):
+            about = (
+                select(
+                    AnswerRow.case_id, AnswerRow.arm, AnswerRow.label, CaseRow.modality,
+                    CaseRow.question, AnswerRow.answer,
+                )
+                .join(CaseRow, CaseRow.id == AnswerRow.case_id)
+                .where(AnswerRow.case_id.in_(batch))
+            )  # fmt: skip
+            for case_id, arm, label, modality, question, answer in session.execute(about):
+                shown[case_id, arm] = (label, modality, question, answer)
+            if self._study is None:
+                passing = filtered(current_flags(), chosen.flags).where(FlagRow.case_id.in_(batch))
+                for row in session.execute(passing.order_by(FlagRow.id)):
+                    flag = as_flag(row)
+                    flags[flag.case_id, flag.arm].append(flag)
+            parts = (
+                select(
+                    QueuePersonRow.queue, QueuePersonRow.case_id, QueuePersonRow.arm,
+                    QueuePersonRow.person, QueuePersonRow.part,
+                )
+                .where(QueuePersonRow.case_id.in_(batch))
+                .order_by(QueuePersonRow.id)
+            )  # fmt: skip
+            for queue, case_id, arm, person, part in session.execute(parts):
+                # Not in the statement, or SQLite would read all people of the queue.
+                if queue == self._name:
+                    people[case_id, arm].append((person, part))
+        items = []
+        for case_id, arm, status, _ in rows:
+            label, modality, question, answer = shown[case_id, arm]
+            involved = people[case_id, arm]
+            items.append(
+                QueueItem(
+                    case_id=case_id,
+                    arm=arm,
+                    label=label,
+                    modality=modality,
+                    question=question,
+                    answer=answer,
+                    status=next(known for known in STATUSES if known == status),
+                    flags=tuple(flags[case_id, arm]),
+                    assigned=tuple(person for person, part in involved if part == "assigned"),
+                    judged_by_me=any(
+                        person == self._store.person and part != "assigned"
+                        for person, part in involved
+                    ),
+                )
+            )
         return items
 
-    def _passed(self, session: Session, chosen: QueueFilter) -> list[QueueItem]:
-        return [
-            item
-            for item in self._found(session, chosen)
-            if chosen.status in (None, item.status)
-            and (not chosen.reader or canonical_name(chosen.reader) in item.assigned)
-            and (not chosen.waiting or _waits_for(self._store.person, item))
+
+def _status(verdicts: Sequence[Verdict]) -> Status:
+    """See `status_of`."""
+    return status_of(
+        [
+            Score(
+                one.reader,
+                one.role == "adjudicator",
+                one.judgement.correctness,
+                one.judgement.explanation,
+            )
+            for one in verdicts
         ]
+    )
 
-    def _found(self, session: Session, chosen: QueueFilter) -> Iterator[QueueItem]:
-        """The answers that pass the filter's part about flags."""
-        known = self._answers(session)
-        me = self._store.person
-        for item, (about, flags) in self._universe(session, chosen).items():
-            yield QueueItem(
-                *about,
-                status=status_of(known.verdicts[item]),
-                flags=tuple(flags),
-                assigned=tuple(known.assigned[item]),
-                judged_by_me=any(one.reader == me for one in known.verdicts[item]),
-            )
 
-    def _universe(
-        self, session: Session, chosen: QueueFilter
-    ) -> dict[Item, tuple[tuple[str, str, str, str | None, str, str], list[Flag]]]:
-        """Each answer with what is shown of it and its flags."""
-        found: dict[Item, tuple[tuple[str, str, str, str | None, str, str], list[Flag]]] = {}
-        if self._study is None:
-            for row in session.execute(
-                filtered(current_flags(), chosen.flags).order_by(FlagRow.id)
-            ):
-                flag = as_flag(row)
-                item = (flag.case_id, flag.arm)
-                about = (*item, flag.label, flag.modality, flag.question, flag.answer)
-                found.setdefault(item, (about, []))[1].append(flag)
-            return found
-        words = chosen.flags.text.strip().casefold()
-        statement = (
-            select(TaskRow, AnswerRow, CaseRow)
-            .join(
-                AnswerRow, (AnswerRow.case_id == TaskRow.case_id) & (AnswerRow.arm == TaskRow.arm)
-            )
-            .join(CaseRow, CaseRow.id == TaskRow.case_id)
-            .where(TaskRow.study_id == self._study)
-            .order_by(TaskRow.position, TaskRow.reader)
+def _median(session: Session, readings: Select[QueuePersonRow]) -> float | None:
+    """Median seconds on task of these readings; None where none was measured."""
+    seconds = QueuePersonRow.seconds
+    timed = readings.with_only_columns(seconds).where(seconds.is_not(None))
+    count = session.scalar(timed.with_only_columns(func.count())) or 0
+    middle = timed.order_by(seconds).offset((count - 1) // 2).limit(2 - count % 2)
+    return median(session.scalars(middle).all()) if count else None
+
+
+def _order(position: SQLColumnExpression[int | None]) -> tuple[SQLColumnExpression[Any], ...]:
+    """No two answers stand at the same place."""
+    return position, QueueItemRow.case_id, QueueItemRow.arm
+
+
+def _given_to(person: str | None) -> ColumnElement[bool]:
+    return _has_part(person, QueuePersonRow.part == "assigned")
+
+
+def _has_part(person: str | None, part: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(
+        QueuePersonRow.case_id == QueueItemRow.case_id,
+        QueuePersonRow.arm == QueueItemRow.arm,
+        QueuePersonRow.queue == QueueItemRow.queue,
+        QueuePersonRow.person == (person or ""),
+        part,
+    )
+
+
+def _about_an_audit(statement: _Listed, chosen: FlagFilter) -> _Listed:
+    """The filter's conditions on answer and case; nobody need have flagged."""
+    words = storable(chosen.text).strip()
+    if chosen.arm:
+        statement = statement.where(QueueItemRow.arm == chosen.arm)
+    if not words and not chosen.modality:
+        return statement
+    statement = statement.join(CaseRow, CaseRow.id == QueueItemRow.case_id).join(
+        AnswerRow,
+        (AnswerRow.case_id == QueueItemRow.case_id) & (AnswerRow.arm == QueueItemRow.arm),
+    )
+    if chosen.modality:
+        statement = statement.where(CaseRow.modality == chosen.modality)
+    if words:
+        searched = (CaseRow.question, AnswerRow.reasoning, AnswerRow.answer)
+        statement = statement.where(
+            or_(*(column.icontains(words, autoescape=True) for column in searched))
         )
-        for task, shown, case in session.execute(statement):
-            if chosen.flags.arm not in (None, "", task.arm):
-                continue
-            if chosen.flags.modality not in (None, "", case.modality):
-                continue
-            text = f"{case.question}\n{shown.reasoning}\n{shown.answer}".casefold()
-            if words and words not in text:
-                continue
-            item = (task.case_id, task.arm)
-            about = (*item, shown.label, case.modality, case.question, shown.answer)
-            found.setdefault(item, (about, []))
-        return found
+    return statement
 
 
 def _verdict(row: VerdictRow) -> Verdict:

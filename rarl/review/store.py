@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 from uuid import uuid4
 
 from platformdirs import user_data_path
-from sqlalchemy import URL, Row, Select, delete, func, or_, select
+from sqlalchemy import URL, Row, Select, delete, func, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, selectinload, undefer
 
 from rarl.errors import ReviewError
 from rarl.inference.engine import Decoding
-from rarl.review._database import Database
+from rarl.review._database import AuditValues, Database
+from rarl.review._queue_index import forget, is_current, refresh
 from rarl.review._tables import (
     AnswerRow,
     AssignmentRow,
@@ -218,7 +219,7 @@ class ReviewStore:
         """
         with self._database.reading(snapshot) as session:
             yield session
-            rows: list[AuditRow] = session.info.pop("noted", [])
+            rows: list[AuditValues] = session.info.pop("noted", [])
         self._database.note(rows)
 
     @contextmanager
@@ -239,11 +240,15 @@ class ReviewStore:
             return
         now = datetime.now(UTC)
         rows = [
-            AuditRow(created=now, person=self.person, action=action, what=what, case_id=case_id)
+            {
+                "created": now, "person": self.person, "action": action, "what": what,
+                "case_id": case_id,
+            }
             for case_id in dict.fromkeys(case_ids)
-        ]
+        ]  # fmt: skip
         if session.info.get("writes"):
-            session.add_all(rows)
+            if rows:
+                session.execute(insert(AuditRow), rows)
         else:
             session.info.setdefault("noted", []).extend(rows)
 
@@ -273,9 +278,9 @@ class ReviewStore:
             if session.get(TombstoneRow, case.id) is not None:
                 raise ReviewError(_DELETED)
             session.add(_case_row(case, self._keep_pixels))
-            self.note(session, "write", "case", [case.id])
             try:
                 session.flush()
+                self.note(session, "write", "case", [case.id])
             except IntegrityError:
                 # Where writers do not queue (PostgreSQL), another was quicker with this case.
                 session.rollback()
@@ -365,6 +370,7 @@ class ReviewStore:
             )
             session.add(tombstone)
             session.flush()
+            forget(session, [case_id])
             for table in _OF_A_CASE:
                 session.execute(delete(table).where(table.case_id == case_id))
             session.execute(delete(CaseRow).where(CaseRow.id == case_id))
@@ -448,10 +454,13 @@ class ReviewStore:
                 written.
         """
         self.need("flag")
-        if category not in dict(self.taxonomy.categories):
-            raise ReviewError("Choose what is wrong before the flag is sent.")
-        if severity not in dict(self.taxonomy.severities):
-            raise ReviewError("Choose how much it matters before the flag is sent.")
+        for chosen, offered, what in (
+            (category, self.taxonomy.categories, "what is wrong"),
+            (severity, self.taxonomy.severities, "how much it matters"),
+        ):
+            if chosen not in dict(offered):
+                keys = ", ".join(key for key, _ in offered)
+                raise ReviewError(f"Choose {what} before the flag is sent: one of {keys}.")
         row = FlagRow(
             key=sent_key(key),
             case_id=case_id,
@@ -483,7 +492,7 @@ class ReviewStore:
                         session, FlagRow, replaces, same, old.reader if old else None, row.reader
                     )
                 session.add(row)
-                session.flush()
+                refresh(session, [case_id])
                 self.note(session, "write", "flag", [case_id])
             elif (known.case_id, known.arm, known.reader) != (case_id, arm, row.reader):
                 raise ReviewError("Another flag was sent under this key; send it under a new one.")
@@ -720,7 +729,7 @@ class ReviewStore:
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
-        return write_csv(file, self.flagged(chosen))
+        return write_csv(file, self.flagged(chosen), self.taxonomy)
 
     def answer_in(self, session: Session, case_id: str, arm: str) -> AnswerRow:
         """The answer that is spoken of, for the other modules of this package.
@@ -872,8 +881,7 @@ def _rows() -> _Rows:
 
 
 def _current(statement: _Rows) -> _Rows:
-    later = aliased(FlagRow)
-    return statement.where(~select(later.id).where(later.replaces == FlagRow.key).exists())
+    return statement.where(is_current(FlagRow))
 
 
 def as_flag(found: _Found) -> Flag:

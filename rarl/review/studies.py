@@ -21,6 +21,7 @@ from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
+from rarl.review._queue_index import refresh
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
 from rarl.review.case import Picture
 from rarl.review.export import harmless
@@ -573,7 +574,7 @@ class Studies:
         if study.kind != "audit":
             raise ReviewError("Rates come from an audit, not a study; draw one and have it judged.")
         queue = Queue(self._store, study_id)
-        drawn = [(item.case_id, item.arm) for item in queue.items()]
+        drawn = queue.places()
         settled = {(one.case_id, one.arm): one for one in queue.settled()}
         picture = self._store.picture_hashes(case_id for case_id, _ in settled)
         rates = []
@@ -661,6 +662,7 @@ class Studies:
             )
             for task in tasks
         )
+        refresh(session, (task.case_id for task in tasks))
         self._store.note(session, "write", "study", [None])
         return _study(row)
 

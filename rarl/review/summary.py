@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -35,7 +34,7 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
             name: {one.values[0] or "unknown": one.flags for one in store.counts([name], chosen)}
             for name in ("category", "arm", "modality", "severity")
         },
-        "statuses": Counter(queue.statuses().values()),
+        "statuses": queue.statuses(),
         "progress": [asdict(one) for one in queue.progress()],
         "agreement": {
             name: one and asdict(one) for name, one in agreement_of(store, queue).items()

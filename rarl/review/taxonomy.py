@@ -47,6 +47,42 @@ class Taxonomy:
     categories: tuple[tuple[str, str], ...] = CATEGORIES
     severities: tuple[tuple[str, str], ...] = SEVERITIES
 
+    def category_labels(self) -> dict[str, str]:
+        """Key to label, as offered; then the usual ones, for flags from before the site's list.
+
+        >>> Taxonomy((("artefact", "Artefact"),)).category_labels()["style"]
+        'Style or wording'
+        """
+        return dict(self.categories) | _missing(CATEGORIES, self.categories)
+
+    def severity_labels(self) -> dict[str, str]:
+        """Key to label, mildest first; the usual ones that the site does not offer before its own.
+
+        >>> list(Taxonomy(severities=(("trivial", "Trivial"),)).severity_labels())[-2:]
+        ['critical', 'trivial']
+        """
+        return _missing(SEVERITIES, self.severities) | dict(self.severities)
+
+    def severity_grade(self, key: str) -> str:
+        """The usual severity that stands at the same place of its list, for colours.
+
+        >>> Taxonomy(severities=(("a", "A"), ("b", "B"), ("c", "C"))).severity_grade("c")
+        'critical'
+        """
+        usual = [key for key, _ in SEVERITIES]
+        own = [key for key, _ in self.severities]
+        if key not in own:
+            return key if key in usual else usual[0]
+        last = len(own) - 1
+        place = own.index(key) / last if last else 1
+        return usual[round(place * (len(usual) - 1))]
+
+
+def _missing(
+    usual: tuple[tuple[str, str], ...], own: tuple[tuple[str, str], ...]
+) -> dict[str, str]:
+    return {key: label for key, label in usual if key not in dict(own)}
+
 
 def read_taxonomy(path: Path) -> Taxonomy:
     """Read a site's own lists, a YAML file; a list that it leaves out stays as it is.

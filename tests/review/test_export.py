@@ -28,7 +28,7 @@ def test_csv_columns_are_stable(store: ReviewStore, make_case: MakeCase) -> None
         "reader", "modality", "question", "reasoning", "answer", "problems", "tokens", "seconds",
         "stopped", "mode", "model", "prompt_hash", "shown_order", "width", "height",
         "image_sha256", "app_version", "key", "sentence", "corrected_answer",
-        "corrected_explanation", "blind",
+        "corrected_explanation", "blind", "category_label", "severity_label",
     )  # fmt: skip
     case = make_case()
     store.add_case(case)

@@ -228,7 +228,7 @@ def test_the_next_case_is_one_row_of_the_audit(store: ReviewStore, make_case: Ma
     assert [(entry.action, entry.case_id) for entry in store.audit(person="A")] == [
         ("list", item.case_id)
     ]
-    work.statuses()
+    assert work.statuses() == {"new": 20}
     assert len(work.items(limit=5)) == 5
     assert len(store.audit(person="A")) == 1 + 5  # what was shown
 
