@@ -15,7 +15,6 @@ import gradio as gr
 
 from demo.parts import Parts
 from rarl.response import MODES
-from rarl.review import CATEGORIES, SEVERITIES
 
 _PARAMETER = re.compile(r"^    (\w+): (.*)$")
 
@@ -51,15 +50,13 @@ def describe_api(app: gr.Blocks, parts: Parts) -> None:
 def offered_words(parts: Parts) -> Mapping[str, Sequence[str]]:
     """Parameter name to the words that it takes, for those that take few."""
     arms = [arm.name for arm in parts.arms()]
-    store = parts.desk.store
-    categories = store.taxonomy.categories if store else CATEGORIES
-    severities = store.taxonomy.severities if store else SEVERITIES
+    taxonomy = parts.desk.taxonomy()
     return {
         "arm": arms,
         "arms": [*arms, "all"],
         "mode": MODES,
-        "category": [key for key, _ in categories],
-        "severity": [key for key, _ in severities],
+        "category": [key for key, _ in taxonomy.categories],
+        "severity": [key for key, _ in taxonomy.severities],
     }
 
 

@@ -317,14 +317,13 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         return guarded(trouble, "open", done)
 
     def go_on(store: ReviewStore, chosen: Chosen, at: Place, typed: Typed | None) -> Update:
-        item = None
+        item, queue = None, Queue(store, chosen.study_id)
+        wanted = replace(chosen, status="").queue()
         if may(store.role, "adjudicate"):
             # Only an adjudicator can settle what readers differ on.
-            wanted = replace(chosen, status="").queue()
-            item = Queue(store, chosen.study_id).next_to_settle(wanted, at.item)
+            item = queue.next_to_settle(wanted, at.item)
         if item is None:
-            wanted = replace(chosen, status="").queue()
-            item = Queue(store, chosen.study_id).next(wanted, at.item)
+            item = queue.next(wanted, at.item)
         if item is None:
             return cleared(at, "Nothing waits for you here. Choose an answer to look at it again.")
         return showing(store, chosen, at, item, typed)

@@ -245,8 +245,8 @@ def svg(figure: Figure, title: str) -> str:
         figure: as drawn here.
         title: what a screen reader says.
     """
-    for text in figure.findobj(Text):
-        text.set_fontsize(max(text.get_fontsize(), LEAST_POINTS))
+    for label in figure.findobj(Text):
+        label.set_fontsize(max(label.get_fontsize(), LEAST_POINTS))
     buffer = io.StringIO()
     # The settings are the process's.
     with _settings, rc_context({"svg.fonttype": "none", "svg.hashsalt": "rarl"}):

@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 
 from rarl.errors import ReviewError
 from rarl.records import Judgement, Verdict, cleaned, sent_key
-from rarl.records.queue import Item, Progress, QueueFilter, QueueItem
+from rarl.records.queue import ORDERS, Item, Order, Progress, QueueFilter, QueueItem
 from rarl.review._queue_index import READINGS, lock, refresh
 from rarl.review._tables import AssignmentRow, QueueItemRow, VerdictRow
 from rarl.review.repositories.base import NAME_LIMIT, check_replaced
 from rarl.review.roles import canonical_name
 from rarl.review.settlement import Settlement, status_from, verdict_of
 
-__all__ = ["READINGS", "Item", "Progress", "Queue", "QueueFilter", "QueueItem"]
+__all__ = ["ORDERS", "READINGS", "Item", "Order", "Progress", "Queue", "QueueFilter", "QueueItem"]
 
 
 class Queue(Settlement):

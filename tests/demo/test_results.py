@@ -159,7 +159,7 @@ def test_the_page_builds_from_files_alone(folder: Path, tmp_path: Path, measured
     arrived = next(
         each for each in app.fns.values() if each.fn is not None and each.fn.__name__ == "arrived"
     )
-    update = str(arrived.fn("", False, ""))  # type: ignore[misc]
+    update = str(arrived.fn("", False, ""))
     assert ("What scripted gets right" in update) is measured
     assert ("Nothing has been measured yet" in update) is not measured
 

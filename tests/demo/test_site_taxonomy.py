@@ -23,8 +23,8 @@ from demo.flag_panel import Draft
 from demo.flagging import Desk
 from demo.loading import EngineLoader
 from demo.parts import Parts, make_parts
-from demo.results import Results, results_page
-from demo.results.page import flag_answer
+from demo.results import Evaluations, results_page
+from demo.results.page import Opened, flag_answer
 from demo.review.api import add_review_api
 from demo.review.charts_page import charts_view
 from demo.review.common import Chosen, Labels
@@ -130,15 +130,18 @@ def handler(app: gr.Blocks, name: str) -> Callable[..., Any]:
 
 
 def test_the_results_page_offers_and_stores_the_sites_keys(
-    store: ReviewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ReviewStore, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_set(tmp_path)
     folder = measure(root, tmp_path / "run")
     monkeypatch.setenv("RARL_DATA", str(root))
+    evaluations = Evaluations([folder], shipped=None)
+    (evaluation,) = evaluations.listed()
+    own = replace(parts, desk=Desk(store))
     with gr.Blocks() as app, gr.Tabs(), gr.Tab("Results") as tab:
-        results_page(Desk(store), tab, folder)
-    _, (shown,) = Results(folder).chosen("reason", LABEL, "beats", "rarl", "sft", 9)
-    at = (shown.id, shown.mode, "", "", "")
+        results_page(own, tab, evaluations, lambda: None)
+    _, (shown,) = evaluation.results.chosen("reason", LABEL, "beats", "rarl", "sft", 9)
+    at = Opened(evaluation.key, shown.id, shown.mode)
     update = handler(app, "flagging")(SimpleNamespace(arm="sft"), at)
     offered = [one.choices for one in update.values() if isinstance(one, gr.Radio)]
     assert offered == [

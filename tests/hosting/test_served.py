@@ -228,7 +228,7 @@ def test_sigterm_in_the_middle_of_an_answer(app: Running, client: Client, pictur
     asked = {"scans": [handle_file(str(picture))], "question": "Is it new?"}
     said = client.predict(**asked, api_name="/compare")
     told = {"exchange": said["exchange"], "arm": "sft"}
-    with pytest.raises(AppError, match="choose from missed-finding, "):
+    with pytest.raises(AppError, match="choose from false-finding, "):
         client.predict(**told, category="nonsense", severity="minor", api_name="/flag")
     kept = client.predict(**told, category="other", severity="minor", api_name="/flag")
     jobs = [client.submit(**asked, api_name="/compare") for _ in range(4)]

@@ -7,11 +7,14 @@ from types import ModuleType
 
 import pytest
 
-from rarl.review import outcomes, roles, studies
+from rarl.records import _base
+from rarl.review import outcomes, roles, studies, taxonomy
 from rarl.review.transfer import table
 
+MODULES = [_base, outcomes, roles, studies, table, taxonomy]
 
-@pytest.mark.parametrize("module", [table, outcomes, roles, studies])
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_examples(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0 and found.failed == 0

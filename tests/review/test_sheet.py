@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from pypdf import PdfReader
@@ -49,7 +48,9 @@ def test_the_page_holds_question_answers_remarks_and_revisions(make_case: MakeCa
 
 
 def test_keywords_of_the_header_are_words(make_case: MakeCase) -> None:
-    case = replace(make_case(), attributes={"PatientSex": "F", "ManufacturerModelName": "M 1"})
+    case = make_case().model_copy(
+        update={"attributes": {"PatientSex": "F", "ManufacturerModelName": "M 1"}}
+    )
     text = text_of(case_sheet(case))
     assert "Patient sex: F" in text and "Manufacturer model name: M 1" in text
 
