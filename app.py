@@ -10,7 +10,7 @@ import sys
 from importlib.util import find_spec
 
 from demo.serving.logs import start_logging
-from demo.serving.starting import prepare_start
+from demo.serving.preflight import prepare_start
 from rarl.errors import RarlError
 from rarl.inference import load_offer, with_modes
 from rarl.inference.zerogpu import on_zero_gpu
@@ -38,8 +38,8 @@ def main() -> None:
         print(error, file=sys.__stderr__)
         sys.exit(2)
     # Here, since they import Gradio, which reads its own settings at once.
+    from demo.engine_loader import EngineLoader
     from demo.interface import build, launch, make_parts
-    from demo.loading import EngineLoader
 
     loader = EngineLoader(lambda: with_modes(load_offer(arguments.model, arguments.endpoint)))
     try:

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.events import api
 
 from demo.asking import log_fault
-from demo.parts import Parts
+from demo.context import Parts
 from demo.services.ask import AskService
 from demo.serving.caller import caller_of
 from rarl.errors import RarlError

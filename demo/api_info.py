@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.parts import Parts
+from demo.context import Parts
 from rarl.response import MODES
 
 _PARAMETER = re.compile(r"^    (\w+): (.*)$")

@@ -13,8 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo import drawers, render
-from demo.after_panel import EVENTS, wire_after
+from demo import render, side_panels
+from demo.answer_tools import EVENTS, wire_after
 from demo.asking import (
     COMPARE,
     MODE_LABELS,
@@ -30,12 +30,12 @@ from demo.blind_panel import blind_panel
 from demo.burned_in import picture_doubts
 from demo.choosing import Upload, hold, upload_of
 from demo.components import panel
+from demo.context import FOCUS, NOW, QUIET, Parts, Update
 from demo.flag_panel import flag_panel
-from demo.guide import tour
 from demo.identity import doubts
 from demo.identity import keep as keep_words
+from demo.onboarding import tour
 from demo.pacs import pacs_row
-from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.services.fair_queue import current_session
 from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
@@ -315,13 +315,13 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
     def looked(event: gr.EventData, held: Session) -> Update:
         try:
             take_report(held, getattr(event, "report", None))
-            return {inside: drawers.inside(seen(parts.loader, held))}
+            return {inside: side_panels.inside(seen(parts.loader, held))}
         except RarlError as error:
-            return {inside: drawers.inside((), str(error))}
+            return {inside: side_panels.inside((), str(error))}
         except Exception as error:
             log_fault("seen", error)
             sentence = "This went wrong on our side; the scan is still here. Close this, try again."
-            return {inside: drawers.inside((), sentence)}
+            return {inside: side_panels.inside((), sentence)}
 
     def asked(
         text: str, form: Mode, choice: str, follows: bool, hidden: bool, report: Any, held: Session

@@ -12,7 +12,7 @@ from threading import Event
 from time import monotonic
 
 from demo.burned_in import picture_doubts
-from demo.loading import EngineLoader
+from demo.engine_loader import EngineLoader
 from demo.services.fair_queue import current_share
 from demo.session import Asked, Session
 from demo.viewer import take_report

@@ -14,8 +14,8 @@ import gradio as gr
 
 from demo import render
 from demo.asking import log_fault
+from demo.context import NOW, QUIET, Parts, Update
 from demo.identity import doubts
-from demo.parts import NOW, QUIET, Parts, Update
 from demo.session import Session
 from rarl.errors import RarlError, ReviewError
 from rarl.records import Outcome

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from demo.asking import steps
-from demo.parts import Update, labelled
+from demo.context import Update, labelled
 from rarl.records import COMMENT_LIMIT, FlagContent
 from rarl.review.taxonomy import Taxonomy
 

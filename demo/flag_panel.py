@@ -11,10 +11,10 @@ import gradio as gr
 from demo import render
 from demo.asking import log_fault
 from demo.components import panel
+from demo.context import FOCUS, NOW, QUIET, Parts, Update
 from demo.flag_fields import flag_fields, step_at
 from demo.flagging import draft_from_browser
 from demo.identity import doubts, keep
-from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.session import Asked, Session
 from demo.viewer import REPORT, take_report
 from rarl.errors import RarlError, ReviewError, StoreError

@@ -13,10 +13,10 @@ import gradio as gr
 from pydantic import ValidationError
 
 from demo.asking import log_fault
+from demo.authentication import Person, SignIn
 from demo.services.fair_queue import current_share
 from demo.services.quota import Quotas
 from demo.session import Asked, Session
-from demo.signing_in import Person, SignIn
 from rarl.errors import ReviewError
 from rarl.prompts import prompt_hash
 from rarl.records import CaseSnapshot, Flag, FlagDraft

@@ -15,10 +15,11 @@ from demo.api import add_api
 from demo.api_info import describe_api
 from demo.ask_page import ask_page
 from demo.asking import arm_choices
+from demo.authentication import KEY_PARAMETER
 from demo.compat import forget_downloader
 from demo.components import panel
-from demo.guide import key_sheet
-from demo.parts import NOW, Parts, Update, make_parts
+from demo.context import NOW, Parts, Update, make_parts
+from demo.onboarding import key_sheet
 from demo.ratings import votes_panel
 from demo.results import Evaluations, loaded_by, results_page
 from demo.review import review_page
@@ -26,13 +27,12 @@ from demo.review.api import add_review_api
 from demo.review.page import sign_out
 from demo.services.ask import AskService
 from demo.services.fair_queue import share_queue
-from demo.serving.ending import serve_until_told
-from demo.serving.gate import Gate
-from demo.serving.guard import Guard
 from demo.serving.health import health_route
+from demo.serving.middleware import Guard
+from demo.serving.password_sign_in import Gate
 from demo.serving.server import listening
+from demo.serving.shutdown import serve_until_told
 from demo.session import Session
-from demo.signing_in import KEY_PARAMETER
 from demo.theme import STYLE_SHEETS, head, reading_room
 from demo.uploads import MAX_UPLOAD_BYTES
 from demo.variants import with_pairs

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from demo.asking import REDRAW_SECONDS, log_fault
 from demo.choosing import Upload, hold
 from demo.components import panel
-from demo.parts import NOW, QUIET, Parts, Update
+from demo.context import NOW, QUIET, Parts, Update
 from demo.serving.caller import caller_of
 from demo.session import Session
 from rarl.errors import QuestionError, RarlError

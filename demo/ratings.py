@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from demo.asking import log_fault
 from demo.components import panel
+from demo.context import QUIET
 from demo.flagging import Desk
-from demo.parts import QUIET
 from demo.render import label_of
 from rarl.errors import RarlError
 from rarl.review import ReviewStore

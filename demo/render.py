@@ -29,8 +29,8 @@ from demo.asking import (
 )
 from demo.brand import LOGO, NOTICE
 from demo.differences import Difference, differences, in_words, marked, words_of
+from demo.engine_loader import EngineLoader
 from demo.examples import OpenedExample
-from demo.loading import EngineLoader
 from demo.session import OpenScan, Session
 from rarl.response import problem_sentence
 from rarl.review import Flag

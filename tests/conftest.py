@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from rarl.models.loading import LoadedModel
+    from rarl.models.loader import LoadedModel
 
 TEXTS = [
     "Is there a fracture? Reason in <think> </think>, then answer in <answer> </answer>.",
@@ -60,6 +60,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, make_adapter: MakeAdapt
 @pytest.fixture(scope="session")
 def tiny_loaded(tiny_model: Path) -> LoadedModel:
     """The same, loaded in fp32 on the CPU. Only one engine at a time may use it."""
-    from rarl.models.loading import load_model
+    from rarl.models.loader import load_model
 
     return load_model(str(tiny_model), device="cpu")

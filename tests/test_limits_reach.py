@@ -25,7 +25,7 @@ def test_the_size_of_a_file_on_the_command_line(
 
 def test_the_size_of_an_upload() -> None:
     code = (
-        "from demo.interface import MAX_UPLOAD_BYTES, build; from demo.parts import make_parts;"
+        "from demo.interface import MAX_UPLOAD_BYTES, build; from demo.context import make_parts;"
         "page = build(make_parts());"
         "print([block.props['file_bytes'] for block in page.blocks.values()"
         " if 'file_bytes' in (getattr(block, 'props', None) or {})], MAX_UPLOAD_BYTES)"

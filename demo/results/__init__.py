@@ -1,7 +1,7 @@
 """The Results page: figures with intervals, and the answers behind each figure.
 
-Everything is read from the files of a run (see `rarl.evaluation.output`), so that the page needs no
-model and shows what a reviewer can recompute.
+Everything is read from the files of a run (see `rarl.evaluation.run_files`), so that the page needs
+no model and shows what a reviewer can recompute.
 """
 
 from demo.results.evaluations import Evaluations, Loaded, loaded_by

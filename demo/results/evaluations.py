@@ -14,10 +14,10 @@ from tempfile import mkdtemp
 from threading import Lock
 
 from demo import render
-from demo.loading import EngineLoader
+from demo.engine_loader import EngineLoader
 from demo.results.run import RESULTS, Results
 from rarl.errors import DataError, SettingError
-from rarl.evaluation.output import ROWS, SUMMARY
+from rarl.evaluation.run_files import ROWS, SUMMARY
 from rarl.inference.engine import Arm
 from rarl.models.making import Making, adapter_revision, read_making, variant_folders
 from rarl.review.store import store_folder

@@ -15,7 +15,7 @@ from demo import render
 from demo.asking import MODE_LABELS
 from demo.burned_in import without_written
 from demo.components import panel
-from demo.parts import FOCUS, NOW, QUIET, Parts, Update, labelled
+from demo.context import FOCUS, NOW, QUIET, Parts, Update, labelled
 from demo.results import html
 from demo.results.evaluations import Evaluations, Loaded
 from demo.results.made import made as made_html

@@ -15,7 +15,7 @@ from rarl.data import Example, load_set
 from rarl.data.sets import at_hand
 from rarl.errors import DataError, RarlError
 from rarl.evaluation.metrics import ALL_GROUP, groups
-from rarl.evaluation.output import ROWS, SUMMARY
+from rarl.evaluation.run_files import ROWS, SUMMARY
 from rarl.inference.engine import arm_label
 from rarl.models.making import Making
 

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.events import api
 
 from demo.api import guarded
-from demo.parts import Parts
+from demo.context import Parts
 from demo.review.common import Chosen
 from demo.review.data_page import taken_in, written
 from demo.serving.caller import caller_of

@@ -9,7 +9,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from demo.components import panel
-from demo.parts import QUIET, Parts, Update
+from demo.context import QUIET, Parts, Update
 from demo.review.common import Labels, guarded, nothing
 from demo.review.queue_page import QueueWidgets
 from rarl.review import Count, Queue, ReviewStore

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from demo import render
 from demo.asking import log_fault
-from demo.parts import Update
+from demo.context import Update
 from rarl.errors import RarlError, ReviewError
 from rarl.records import STATUSES, Item, Status
 from rarl.review import Flag, FlagFilter, Picture, QueueFilter, Region

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from demo import render
 from demo.components import panel
+from demo.context import FOCUS, NOW, QUIET, Parts, Update
 from demo.flag_fields import flag_fields, step_at
 from demo.identity import doubts
-from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.review.common import Data, Place, guarded
 from demo.session import Session
 from rarl.errors import ReviewError

@@ -12,8 +12,8 @@ import gradio as gr
 from markupsafe import Markup
 
 from demo.components import panel
+from demo.context import NOW, QUIET, Parts, Update
 from demo.downloads import Downloads
-from demo.parts import NOW, QUIET, Parts, Update
 from demo.render import sentence
 from demo.review.archives import pack, unpack
 from demo.review.common import Chosen, Data, guarded, when

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import gradio as gr
 from markupsafe import Markup
 
+from demo.authentication import Person, SignIn
 from demo.components import panel
-from demo.parts import NOW, QUIET, Parts, Update, labelled
+from demo.context import NOW, QUIET, Parts, Update, labelled
 from demo.review.charts_page import charts_page
 from demo.review.common import guarded
 from demo.review.data_page import data_page
 from demo.review.queue_page import queue_page
 from demo.review.studies_page import studies_page
-from demo.signing_in import Person, SignIn
 from rarl.review import Queue, ReviewStore
 from rarl.review.repositories.flags import By
 from rarl.review.roles import may

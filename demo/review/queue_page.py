@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from demo import render
 from demo.components import panel
+from demo.context import FOCUS, NOW, QUIET, Parts, Update
 from demo.identity import doubts
-from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.review.common import (
     STATUS_WORDS,
     WAITING,

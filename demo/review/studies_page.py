@@ -14,9 +14,9 @@ from markupsafe import Markup
 from demo import render
 from demo.asking import steps
 from demo.components import panel
+from demo.context import FOCUS, NOW, QUIET, Parts, Update
 from demo.downloads import Downloads
 from demo.identity import doubts
-from demo.parts import FOCUS, NOW, QUIET, Parts, Update
 from demo.review.common import Chosen, Data, day, guarded, names_in, nothing, stage, when
 from demo.review.queue_page import QueueWidgets
 from demo.session import Session
@@ -25,7 +25,7 @@ from rarl.review import COMMENT_LIMIT, Queue, ReviewStore
 from rarl.review.roles import may
 
 if TYPE_CHECKING:
-    from rarl.review.outcomes import Outcome
+    from rarl.review.reader_metrics import Outcome
     from rarl.review.studies import Study, TaskView
     from rarl.stats.bootstrap import Interval
 
@@ -150,7 +150,7 @@ def studies_page(
         return guarded(trouble, "studies", lambda: overview(parts.desk.for_request(request)))
 
     def drawn(request: gr.Request, data: Data) -> Update:
-        from rarl.review.outcomes import CONDITIONS
+        from rarl.review.reader_metrics import CONDITIONS
         from rarl.review.studies import Studies
 
         held: Session = data[session]

@@ -13,12 +13,12 @@ from typing import Any
 from demo.agreed import agree
 from demo.api_info import offered_words
 from demo.asking import DECODING
+from demo.authentication import Person
 from demo.choosing import Upload, hold
+from demo.context import Parts
 from demo.flagging import case_of
-from demo.parts import Parts
 from demo.services.fair_queue import current_share
 from demo.session import ROLES, Asked, Session
-from demo.signing_in import Person
 from demo.uploads import open_uploads
 from rarl.errors import QuestionError, ReviewError
 from rarl.inference.checking import (
@@ -28,7 +28,7 @@ from rarl.inference.checking import (
     with_checks,
 )
 from rarl.inference.engine import Question, chosen_variants
-from rarl.inference.sampling import MOST_SAMPLES, Sampled, sample_answers
+from rarl.inference.self_consistency import MOST_SAMPLES, Sampled, sample_answers
 from rarl.prompts import user_text
 from rarl.records import FlagDraft, new_key
 from rarl.response import MODES

@@ -45,8 +45,8 @@ from rarl.records.geometry import Shown
 from rarl.records.question import Arm, Decoding, NamedImage, Question, Turn
 from rarl.response import Check, Response
 from rarl.scans import Box, Scan, Stack, View, identity_in_text
-from rarl.scans.identity import keyed_hash
-from rarl.scans.part import Frame, Lut, Part
+from rarl.scans.decoded_file import Frame, Lut, Part
+from rarl.scans.phi import keyed_hash
 from rarl.scans.windowing import Window
 from rarl.settings import read_settings
 

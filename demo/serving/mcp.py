@@ -22,13 +22,13 @@ from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, Streamable
 from starlette.routing import Route
 
 from demo.asking import log_fault
-from demo.parts import Parts
+from demo.authentication import Person
+from demo.context import Parts
 from demo.services.ask import AskService
 from demo.serving.caller import Caller, caller_of
-from demo.signing_in import Person
 from demo.uploads import MAX_UPLOAD_BYTES
 from rarl.errors import QuestionError, RarlError
-from rarl.inference.sampling import MOST_SAMPLES
+from rarl.inference.self_consistency import MOST_SAMPLES
 from rarl.prompts import MAX_QUESTION_CHARACTERS
 from rarl.response import MODES
 

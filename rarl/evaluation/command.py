@@ -14,18 +14,18 @@ import pandas as pd
 from rarl.arguments import check_output_folder, real_number, seed_number, whole_number
 from rarl.data.example import Example
 from rarl.errors import QuestionError
-from rarl.evaluation.conditions import ALTERED, Condition
-from rarl.evaluation.leaks import EXCLUSIONS, Leak, find_leaks, training_rows, without_leaks
+from rarl.evaluation.contamination import EXCLUSIONS, Leak, find_leaks, training_rows, without_leaks
+from rarl.evaluation.image_ablations import ALTERED, Condition
 from rarl.evaluation.metrics import Labels
-from rarl.evaluation.output import write_run
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import Selection, evaluate, select, summarise
+from rarl.evaluation.run_files import write_run
 from rarl.evaluation.tables import as_text
 from rarl.inference import load_engine, load_offer
 from rarl.inference.engine import Engine
-from rarl.inference.sampling import TEMPERATURE
-from rarl.models.arms import is_arms_file, read_arms
+from rarl.inference.self_consistency import TEMPERATURE
 from rarl.models.making import read_making, variant_folders
+from rarl.models.variants import is_arms_file, read_arms
 from rarl.response import MODES, Mode
 from rarl.settings import read_settings
 
@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate, write the run's files (see `rarl.evaluation.output`), and print.
+    """Evaluate, write the run's files (see `rarl.evaluation.run_files`), and print.
 
     Returns:
         The exit status, 0.
@@ -192,7 +192,7 @@ def _noted(model: str | None) -> list[str]:
         folders = read_arms(model).adapters.values()
     else:
         # Here, since it loads torch, which bad input should not have to wait for.
-        from rarl.models.loading import resolve_model
+        from rarl.models.loader import resolve_model
 
         folders = resolve_model(model).adapters.values()
     names: list[str] = []
@@ -232,7 +232,7 @@ def _judged(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The judge's columns and figures; judgements are kept in the run's folder."""
     # Here, since most runs have no judge and need neither the client nor the store.
-    from rarl.evaluation.judging import human_scores, judge_rows, judge_summary
+    from rarl.evaluation.judge_metrics import human_scores, judge_rows, judge_summary
     from rarl.judge import Judge
     from rarl.review import open_store
 

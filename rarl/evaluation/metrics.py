@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rarl.data.example import Split
-from rarl.evaluation.conditions import ALTERED, Condition, flip_sides, sides
+from rarl.evaluation.image_ablations import ALTERED, Condition, flip_sides, sides
 from rarl.evaluation.rows import Row, to_frame
 from rarl.response import CHECK_SENTENCES, Mode
 from rarl.stats.bootstrap import clustered_means, holm, mcnemar
@@ -41,7 +41,7 @@ REASONING = ("covered", "contradicted", "agrees")
 METRICS = ("exact", "f1", "bleu1", "well_formed", "hedged", *REASONING)
 STRATA = ("modality", "organ", "category")
 
-# (source, split) to what the split is called: see `rarl.evaluation.leaks`.
+# (source, split) to what the split is called: see `rarl.evaluation.contamination`.
 Labels = Mapping[tuple[str, str], str]
 
 

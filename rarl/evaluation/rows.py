@@ -14,7 +14,7 @@ import pandas as pd
 
 from rarl.data.example import Kind, Split
 from rarl.errors import DataError
-from rarl.evaluation.conditions import Condition
+from rarl.evaluation.image_ablations import Condition
 from rarl.response import Mode
 
 Key = tuple[str, str, Mode, Condition, int]
@@ -34,7 +34,7 @@ class Row:
         modality: as annotated, or None.
         organ: as annotated, or None.
         image: key of the question's own image; rows that share it are one cluster.
-        condition: "scan", or what stood in for it (see `rarl.evaluation.conditions`).
+        condition: "scan", or what stood in for it (see `rarl.evaluation.image_ablations`).
         shown: name of the picture that was shown.
         arm: who answered.
         mode: inference mode.

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from rarl.data.example import SPLITS, Example, ImageRef, Split
 from rarl.data.sets import load_set
 from rarl.errors import DataError, QuestionError
-from rarl.evaluation.conditions import (
+from rarl.evaluation.contamination import Leak
+from rarl.evaluation.image_ablations import (
     CONDITIONS,
     Condition,
     Picture,
@@ -31,8 +32,6 @@ from rarl.evaluation.conditions import (
     reference_under,
     swap_partners,
 )
-from rarl.evaluation.leaks import Leak
-from rarl.evaluation.measures import score
 from rarl.evaluation.metrics import (
     HELD_OUT,
     Labels,
@@ -44,9 +43,10 @@ from rarl.evaluation.metrics import (
     reliance,
     strata,
 )
+from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import Key, Row, RowFile, Settings
 from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question
-from rarl.inference.sampling import TEMPERATURE
+from rarl.inference.self_consistency import TEMPERATURE
 from rarl.prompts import prompt_hash
 from rarl.response import MODES, Mode
 from rarl.stats.bootstrap import LEVEL, RESAMPLES

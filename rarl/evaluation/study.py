@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rarl.evaluation.conditions import PERTURBED
+from rarl.evaluation.image_ablations import PERTURBED
 from rarl.evaluation.tables import percent
 from rarl.response import Mode
 from rarl.stats.bootstrap import clustered_means

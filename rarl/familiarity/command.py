@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rarl.familiarity.fit import FIT_SETS, PICTURES_A_KIND, fit_familiarity
     from rarl.models.familiarity import FILE
-    from rarl.models.loading import load_model, resolve_model
+    from rarl.models.loader import load_model, resolve_model
 
     if arguments.pictures is not None and arguments.pictures < 3:
         raise ModelError("--pictures must be 3 or more.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from rarl.data import Example, load_examples
 from rarl.errors import DataError
 from rarl.models.familiarity import Familiarity, pooled_features
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 
 # What the shipped base was trained on.
 FIT_SETS = (

@@ -25,7 +25,7 @@ from rarl.generation.cache import GroupCache, RowCache
 from rarl.generation.captured import CannotCaptureError, StaticDecoder
 from rarl.generation.multi_lora import MultiLora
 from rarl.generation.sampling import Draw
-from rarl.models.loading import LARGE
+from rarl.models.loader import LARGE
 
 _LOG = logging.getLogger(__name__)
 

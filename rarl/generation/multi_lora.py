@@ -29,7 +29,7 @@ from transformers import Qwen2VLForConditionalGeneration
 from rarl.compat.torch import pack_linear_weight, packed_linear
 from rarl.errors import ModelError
 from rarl.models.eight_bit import EightBitLinear
-from rarl.models.loading import LARGE
+from rarl.models.loader import LARGE
 
 # Of Qwen2's layers, those that read the same input.
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rarl.errors import ModelError
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, NamedImage, Question, Seen
-from rarl.inference.offer import Offer, load_offer, with_modes
-from rarl.models.arms import is_arms_file
+from rarl.inference.resolve import Offer, load_offer, with_modes
+from rarl.models.variants import is_arms_file
 from rarl.settings import read_settings
 
 __all__ = [
@@ -50,6 +50,6 @@ def load_engine(
             raise ModelError(next(iter(offer.missing.values())))
         return offer.engine
     from rarl.inference.local import LocalEngine
-    from rarl.models.loading import load_model
+    from rarl.models.loader import load_model
 
     return LocalEngine(load_model(model, adapters))

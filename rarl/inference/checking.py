@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rarl.checks import HeaderFacts, check_answer
 from rarl.inference.engine import Answer, Arm, Engine, KnowsPictures, Question
-from rarl.inference.sampling import Sampled
+from rarl.inference.self_consistency import Sampled
 from rarl.response import Check
 
 

@@ -150,7 +150,7 @@ def _which(number: int, count: int) -> str:
 
 def _engine(model: str | None, pairs: list[str]) -> Engine:
     from rarl.inference import load_engine
-    from rarl.models.loading import resolve_model
+    from rarl.models.loader import resolve_model
 
     adapters: dict[str, Path | str] = {}
     for pair in pairs:

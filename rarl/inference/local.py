@@ -32,11 +32,11 @@ from rarl.generation.scheduler import (
     Tokens,
     is_out_of_memory,
 )
+from rarl.inference.attribution import heat_maps
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
-from rarl.inference.heatmap import heat_maps
-from rarl.inference.rows import Progress, Row
+from rarl.inference.sequences import Progress, Row
 from rarl.models.familiarity import pooled
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.models.processor import image_tokens, pixels_seen, with_fewer_tokens
 from rarl.prompts import messages, user_text
 

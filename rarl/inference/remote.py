@@ -27,7 +27,7 @@ from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from PIL import Image
 
 from rarl.errors import ModelError, QuestionError, UnreachableError
-from rarl.inference.beside import side_by_side
+from rarl.inference.composite import side_by_side
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
 from rarl.prompts import messages, user_text
 from rarl.response import Mode, parse_response

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rarl.errors import ModelError
-from rarl.models.arms import Checkpoint, is_arms_file, read_arms
+from rarl.models.variants import Checkpoint, is_arms_file, read_arms
 
 POCKET = "pocket"
 _POCKET_FOLDER = Path(__file__).parents[2] / "assets" / "pocket"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast, Qwen2VLForConditionalGeneration
 
 from rarl.data import Example, Split, load_examples
-from rarl.models.loading import load_model
+from rarl.models.loader import load_model
 from rarl.models.pocket import (
     PocketShape,
     local_attention_init,

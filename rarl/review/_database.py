@@ -39,7 +39,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from rarl.errors import ReviewError, StoreError
-from rarl.review._failures import BUSY, FULL, GONE, READ_ONLY, as_review_error
+from rarl.review._database_errors import BUSY, FULL, GONE, READ_ONLY, as_review_error
 from rarl.review._queue_index import rebuild
 from rarl.review._tables import AuditRow
 

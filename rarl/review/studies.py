@@ -24,7 +24,8 @@ from rarl.errors import ReviewError
 from rarl.records import COMMENT_LIMIT, SCALE, TEXT_LIMIT, Picture, cleaned, sent_key
 from rarl.review._queue_index import refresh
 from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
-from rarl.review.outcomes import (
+from rarl.review.queue import READINGS, Item, Queue
+from rarl.review.reader_metrics import (
     CONDITIONS,
     Condition,
     Outcome,
@@ -33,7 +34,6 @@ from rarl.review.outcomes import (
     outcomes,
     share,
 )
-from rarl.review.queue import READINGS, Item, Queue
 from rarl.review.repositories.base import NAME_LIMIT, check_replaced
 from rarl.review.roles import canonical_name
 from rarl.review.store import ReviewStore

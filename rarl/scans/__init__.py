@@ -1,9 +1,9 @@
 """Open scans: bytes to `Stack` and `Scan`, within limits and without identity."""
 
 from rarl.limits import Limits
-from rarl.scans.banner import proposed_masks, writing
-from rarl.scans.decoding import decoding_for
-from rarl.scans.identity import Identifiers, identity_in_text
+from rarl.scans.burned_in_text import proposed_masks, writing
+from rarl.scans.decoded_file import LeftOut
+from rarl.scans.decoder_pool import decoding_for
 from rarl.scans.opening import (
     open_apart,
     open_scan,
@@ -13,7 +13,7 @@ from rarl.scans.opening import (
     open_stack,
     open_stack_file,
 )
-from rarl.scans.part import LeftOut
+from rarl.scans.phi import Identifiers, identity_in_text
 from rarl.scans.scan import Scan
 from rarl.scans.series import Opened, Series
 from rarl.scans.stack import Box, Stack, View

@@ -15,7 +15,7 @@ from typing import Any
 from rarl.arguments import whole_number
 from rarl.errors import PacsError, RarlError, ScanError
 from rarl.limits import Limits
-from rarl.scans.banner import proposed_masks
+from rarl.scans.burned_in_text import proposed_masks
 from rarl.scans.opening import open_series, open_series_files
 from rarl.scans.series import Opened
 from rarl.scans.stack import Stack

@@ -22,9 +22,10 @@ from pydicom.uid import (
 from rarl.errors import ScanError
 from rarl.limits import Limits
 from rarl.scans.codestream import ends_early, read_codestream
+from rarl.scans.decoded_file import Frame, Part, Vector, VoiFunction
 from rarl.scans.directions import direction_letters, unit_vectors
 from rarl.scans.framing import framed
-from rarl.scans.header import (
+from rarl.scans.header_allowlist import (
     functional,
     header_warnings,
     kept_attributes,
@@ -33,13 +34,16 @@ from rarl.scans.header import (
     optional,
     text_likely,
 )
-from rarl.scans.identity import Identifiers, header_digests, keyed_hash
 from rarl.scans.jpeg import decoder_plugin
 from rarl.scans.lookup_table import Table, palette_bits, read_palette
 from rarl.scans.missing_decoder import missing_decoder
 from rarl.scans.overlay import overlay_bitmaps
-from rarl.scans.part import Frame, Part, Vector, VoiFunction
-from rarl.scans.presentation import (
+from rarl.scans.phi import Identifiers, header_digests, keyed_hash
+from rarl.scans.refusal import refused_as
+from rarl.scans.spacing import Spacing, spacing_of
+from rarl.scans.stored_bits import NO_SUCH_BITS, UNUSED_BITS, Cell, cell_of, stored_values
+from rarl.scans.transfer_syntax import correct_transfer_syntax, inflated_dataset, native_length
+from rarl.scans.voi_lut import (
     RESCALED_TABLE,
     colour_levels,
     modality_table,
@@ -48,10 +52,6 @@ from rarl.scans.presentation import (
     scaling,
     voi_lut,
 )
-from rarl.scans.refusal import refused_as
-from rarl.scans.spacing import Spacing, spacing_of
-from rarl.scans.stored_bits import NO_SUCH_BITS, UNUSED_BITS, Cell, cell_of, stored_values
-from rarl.scans.transfer_syntax import correct_transfer_syntax, inflated_dataset, native_length
 from rarl.scans.windowing import Values, Window, distinct
 
 _DAMAGED = "The DICOM file is damaged or not complete; send it again from the archive."

@@ -2,7 +2,8 @@
 
 Off unless `RARL_DICOMWEB` names the server, and no other is ever asked: redirects are not followed.
 What arrives is bytes, for `open_stack` like an upload. The usual library, dicomweb-client, parses
-every file in the process that asks, whatever its size; decoders run in `rarl.scans.worker` here.
+every file in the process that asks, whatever its size; here decoders run in
+`rarl.scans.decoder_process`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from python_multipart.multipart import MultipartParser
 
 from rarl.errors import PacsError
 from rarl.limits import Limits
-from rarl.scans.header import known_body_part, known_modality
-from rarl.scans.identity import identity_in_text
+from rarl.scans.header_allowlist import known_body_part, known_modality
+from rarl.scans.phi import identity_in_text
 from rarl.settings import Settings, read_settings
 
 SETTING = "RARL_DICOMWEB"

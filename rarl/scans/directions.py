@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rarl.scans.part import Vector
+from rarl.scans.decoded_file import Vector
 
 
 def unit_vectors(cosines: list[float]) -> tuple[Vector | None, Vector | None]:

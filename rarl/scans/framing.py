@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from rarl.limits import Limits
+from rarl.scans.decoded_file import Frame, Part, Vector
 from rarl.scans.description import series_description
 from rarl.scans.directions import direction_letters, unit_vectors
-from rarl.scans.header import functional, numbers, optional
-from rarl.scans.identity import keyed_hash
-from rarl.scans.part import Frame, Part, Vector
+from rarl.scans.header_allowlist import functional, numbers, optional
+from rarl.scans.phi import keyed_hash
 from rarl.scans.windowing import Values
 
 NO_DOSE_SCALE = "The file gives no scale of its dose: the values are as they are stored, not in Gy."

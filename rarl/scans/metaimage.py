@@ -15,7 +15,7 @@ import numpy as np
 
 from rarl.errors import ScanError
 from rarl.limits import Limits
-from rarl.scans.part import Part
+from rarl.scans.decoded_file import Part
 from rarl.scans.refusal import refused_as
 from rarl.scans.volume import LPS_TO_RAS, check_shape, colour_of, read_volume, shaped
 

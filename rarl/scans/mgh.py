@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rarl.limits import Limits
-from rarl.scans.part import Part
+from rarl.scans.decoded_file import Part
 from rarl.scans.refusal import refused_as
 from rarl.scans.volume import check_shape, read_volume, shaped
 

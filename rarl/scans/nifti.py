@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rarl.errors import ScanError
 from rarl.limits import Limits
-from rarl.scans.part import Frame, Part
-from rarl.scans.presentation import narrowed, scaling
+from rarl.scans.decoded_file import Frame, Part
 from rarl.scans.refusal import refused_as
+from rarl.scans.voi_lut import narrowed, scaling
 
 _DAMAGED = "The NIfTI volume is damaged or not complete; export it again and upload the new copy."
 _UNORIENTED = (

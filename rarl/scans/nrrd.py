@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rarl.errors import ScanError
 from rarl.limits import Limits
-from rarl.scans.part import Part
+from rarl.scans.decoded_file import Part
 from rarl.scans.refusal import refused_as
 from rarl.scans.volume import check_shape, colour_of, read_volume, shaped
 from rarl.scans.windowing import Values

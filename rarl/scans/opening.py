@@ -12,11 +12,11 @@ from zipfile import ZIP_STORED, ZipFile
 from rarl.errors import ScanError
 from rarl.limits import Limits
 from rarl.scans.companions import data_file_of, is_header, may_be_header
-from rarl.scans.decoding import decode
+from rarl.scans.decoded_file import LeftOut, Part
+from rarl.scans.decoder_pool import decode
 from rarl.scans.files import first_bytes, size_of, whole_file
-from rarl.scans.identity import process_secret
 from rarl.scans.naming import harmless_name, is_system_file, natural_key
-from rarl.scans.part import LeftOut, Part
+from rarl.scans.phi import process_secret
 from rarl.scans.scan import Scan
 from rarl.scans.series import PICTURES, Opened, separated
 from rarl.scans.stack import Stack

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from rarl.scans.header import overlay_groups
+from rarl.scans.header_allowlist import overlay_groups
 
 
 def overlay_bitmaps(dataset: Dataset, shape: tuple[int, int], frames: int) -> tuple[bytes, ...]:

@@ -12,16 +12,16 @@ from rarl.errors import ScanError
 from rarl.limits import Limits
 from rarl.scans.announced import announced_bytes, announced_in_archive
 from rarl.scans.companions import data_file_of, is_header, joined, may_be_header
+from rarl.scans.decoded_file import LeftOut, Part
 from rarl.scans.dicom import looks_like_dicom, read_dicom
 from rarl.scans.metaimage import looks_like_metaimage, read_metaimage
 from rarl.scans.mgh import looks_like_mgh, read_mgh
 from rarl.scans.naming import harmless_name, is_system_file, natural_key
 from rarl.scans.nifti import looks_like_nifti, read_nifti
 from rarl.scans.nrrd import looks_like_nrrd, read_nrrd
-from rarl.scans.part import LeftOut, Part
-from rarl.scans.plain import looks_plain, read_plain
+from rarl.scans.raster import looks_plain, read_plain
 from rarl.scans.refusal import refused_as
-from rarl.scans.strangers import office_document, stranger
+from rarl.scans.unsupported import office_document, stranger
 
 _BAD_ARCHIVE = "The archive is damaged or not complete; pack the pictures again."
 _BAD_GZIP = "The compressed file is damaged or not complete; compress it again."

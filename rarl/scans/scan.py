@@ -14,7 +14,7 @@ class Scan:
 
     Attributes:
         image: 8-bit "L" or "RGB", as a workstation would present it (width x height pixels).
-        format: see `rarl.scans.part.Part.format`.
+        format: see `rarl.scans.decoded_file.Part.format`.
         modality: DICOM Modality (CT, MR, CR, DX, US, ...) or None for plain images.
         attributes: what survives of the header, DICOM keyword to text (an allow-list).
         warnings: sentences the reader should see (burned-in text likely, no window given, ...).

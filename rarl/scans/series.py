@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from rarl.scans.arranging import parallel
-from rarl.scans.part import LeftOut, Part
+from rarl.scans.decoded_file import LeftOut, Part
+from rarl.scans.geometry import parallel
 from rarl.scans.spacing import same_spacing
 from rarl.scans.stack import Stack, View
 

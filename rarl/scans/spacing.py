@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from rarl.scans.header import numbers, optional
+from rarl.scans.header_allowlist import numbers, optional
 
 Pair = tuple[float, float]
 

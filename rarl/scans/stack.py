@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rarl.scans.arranging import Axis, arrange, in_series_order
-from rarl.scans.identity import Identifiers
-from rarl.scans.part import Frame, Part, VoiFunction
+from rarl.scans.decoded_file import Frame, Part, VoiFunction
+from rarl.scans.geometry import Axis, arrange, in_series_order
+from rarl.scans.phi import Identifiers
 from rarl.scans.scan import Scan
 from rarl.scans.spacing import same_spacing
 from rarl.scans.windowing import (

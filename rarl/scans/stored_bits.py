@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from rarl.scans.header import optional
+from rarl.scans.header_allowlist import optional
 from rarl.scans.windowing import Values
 
 UNUSED_BITS = (

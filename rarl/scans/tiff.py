@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rarl.errors import ScanError
 from rarl.limits import Limits
-from rarl.scans.presentation import narrowed
+from rarl.scans.voi_lut import narrowed
 from rarl.scans.windowing import Values, to_eight_bit
 
 NO_PHOTOMETRIC = (

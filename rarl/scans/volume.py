@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from rarl.errors import ScanError
 from rarl.limits import Limits
+from rarl.scans.decoded_file import Part
 from rarl.scans.nifti import read_nifti
-from rarl.scans.part import Part
 from rarl.scans.windowing import Values
 
 LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -101,9 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rarl.data import load_examples
     from rarl.judge import Judge
-    from rarl.models.loading import resolve_model
+    from rarl.models.loader import resolve_model
     from rarl.training.run import Options, train
-    from rarl.training.trainers import end_processes, processes
+    from rarl.training.trl_config import end_processes, processes
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -15,14 +15,14 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from rarl.compat.trl import OpenGRPOTrainer, Silent
 from rarl.judge import Judge
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.rewards.table import RewardSettings, reward_functions
 from rarl.training.adapter import lora_config
 from rarl.training.grpo import GroupedGRPOTrainer
 from rarl.training.likelihood import AnswerLikelihood
 from rarl.training.phases import Timed
 from rarl.training.recipe import GrpoRecipe
-from rarl.training.trainers import accumulation, shared_arguments
+from rarl.training.trl_config import accumulation, shared_arguments
 
 
 class _Stock(Silent, AnswerLikelihood, Timed):
@@ -52,7 +52,7 @@ def grpo_trainer(
 
     Args:
         loaded: the base without adapters.
-        rows: see `rarl.training.rows.grpo_rows`.
+        rows: see `rarl.training.dataset.grpo_rows`.
         recipe: all choices.
         checkpoints: folder for them, and for the tables of completions.
         seed: of the adapter's start and the rollouts.

@@ -27,10 +27,12 @@ from rarl.compat.trl import completions_scored_alone
 from rarl.data import Example
 from rarl.errors import ModelError
 from rarl.judge import Judge
-from rarl.models.loading import LoadedModel, load_model
+from rarl.models.loader import LoadedModel, load_model
 from rarl.response import Mode
 from rarl.training.adapter import adapter_norm, check_language_only
 from rarl.training.card import model_card
+from rarl.training.checkpoint_selection import Selection
+from rarl.training.dataset import check_training_rows, grpo_rows, sft_rows
 from rarl.training.preflight import check_grpo, check_rows, check_sft
 from rarl.training.progress import Progress, draw_curves, say
 from rarl.training.recipe import (
@@ -42,11 +44,9 @@ from rarl.training.recipe import (
     recipe_text,
 )
 from rarl.training.rl import grpo_trainer
-from rarl.training.rows import check_training_rows, grpo_rows, sft_rows
-from rarl.training.selection import Selection
 from rarl.training.sft import sft_trainer
-from rarl.training.trainers import processes, show
 from rarl.training.trial import Trial
+from rarl.training.trl_config import processes, show
 
 # Models of this many parameters take the variant of the recipe that is made for them.
 _LARGE = 500_000_000

@@ -11,10 +11,10 @@ from trl.trainer.sft_config import SFTConfig
 
 from rarl.compat.trl import OpenSFTTrainer, Silent
 from rarl.generation.image_features import PatchFeatures, as_encoder_outputs
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.training.adapter import lora_config
 from rarl.training.recipe import SftRecipe
-from rarl.training.trainers import accumulation, shared_arguments
+from rarl.training.trl_config import accumulation, shared_arguments
 
 
 class _Trainer(Silent, OpenSFTTrainer):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from rarl.models.loading import LARGE
+from rarl.models.loader import LARGE
 
 # Tokens of the trial rollout; its length is multiplied up to the whole one.
 _TOKENS = 16

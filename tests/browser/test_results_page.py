@@ -11,13 +11,13 @@ import gradio as gr
 import pytest
 from app_process import ROOT, running
 
+from demo.authentication import Person, SignIn
 from demo.components import panel
+from demo.context import Parts
 from demo.downloads import Downloads
+from demo.engine_loader import EngineLoader
 from demo.flagging import Desk
-from demo.loading import EngineLoader
-from demo.parts import Parts
 from demo.results import Evaluations, Loaded, results_page
-from demo.signing_in import Person, SignIn
 from demo.theme import STYLE_SHEETS, head, reading_room
 from demo.uploads import Uploads
 from rarl.inference.engine import Arm

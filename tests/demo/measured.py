@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from rarl.data.root import SPLIT_FILES
-from rarl.evaluation.conditions import ALTERED
-from rarl.evaluation.output import write_run
+from rarl.evaluation.image_ablations import ALTERED
 from rarl.evaluation.run import evaluate, select, summarise
+from rarl.evaluation.run_files import write_run
 from tests.evaluation.scripted_engine import ScriptedEngine
 
 LABEL = "brain_tumor_mri test label"

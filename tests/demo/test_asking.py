@@ -24,7 +24,7 @@ from demo.asking import (
     steps,
     suggestions,
 )
-from demo.loading import EngineLoader
+from demo.engine_loader import EngineLoader
 from demo.serving.caller import NOBODY
 from demo.session import Session
 from demo.uploads import Uploads, open_uploads

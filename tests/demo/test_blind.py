@@ -10,7 +10,7 @@ from scripted import ScriptedEngine
 
 from demo import render
 from demo.asking import COMPARED, Progress, ask
-from demo.loading import EngineLoader
+from demo.engine_loader import EngineLoader
 from demo.ratings import blind_ballots, votes_table
 from demo.session import Session
 from rarl.review import case_from

@@ -19,8 +19,8 @@ from scripted import ScriptedEngine
 
 from demo.asking import ask
 from demo.burned_in import picture_doubts, without_written
+from demo.engine_loader import EngineLoader
 from demo.flagging import case_of
-from demo.loading import EngineLoader
 from demo.session import OpenScan
 from demo.viewer import FrameServer, open_scan
 from rarl.scans import open_stack, writing

@@ -17,7 +17,7 @@ from demo.session import Session
 from demo.uploads import open_uploads
 from demo.viewer import FrameServer
 from rarl.errors import ScanError
-from rarl.scans import decoding, opening
+from rarl.scans import decoder_pool, opening
 
 SHORT, LONG = ct_series(16, 3), ct_series(24, 4)
 
@@ -40,7 +40,7 @@ def packed(*files: bytes) -> bytes:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Sizes of the files that have been decoded so far."""
     sizes: list[int] = []
-    decode = decoding.decode
+    decode = decoder_pool.decode
 
     def counting(data, limits, secret):  # type: ignore[no-untyped-def]
         sizes.append(len(data))

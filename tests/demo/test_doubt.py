@@ -12,13 +12,13 @@ from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import ScriptedEngine
 
-from demo import drawers
+from demo import side_panels
 from demo.asking import ask
-from demo.behind import behind_view, facts, prompt_of, texts_of
 from demo.differences import differences, words_of
-from demo.doubting import check_reliance, lit, other_scan, reliance_sentence
+from demo.engine_loader import EngineLoader
 from demo.examples import BUILT_IN, open_examples
-from demo.loading import EngineLoader
+from demo.provenance import behind_view, facts, prompt_of, texts_of
+from demo.reliability import check_reliance, lit, other_scan, reliance_sentence
 from demo.services.volumes import Volume
 from demo.session import Asked, Session
 from rarl.errors import QuestionError
@@ -102,7 +102,7 @@ def test_reliance_tells_who_needed_the_image(session: Session) -> None:
     told = reliance_sentence(found, LABELS)
     assert "SFT did not need this image" in told
     assert "RL answered otherwise without this image" in told
-    page = drawers.reliance(found, LABELS)
+    page = side_panels.reliance(found, LABELS)
     assert "a white picture" in page and told in page
 
 

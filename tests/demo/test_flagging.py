@@ -14,12 +14,12 @@ from scripted import ScriptedEngine
 
 from demo import render
 from demo.asking import ask
+from demo.authentication import SignIn
+from demo.engine_loader import EngineLoader
 from demo.flagging import Desk, draft_from_browser
-from demo.loading import EngineLoader
 from demo.review.common import Chosen, Labels
 from demo.review.queue_html import case_view, flag_list
 from demo.session import Asked, Session
-from demo.signing_in import SignIn
 from rarl.errors import ReviewError, StoreError
 from rarl.records import FlagDraft
 from rarl.review import Queue, Region

@@ -14,8 +14,8 @@ from scripted import ScriptedEngine
 
 from demo import render
 from demo.asking import ask
+from demo.engine_loader import EngineLoader
 from demo.identity import doubts
-from demo.loading import EngineLoader
 from demo.phantoms import ct_series
 from demo.services import kept_sessions
 from demo.services.kept_sessions import Keep, KeptSessions, read_keep
@@ -26,7 +26,7 @@ from demo.session import Session
 from demo.viewer import FrameServer, open_scan
 from rarl.errors import ScanError, SettingError
 from rarl.scans import Box, Window, open_stack
-from rarl.scans.identity import process_secret
+from rarl.scans.phi import process_secret
 
 XAVIER = Caller(name="xavier", browser="cookie-of-a-browser")
 TAB = "0123456789abcdef"

@@ -13,23 +13,23 @@ from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import SAID, ScriptedEngine
 
-from demo import drawers, render
+from demo import render, side_panels
 from demo.agreed import NOT_MEASURED
 from demo.asking import Progress, ask
-from demo.doubting import ask_rewindowed, window_checks
+from demo.authentication import Person
+from demo.context import Parts, make_parts
+from demo.engine_loader import EngineLoader
 from demo.flagging import case_of
-from demo.loading import EngineLoader
-from demo.parts import Parts, make_parts
 from demo.phantoms import ct_series
+from demo.reliability import ask_rewindowed, window_checks
 from demo.services.ask import AskService
 from demo.session import Session
-from demo.signing_in import Person
 from rarl.errors import QuestionError
 from rarl.inference.checking import minority_check
 from rarl.inference.engine import Answer, Question
-from rarl.inference.sampling import sample_answers
+from rarl.inference.self_consistency import sample_answers
 from rarl.response import parse_response
-from rarl.review.sheet import case_sheet
+from rarl.review.case_pdf import case_sheet
 
 LABELS = {"sft": "SFT", "rl": "RL", "rarl": "RARL"}
 UNLIKE = "This picture is unlike anything the model was trained on; its answer is a guess."
@@ -112,7 +112,7 @@ def test_an_answer_that_another_window_changes_is_marked(session: Session) -> No
     checks = window_checks(asked, tried)
     assert "Under another window (level" in checks["rl"].sentence
     assert "“yes”" in checks["rl"].sentence
-    page = drawers.again([], {"sft": "no", "rl": "no", "rarl": "no"}, LABELS, False, tried)
+    page = side_panels.again([], {"sft": "no", "rl": "no", "rarl": "no"}, LABELS, False, tried)
     assert "Other windows" in page and tried[0].words.capitalize() in page
     # As it was asked about, whatever the viewer shows by now.
     session.scans[0].view = replace(session.scans[0].view, invert=True)
@@ -120,7 +120,7 @@ def test_an_answer_that_another_window_changes_is_marked(session: Session) -> No
     assert [one.answers for one in again] == [one.answers for one in tried]
     session.change()
     assert ask_rewindowed(Knowing(), session, asked) == []
-    assert "Not tried" in drawers.again([], {}, LABELS, False, [])
+    assert "Not tried" in side_panels.again([], {}, LABELS, False, [])
 
 
 @pytest.fixture

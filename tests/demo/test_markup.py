@@ -22,10 +22,10 @@ import pytest
 from markupsafe import Markup
 from PIL import Image
 
+from demo.authentication import read_sign_in
+from demo.context import make_parts
 from demo.flagging import Desk
 from demo.interface import build, start
-from demo.parts import make_parts
-from demo.signing_in import read_sign_in
 from demo.templating import render_template
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response

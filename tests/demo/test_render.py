@@ -9,8 +9,8 @@ from scripted import SAID, ScriptedEngine
 
 from demo import render
 from demo.asking import Progress, ask
+from demo.engine_loader import EngineLoader
 from demo.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
-from demo.loading import EngineLoader
 from demo.phantoms import CHEST_FILE, draw_chest
 from demo.session import Session
 from rarl.errors import ScanError

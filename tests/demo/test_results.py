@@ -10,10 +10,10 @@ import gradio as gr
 import pandas as pd
 import pytest
 
+from demo.context import Parts
 from demo.downloads import Downloads
+from demo.engine_loader import EngineLoader
 from demo.flagging import Desk
-from demo.loading import EngineLoader
-from demo.parts import Parts
 from demo.results import Evaluations, Loaded, Results, results_page
 from demo.results.html import (
     case,

@@ -14,8 +14,8 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from demo.authentication import Person, SignIn, read_sign_in
 from demo.serving.caller import Caller, put_caller
-from demo.signing_in import Person, SignIn, read_sign_in
 from rarl.errors import ReviewError
 from rarl.review.roles import People, account_name
 

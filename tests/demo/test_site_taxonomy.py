@@ -16,13 +16,14 @@ from PIL import Image
 from pypdf import PdfReader
 from scripted import ScriptedEngine
 
-from demo.after_panel import remarks
+from demo.answer_tools import remarks
 from demo.asking import ask
+from demo.authentication import SignIn
+from demo.context import Parts, make_parts
+from demo.engine_loader import EngineLoader
 from demo.flag_fields import flag_fields
 from demo.flag_panel import Draft
 from demo.flagging import Desk
-from demo.loading import EngineLoader
-from demo.parts import Parts, make_parts
 from demo.results import Evaluations, results_page
 from demo.results.page import Opened, flag_answer
 from demo.review.api import add_review_api
@@ -32,11 +33,10 @@ from demo.review.page import filter_choices
 from demo.review.queue_html import flag_list, list_head
 from demo.services.ask import AskService
 from demo.serving.mcp import McpServer
-from demo.signing_in import SignIn
 from rarl.records import FlagDraft
 from rarl.review import Queue, ReviewStore
+from rarl.review.case_pdf import case_sheet
 from rarl.review.roles import People
-from rarl.review.sheet import case_sheet
 from rarl.review.taxonomy import Taxonomy
 from tests.demo.measured import LABEL, measure, write_set
 

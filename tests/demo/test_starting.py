@@ -11,7 +11,7 @@ from urllib.request import getproxies_environment, proxy_bypass_environment
 
 import pytest
 
-from demo.serving.starting import prepare_start
+from demo.serving.preflight import prepare_start
 from rarl.errors import RarlError
 
 ROOT = Path(__file__).resolve().parents[2]

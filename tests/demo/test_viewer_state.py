@@ -16,7 +16,7 @@ from filelock import FileLock
 from opened import report_of, scan_of, session_with
 from PIL import Image
 
-from demo import drawers, render
+from demo import render, side_panels
 from demo.identity import doubts
 from demo.phantoms import ct_series
 from demo.services.volumes import Volume
@@ -326,6 +326,6 @@ def test_words_of_the_header_are_doubted_without_being_kept() -> None:
 
 def test_what_the_model_sees_is_shown_with_its_tokens() -> None:
     picture = Seen(Image.new("RGB", (56, 84)), 6)
-    page = drawers.inside((("current", picture), ("<b>", picture)))
+    page = side_panels.inside((("current", picture), ("<b>", picture)))
     assert page.count("56 × 84 pixels, 6 image tokens") == 2
     assert "Current: " in page and "<b>:" not in page

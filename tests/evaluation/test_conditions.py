@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rarl.data.example import Example, ImageRef
-from rarl.evaluation.conditions import (
+from rarl.evaluation.image_ablations import (
     ALTERED,
     PERTURBED,
     perturbed,

@@ -6,7 +6,7 @@ import pytest
 
 from rarl.data.example import Example
 from rarl.errors import DataError, QuestionError
-from rarl.evaluation.conditions import Condition
+from rarl.evaluation.image_ablations import Condition
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import evaluate, select, summarise
 from tests.evaluation.scripted_engine import ScriptedEngine

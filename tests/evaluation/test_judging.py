@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rarl.data.example import Example
-from rarl.evaluation.judging import HumanScore, human_scores, judge_rows, judge_summary
+from rarl.evaluation.judge_metrics import HumanScore, human_scores, judge_rows, judge_summary
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import evaluate, select
 from rarl.judge import Judge

@@ -7,7 +7,7 @@ from PIL import Image
 from rarl.cli import main
 from rarl.data.example import Example, ImageRef, Split
 from rarl.errors import DataError
-from rarl.evaluation.leaks import find_leaks, training_rows, without_leaks
+from rarl.evaluation.contamination import find_leaks, training_rows, without_leaks
 
 
 def row(folder: Path, name: str, split: Split, colour: int, *, source: str = "set") -> Example:

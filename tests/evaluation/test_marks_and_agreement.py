@@ -10,8 +10,8 @@ from demo.agreed import NOT_MEASURED, Agreement
 from demo.results.run import Results
 from rarl.checks import kind_of_question
 from rarl.data.example import Example
-from rarl.evaluation.measures import score
 from rarl.evaluation.metrics import checked
+from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import Row, to_frame
 from rarl.evaluation.tables import check_table
 from rarl.evaluation.worth import worth_of_agreement

@@ -4,8 +4,8 @@ from math import exp
 import pytest
 
 from rarl.data.example import Example, Fact
-from rarl.evaluation.conditions import reference_under
-from rarl.evaluation.measures import bleu_1, hedges, score
+from rarl.evaluation.image_ablations import reference_under
+from rarl.evaluation.row_scores import bleu_1, hedges, score
 
 EXAMPLE = Example(
     id="x/1", image=None, question="Is there a pleural effusion?", answer="no", explanation=None,

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from rarl.errors import DataError
-from rarl.evaluation.conditions import ALTERED
-from rarl.evaluation.output import write_run
+from rarl.evaluation.image_ablations import ALTERED
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import evaluate, select, summarise
+from rarl.evaluation.run_files import write_run
 from tests.evaluation.scripted_engine import ScriptedEngine
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -54,7 +54,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_a_third_party_server_answers_as_the_local_engine(url: str) -> None:
     from rarl.inference.local import LocalEngine
-    from rarl.models.loading import load_model
+    from rarl.models.loader import load_model
 
     image = Image.new("L", (160, 140), 15)
     ImageDraw.Draw(image).ellipse((30, 20, 130, 120), fill=140, outline=230, width=6)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image, ImageDraw
 
-from rarl.evaluation.conditions import PERTURBED
+from rarl.evaluation.image_ablations import PERTURBED
 from rarl.evaluation.study import CLAIMS, find, median_seed, report, scores, stress
 
 ROOT = Path(__file__).parents[2]

@@ -90,7 +90,7 @@ def test_the_command_writes_beside_any_model(
     import json
 
     from rarl.cli import main
-    from rarl.models.loading import load_model
+    from rarl.models.loader import load_model
 
     model = tmp_path / "tiny"
     save_tiny(model, ["a few words for a vocabulary"])

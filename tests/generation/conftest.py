@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rarl.generation.decoder import Prompt
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.prompts import messages, user_text
 
 MakePrompt = Callable[..., Prompt]

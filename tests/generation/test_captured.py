@@ -22,7 +22,7 @@ from rarl.generation.rollout import roll_out
 from rarl.generation.sampling import PolicyDraw, RowDraw, Sampler
 from rarl.inference.engine import Answer, Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
-from rarl.models.loading import LoadedModel, load_model
+from rarl.models.loader import LoadedModel, load_model
 
 EVERY = ("base", "sft", "rl", "rarl")
 TEXTS = ("Why?", "Is the heart of normal size?", "Is there a fracture, and on which side is it?")

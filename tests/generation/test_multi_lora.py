@@ -11,7 +11,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from PIL import Image
 
 from rarl.generation.multi_lora import MultiLora
-from rarl.models.loading import LoadedModel, load_model
+from rarl.models.loader import LoadedModel, load_model
 from rarl.prompts import messages
 
 ROWS = ("wide", None, "sft", "narrow", "sft", None)

@@ -16,11 +16,11 @@ from PIL import Image
 
 from demo import render
 from demo.asking import arm_choices, chosen_arms
-from demo.loading import EngineLoader
+from demo.engine_loader import EngineLoader
 from demo.variants import with_pairs
 from rarl.errors import ModelError, QuestionError
 from rarl.inference import Offer, load_engine, load_offer, with_modes
-from rarl.inference.beside import Side, SideBySide
+from rarl.inference.composite import Side, SideBySide
 from rarl.inference.engine import (
     Arm,
     Decoding,
@@ -33,8 +33,8 @@ from rarl.inference.engine import (
 )
 from rarl.inference.local import LocalEngine
 from rarl.inference.remote import EndpointEngine
-from rarl.models.arms import read_arms
-from rarl.models.loading import load_model
+from rarl.models.loader import load_model
+from rarl.models.variants import read_arms
 from rarl.response import MODES
 from rarl.review import case_from
 from tests.evaluation.chat_server import serving

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from gradio_client import Client
 
+from demo.authentication import read_sign_in
+from demo.context import make_parts
 from demo.flagging import Desk
 from demo.interface import build, start
-from demo.parts import make_parts
-from demo.signing_in import read_sign_in
 from rarl.review import open_store
 from tests.hosting.attacks import ATTACKS, Entry, NotTried, Target
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from demo import render
 from demo.asking import ask
-from demo.loading import EngineLoader
+from demo.engine_loader import EngineLoader
 from rarl.inference import load_offer
 from tests.demo.opened import report_of, scan_of, session_with
 from tests.hosting.conftest import Serve, free_port

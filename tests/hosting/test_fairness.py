@@ -30,7 +30,7 @@ from demo.serving.caller import Caller, put_caller
 from demo.session import OpenScan, Session
 from rarl.errors import ReviewError, ScanError
 from rarl.fairness import TooManyError, Turns
-from rarl.scans import Limits, decoding, decoding_for, open_stack
+from rarl.scans import Limits, decoder_pool, decoding_for, open_stack
 
 
 def picture(side: int = 64, grey: int = 90) -> bytes:
@@ -94,16 +94,16 @@ def test_one_owner_leaves_a_turn_and_may_not_wait_for_ever() -> None:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A decoder that hangs on one file; the others it opens."""
-    program = decoding._PROGRAM.replace(
+    program = decoder_pool._PROGRAM.replace(
         "main()",
-        "import rarl.scans.worker as worker, time; read = worker.read;"
+        "import rarl.scans.decoder_process as worker, time; read = worker.read;"
         "worker.read = lambda data, *more: (time.sleep(60) if data == b'slow' else None)"
         " or read(data, *more); main()",
     )
-    monkeypatch.setattr(decoding, "_PROGRAM", program)
-    decoding._pool.cache_clear()
+    monkeypatch.setattr(decoder_pool, "_PROGRAM", program)
+    decoder_pool._pool.cache_clear()
     yield
-    decoding._pool.cache_clear()
+    decoder_pool._pool.cache_clear()
 
 
 def test_slow_files_do_not_hold_the_decoder(slow: None) -> None:
@@ -120,7 +120,7 @@ def test_slow_files_do_not_hold_the_decoder(slow: None) -> None:
     greedy = [threading.Thread(target=send, args=(f"greedy {n % 2}",)) for n in range(2)]
     for thread in greedy:
         thread.start()
-    pool = decoding._pool(os.getpid())
+    pool = decoder_pool._pool(os.getpid())
     while len(pool._busy) < 2:
         time.sleep(0.01)
     with decoding_for("modest"):  # both workers are busy for a minute

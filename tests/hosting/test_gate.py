@@ -11,11 +11,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo.serving import gate
+from demo.authentication import SignIn
+from demo.serving import password_sign_in
 from demo.serving.attempts import Attempts
-from demo.serving.gate import Gate
-from demo.serving.guard import Guard
-from demo.signing_in import SignIn
+from demo.serving.middleware import Guard
+from demo.serving.password_sign_in import Gate
 from demo.uploads import Uploads
 from rarl.review.roles import People
 
@@ -45,7 +45,7 @@ def entered(client: TestClient, name: str, password: str, **headers: str) -> int
 
 
 def test_signing_in_and_out(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_SECONDS", 0.0)
+    monkeypatch.setattr(password_sign_in, "_SECONDS", 0.0)
     assert client.get("/").headers["location"] == "login"
     page = client.get("/login").text
     assert "Password" in page and "Research use only. Not for diagnosis." in page
@@ -67,7 +67,7 @@ def test_signing_in_and_out(client: TestClient, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_guesses_are_held_back(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "_SECONDS", 0.0)
+    monkeypatch.setattr(password_sign_in, "_SECONDS", 0.0)
     for name in ("ada", "zoe"):  # one exists, one does not: no difference
         statuses = [entered(client, name, f"guess {number}") for number in range(9)]
         assert statuses == [400] * 6 + [429] * 3
@@ -104,6 +104,6 @@ def test_every_outcome_takes_the_same_time(client: TestClient) -> None:
 
     # The dearest hash and the cheapest, a wrong name and a right password.
     times = [seconds("ada", "x"), seconds("bo", "x"), seconds("zoe", "x"), seconds("ada", "right")]
-    assert min(times) >= gate._SECONDS
+    assert min(times) >= password_sign_in._SECONDS
     assert bcrypt.checkpw(b"", client.app._sign_in._nobody)  # type: ignore[attr-defined]
     assert int(client.app._sign_in._nobody[4:6]) == 8  # type: ignore[attr-defined]

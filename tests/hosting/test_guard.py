@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from demo.serving import guard
+from demo.authentication import SignIn
+from demo.serving import middleware
 from demo.serving.caller import Caller, caller_of
-from demo.serving.guard import Guard, Rate, content_security_policy, embedding_origins
+from demo.serving.middleware import Guard, Rate, content_security_policy, embedding_origins
 from demo.serving.routes import find_door, route_path
-from demo.signing_in import SignIn
 from demo.uploads import Uploads
 
 PROXIES = (ip_network("10.0.0.0/8"),)
@@ -67,7 +67,7 @@ def test_a_flood_is_held_back_by_person_and_over_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(guard, "monotonic", lambda: now)
+    monkeypatch.setattr(middleware, "monotonic", lambda: now)
     sign_in = SignIn("header", header="X-User", proxies=PROXIES)
     flooding = client(tmp_path, Rate(burst=3, per_second=1), sign_in)
 
@@ -101,8 +101,8 @@ def test_a_peer_that_is_no_proxy_cannot_choose_its_address(tmp_path: Path) -> No
 
 
 def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_UPLOAD_BYTES", 1000)
-    monkeypatch.setattr(guard, "_MESSAGE_BYTES", 1000)
+    monkeypatch.setattr(middleware, "_UPLOAD_BYTES", 1000)
+    monkeypatch.setattr(middleware, "_MESSAGE_BYTES", 1000)
 
     def pieces() -> Iterator[bytes]:
         for _ in range(5):
@@ -119,7 +119,7 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_full_disk_takes_no_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_FREE_BYTES", 10**18)
+    monkeypatch.setattr(middleware, "_FREE_BYTES", 10**18)
     answer = client(tmp_path).post("/gradio_api/upload", content=b"x")
     assert (answer.status_code, answer.text) == (
         507,
@@ -220,7 +220,7 @@ def test_an_upload_is_named_and_its_sender_s(tmp_path: Path) -> None:
     (kept,) = inner._with_files([file], mine)
     assert Path(kept["path"]).read_bytes() == b"pixels" and "url" not in kept
     for path in (name, kept["path"]):
-        with pytest.raises(guard.RefusedError):
+        with pytest.raises(middleware.RefusedError):
             inner._with_files([file | {"path": path}], other)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from demo.flagging import Desk
-from demo.loading import EngineLoader
+from demo.engine_loader import EngineLoader
 from demo.serving import health
 from rarl.review import open_store
 from tests.demo.scripted import ScriptedEngine

@@ -14,11 +14,11 @@ from starlette.routing import BaseRoute, Match
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from demo.authentication import SignIn
+from demo.context import make_parts
 from demo.interface import build, own_routes
-from demo.parts import make_parts
-from demo.serving.guard import Guard, Rate
+from demo.serving.middleware import Guard, Rate
 from demo.serving.routes import DOORS, Door, find_door, route_path
-from demo.signing_in import SignIn
 from demo.uploads import Uploads
 from rarl.review.roles import People
 

@@ -10,7 +10,7 @@ from holding import PATIENCE, Hold, picture, until
 
 from rarl.inference.engine import Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from rarl.errors import ModelError
 from rarl.inference.engine import Answer, Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
-from rarl.models.loading import LoadedModel, load_model
+from rarl.models.loader import LoadedModel, load_model
 
 ROOM = 45_000_000  # bytes
 

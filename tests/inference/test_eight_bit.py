@@ -14,7 +14,7 @@ from rarl.generation.multi_lora import MultiLora
 from rarl.inference.engine import Question
 from rarl.inference.local import LocalEngine
 from rarl.models.eight_bit import EightBitLinear
-from rarl.models.loading import LoadedModel, load_model
+from rarl.models.loader import LoadedModel, load_model
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from holding import picture
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Looks, NamedImage, Question
 from rarl.inference.local import LocalEngine
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.response import parse_response
 
 Ask = Callable[..., Question]

@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
-from rarl.models.loading import LoadedModel, load_model
+from rarl.models.loader import LoadedModel, load_model
 from rarl.prompts import messages, user_text
 
 EVERY = ("base", "sft", "rl", "rarl")
@@ -608,7 +608,7 @@ def test_a_base_without_adapters_answers(tiny_loaded: LoadedModel, ask: Ask) -> 
 def test_half_precision_answers(
     tiny_loaded: LoadedModel, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarl.models.loading.LARGE", 1)
+    monkeypatch.setattr("rarl.models.loader.LARGE", 1)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     loaded = load_model(tiny_loaded.name, device="cpu")
     assert loaded.dtype == torch.bfloat16

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.models.processor import image_tokens, with_fewer_tokens
 
 

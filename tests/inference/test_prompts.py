@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 
 from rarl import prompts
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.prompts import messages, prompt_hash, user_text
 
 

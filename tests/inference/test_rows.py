@@ -10,8 +10,8 @@ from PIL import Image
 
 from rarl.generation.sampling import Sampler
 from rarl.inference.engine import Decoding, NamedImage, Question
-from rarl.inference.rows import Progress, Row
-from rarl.models.loading import LoadedModel
+from rarl.inference.sequences import Progress, Row
+from rarl.models.loader import LoadedModel
 
 QUESTION = Question((NamedImage(Image.new("L", (8, 8))),), "Why?", ("sft",), decoding=Decoding(500))
 END = 7

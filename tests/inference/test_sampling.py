@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from rarl.errors import QuestionError
-from rarl.inference import sampling
+from rarl.inference import self_consistency
 from rarl.inference.engine import Answer, Question
 from rarl.inference.local import LocalEngine
-from rarl.inference.sampling import Sampled, grouped, sample_answers
+from rarl.inference.self_consistency import Sampled, grouped, sample_answers
 from rarl.response import parse_response
 
 Ask = Callable[..., Question]
@@ -25,7 +25,7 @@ def said(text: str) -> Answer:
 
 
 def test_the_examples_hold() -> None:
-    found = doctest.testmod(sampling)
+    found = doctest.testmod(self_consistency)
     assert found.attempted and not found.failed
 
 
@@ -66,5 +66,5 @@ def test_too_few_or_too_many_are_refused(engine: LocalEngine, ask: Ask, samples:
 
 
 def test_the_page_may_import_it_without_torch() -> None:
-    code = "import sys, rarl.inference.sampling; sys.exit('torch' in sys.modules)"
+    code = "import sys, rarl.inference.self_consistency; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ from PIL import Image
 from rarl.errors import QuestionError
 from rarl.inference.engine import NamedImage, Question, Turn, Verbatim
 from rarl.inference.local import LocalEngine
-from rarl.models.loading import load_model
+from rarl.models.loader import load_model
 
 BEFORE = Turn("Which organ is it?", "reason", {"sft": "the chest", "rl": "the lung"})
 

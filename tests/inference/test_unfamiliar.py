@@ -13,18 +13,18 @@ from holding import picture
 
 from rarl.checks import HeaderFacts
 from rarl.cli import main
-from rarl.inference.beside import Side, SideBySide
 from rarl.inference.checking import (
     check_answers,
     minority_check,
     unfamiliar_pictures,
     with_checks,
 )
+from rarl.inference.composite import Side, SideBySide
 from rarl.inference.engine import Answer, Question
 from rarl.inference.local import LocalEngine
-from rarl.inference.sampling import Sampled
+from rarl.inference.self_consistency import Sampled
 from rarl.models.familiarity import FILE, Familiarity
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.response import parse_response, problem_sentence
 
 

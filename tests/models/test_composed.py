@@ -195,7 +195,7 @@ def folder(llama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_model_is_put_together_once(folder: Path) -> None:
-    from rarl.models.loading import weights_revision
+    from rarl.models.loader import weights_revision
 
     assert is_composed(folder)
     whole = compose(folder)

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rarl.errors import ModelError
-from rarl.models import loading
-from rarl.models.loading import load_model, parameter_count, resolve_model, weights_revision
+from rarl.models import loader
+from rarl.models.loader import load_model, parameter_count, resolve_model, weights_revision
 from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
 from tests.tiny_model import save_tiny
 
@@ -99,10 +99,10 @@ def test_the_setting_names_the_model(tiny_model: Path, monkeypatch: pytest.Monke
 
 def test_pocket_is_the_default(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RARL_MODEL", raising=False)
-    monkeypatch.setattr(loading, "_POCKET_FOLDER", tiny_model)
+    monkeypatch.setattr(loader, "_POCKET_FOLDER", tiny_model)
     assert resolve_model() == resolve_model("pocket")
     assert resolve_model().directory == tiny_model
-    monkeypatch.setattr(loading, "_POCKET_FOLDER", tiny_model / "nothing")
+    monkeypatch.setattr(loader, "_POCKET_FOLDER", tiny_model / "nothing")
     with pytest.raises(ModelError, match="build_pocket"):
         resolve_model()
 
@@ -121,7 +121,7 @@ def test_a_hub_name_is_fetched_and_then_a_folder(
         asked.append(name)
         return str(tiny_model)
 
-    monkeypatch.setattr(loading, "snapshot_download", fetch)
+    monkeypatch.setattr(loader, "snapshot_download", fetch)
     loaded = load_model("Qwen/Qwen2-VL-2B-Instruct", device="cpu")
     assert (loaded.name, asked) == ("Qwen/Qwen2-VL-2B-Instruct", ["Qwen/Qwen2-VL-2B-Instruct"])
     assert list(loaded.adapters) == ["sft", "rl", "rarl"]
@@ -132,7 +132,7 @@ def test_a_hub_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     def fail(name: str, allow_patterns: list[str]) -> str:
         raise OSError("no network")
 
-    monkeypatch.setattr(loading, "snapshot_download", fail)
+    monkeypatch.setattr(loader, "snapshot_download", fail)
     assert "from the Hub" in refusal(Path("Qwen/Qwen2-VL-2B-Instruct"))
 
 
@@ -151,7 +151,7 @@ def test_half_precision_is_for_large_models_on_able_processors(
     able: dict[str, bool],
     dtype: torch.dtype,
 ) -> None:
-    monkeypatch.setattr(loading, "LARGE", large)
+    monkeypatch.setattr(loader, "LARGE", large)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     loaded = load_model(str(tiny_model), device="cpu")
     assert loaded.dtype == dtype
@@ -309,6 +309,6 @@ def test_a_base_without_a_tokenizer(copy: Path) -> None:
 def test_without_the_pocket_model_the_sentence_says_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarl.models.loading._POCKET_FOLDER", tmp_path / "absent")
+    monkeypatch.setattr("rarl.models.loader._POCKET_FOLDER", tmp_path / "absent")
     with pytest.raises(ModelError, match="part of a checkout of the repository, not of the wheel"):
         resolve_model("pocket")

@@ -8,10 +8,10 @@ from types import ModuleType
 import pytest
 
 from rarl.records import _base
-from rarl.review import outcomes, roles, studies, taxonomy
+from rarl.review import reader_metrics, roles, studies, taxonomy
 from rarl.review.transfer import table
 
-MODULES = [_base, outcomes, roles, studies, table, taxonomy]
+MODULES = [_base, reader_metrics, roles, studies, table, taxonomy]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

@@ -179,7 +179,7 @@ def test_dpo_trains_on_the_pairs(
     from transformers import Qwen2VLForConditionalGeneration
     from trl import DPOConfig, DPOTrainer
 
-    from rarl.models.loading import load_model
+    from rarl.models.loader import load_model
 
     for start in (0, 300):
         store.add_vote(settle(picture(trains=True, start=start)), "better", "rarl")

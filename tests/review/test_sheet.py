@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfReader
 
 from rarl.review import CaseSnapshot
-from rarl.review.sheet import case_sheet
+from rarl.review.case_pdf import case_sheet
 
 MakeCase = Callable[..., CaseSnapshot]
 

@@ -13,7 +13,7 @@ import pytest
 
 from rarl.errors import ReviewError
 from rarl.review import CaseSnapshot, Judgement, Queue, ReviewStore
-from rarl.review.outcomes import CONDITIONS
+from rarl.review.reader_metrics import CONDITIONS
 from rarl.review.studies import Studies, allocate
 from rarl.review.summary import overview
 

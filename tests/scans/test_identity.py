@@ -28,7 +28,7 @@ from rarl.scans import (
     open_stack_file,
 )
 from rarl.scans import proposed_masks as masks_of
-from rarl.scans.identity import keyed_hash
+from rarl.scans.phi import keyed_hash
 
 QUESTIONS = (
     "Is there a pneumothorax on the left?",

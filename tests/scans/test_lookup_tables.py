@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian
 
 from rarl.scans import Stack, open_stack
-from rarl.scans.presentation import RESCALED_TABLE, SHORT_TABLE, UNUSABLE_TABLE
+from rarl.scans.voi_lut import RESCALED_TABLE, SHORT_TABLE, UNUSABLE_TABLE
 
 RAMP = np.arange(256, dtype=np.uint16).repeat(4).reshape(32, 32)
 

@@ -68,7 +68,7 @@ def test_a_decoder_that_dies_takes_nothing_with_it() -> None:
     workers = [
         child
         for child in psutil.Process().children()
-        if any("rarl.scans.worker" in word for word in child.cmdline())
+        if any("rarl.scans.decoder_process" in word for word in child.cmdline())
     ]
     assert workers
     for worker in workers:
@@ -96,7 +96,7 @@ def test_inside_a_daemonic_process(packaged: Find) -> None:
 def test_the_decoding_process_knows_no_secret_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     # What it was started with; a fresh one, by ending those that wait.
     for child in psutil.Process().children():
-        if any("rarl.scans.worker" in word for word in child.cmdline()):
+        if any("rarl.scans.decoder_process" in word for word in child.cmdline()):
             child.kill()
             child.wait()
     monkeypatch.setenv("RARL_DATABASE_URL", "postgresql://eva:secret@db/cases")
@@ -105,7 +105,7 @@ def test_the_decoding_process_knows_no_secret_of_the_app(monkeypatch: pytest.Mon
     (worker,) = [
         child
         for child in psutil.Process().children()
-        if any("rarl.scans.worker" in word for word in child.cmdline())
+        if any("rarl.scans.decoder_process" in word for word in child.cmdline())
     ]
     assert "secret" not in json.dumps(worker.environ())
 

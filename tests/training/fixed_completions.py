@@ -12,12 +12,12 @@ from datasets import Dataset
 from PIL import Image
 from trl.trainer.grpo_config import GRPOConfig
 
-from rarl.models.loading import load_model
+from rarl.models.loader import load_model
 from rarl.prompts import messages
 from rarl.training.adapter import lora_config
 from rarl.training.grpo import GroupedGRPOTrainer
 from rarl.training.recipe import Lora
-from rarl.training.trainers import end_processes
+from rarl.training.trl_config import end_processes
 
 GROUP, QUESTIONS, TOKENS = 2, 2, 6
 

@@ -12,7 +12,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import use_adapter
 
 from rarl.compat.trl import completions_scored_alone
-from rarl.models.loading import load_model
+from rarl.models.loader import load_model
 from rarl.training.adapter import lora_config
 from rarl.training.grpo import GroupedGRPOTrainer
 from rarl.training.packing import gather_prompts

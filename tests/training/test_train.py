@@ -24,9 +24,9 @@ from rarl.data import Example
 from rarl.inference import load_offer
 from rarl.inference.engine import Decoding, NamedImage, Question
 from rarl.inference.local import LocalEngine
-from rarl.models.arms import read_arms
-from rarl.models.loading import load_model, weights_revision
+from rarl.models.loader import load_model, weights_revision
 from rarl.models.processor import load_processor
+from rarl.models.variants import read_arms
 from rarl.prompts import messages, user_text
 from rarl.text.normalise import exact_match
 from rarl.training.run import Options, train

@@ -10,12 +10,12 @@ import torch
 
 from rarl.data import Example, ImageRef
 from rarl.errors import DataError, ModelError
-from rarl.models.loading import load_model
+from rarl.models.loader import load_model
 from rarl.models.processor import load_processor
 from rarl.prompts import FORMS, mode_of, user_text
+from rarl.training.dataset import Images, check_training_rows, grpo_rows, sft_rows
 from rarl.training.preflight import check_rows
 from rarl.training.recipe import GrpoRecipe, SftRecipe, load_recipe
-from rarl.training.rows import Images, check_training_rows, grpo_rows, sft_rows
 
 
 def sft(*overrides: str) -> SftRecipe:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rarl.cli import main
 from rarl.errors import ModelError
-from rarl.models.loading import load_model
+from rarl.models.loader import load_model
 from rarl.prompts import messages
 from rarl.training import trial as trial_module
 from rarl.training.preflight import check_vllm_images

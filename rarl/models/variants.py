@@ -13,7 +13,7 @@ environment variable that holds its key. Folders are relative to the file; what 
 looked for on the Hub.
 
 Reading such a file loads no model. Another kind of variant is a class here, an entry of `KINDS`,
-and an entry of `OPENERS` in `rarl.inference.offer`.
+and an entry of `OPENERS` in `rarl.inference.resolve`.
 """
 
 from __future__ import annotations

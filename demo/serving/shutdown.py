@@ -10,8 +10,8 @@ from types import FrameType
 
 import gradio as gr
 
+from demo.engine_loader import EngineLoader
 from demo.flagging import Desk
-from demo.loading import EngineLoader
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,12 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from demo import drawers
+from demo import side_panels
 from demo.asking import log_fault
-from demo.behind import behind_view, texts_of
-from demo.doubting import (
+from demo.context import NOW, QUIET, Parts, Update
+from demo.flagging import case_of
+from demo.provenance import behind_view, texts_of
+from demo.reliability import (
     NOTHING_ASKED,
     ask_rewindowed,
     check_reliance,
@@ -19,14 +21,12 @@ from demo.doubting import (
     where_it_looked,
     window_checks,
 )
-from demo.flagging import case_of
-from demo.parts import NOW, QUIET, Parts, Update
 from demo.session import Asked, Session
 from rarl.errors import QuestionError, RarlError
 from rarl.inference.checking import minority_check
 from rarl.inference.engine import Engine
-from rarl.inference.sampling import Sampled, sample_answers
-from rarl.review.sheet import case_sheet
+from rarl.inference.self_consistency import Sampled, sample_answers
+from rarl.review.case_pdf import case_sheet
 
 EVENTS = ("reliance", "again", "look", "behind", "sheet")
 
@@ -66,53 +66,55 @@ def wire_after(
 
     def reliance(held: Session, _: gr.Request) -> Iterator[str]:
         engine, asked = at_hand(held)
-        yield drawers.working(
-            drawers.RELIANCE_TITLE, "Asking about a blank, a mirrored and another picture…"
+        yield side_panels.working(
+            side_panels.RELIANCE_TITLE, "Asking about a blank, a mirrored and another picture…"
         )
         other = other_scan(held, list(parts.examples.values()))
-        yield drawers.reliance(check_reliance(engine, asked, other), parts.labels())
+        yield side_panels.reliance(check_reliance(engine, asked, other), parts.labels())
 
     def again(held: Session, _: gr.Request) -> Iterator[str]:
         engine, asked = at_hand(held)
         given = {answer.arm: answer.response.answer for answer in asked.answers}
         drawn: list[Sampled] = []
-        yield drawers.again(drawn, given, parts.labels(), True)
+        yield side_panels.again(drawn, given, parts.labels(), True)
         for arm in given:
             drawn.append(sample_answers(engine, asked.question, arm))
             check = minority_check(drawn[-1], given[arm])
             held.mark(asked, {arm: check} if check else {})
-            yield drawers.again(drawn, given, parts.labels(), True)
+            yield side_panels.again(drawn, given, parts.labels(), True)
         tried = ask_rewindowed(engine, held, asked)
         held.mark(asked, window_checks(asked, tried))
-        yield drawers.again(drawn, given, parts.labels(), False, tried)
+        yield side_panels.again(drawn, given, parts.labels(), False, tried)
 
     def look(held: Session, _: gr.Request) -> Iterator[str]:
         engine, asked = at_hand(held)
         found: list[tuple[str, Sequence[Image.Image]]] = []
-        yield drawers.looked([], parts.labels(), True)
+        yield side_panels.looked([], parts.labels(), True)
         for pair in where_it_looked(engine, asked):
             found.append(pair)
-            yield drawers.looked(found, parts.labels(), len(found) < len(asked.answers))
+            yield side_panels.looked(found, parts.labels(), len(found) < len(asked.answers))
 
     def behind(held: Session, _: gr.Request) -> Iterator[str]:
         engine, asked = at_hand(held)
         pictures = [engine.seen(named.image) for named in asked.question.images]
-        yield drawers.drawer(_BEHIND_TITLE, behind_view(asked, pictures, texts_of(engine, asked)))
+        yield side_panels.drawer(
+            _BEHIND_TITLE, behind_view(asked, pictures, texts_of(engine, asked))
+        )
 
     def sheet(held: Session, request: gr.Request) -> Iterator[str]:
         _, asked = at_hand(held)
         case = case_of(asked, held.case_id)
         pdf = case_sheet(case, remarks(parts, held.case_id, request))
-        yield drawers.sheet(pdf, asked.number)
+        yield side_panels.sheet(pdf, asked.number)
 
-    again_event = after.again(_guarded(drawers.AGAIN_TITLE, again), session, inside, **QUIET)
+    again_event = after.again(_guarded(side_panels.AGAIN_TITLE, again), session, inside, **QUIET)
     again_event.then(redrawn, [session, arms], [board], **NOW)
     return [
-        after.reliance(_guarded(drawers.RELIANCE_TITLE, reliance), session, inside, **QUIET),
+        after.reliance(_guarded(side_panels.RELIANCE_TITLE, reliance), session, inside, **QUIET),
         again_event,
-        after.look(_guarded(drawers.LOOKED_TITLE, look), session, inside, **QUIET),
+        after.look(_guarded(side_panels.LOOKED_TITLE, look), session, inside, **QUIET),
         after.behind(_guarded(_BEHIND_TITLE, behind), session, inside, **QUIET),
-        after.sheet(_guarded(drawers.SHEET_TITLE, sheet), session, inside, **QUIET),
+        after.sheet(_guarded(side_panels.SHEET_TITLE, sheet), session, inside, **QUIET),
     ]
 
 
@@ -149,9 +151,9 @@ def _guarded(
         try:
             yield from handler(held, request)
         except RarlError as error:
-            yield drawers.drawer(title, "", str(error))
+            yield side_panels.drawer(title, "", str(error))
         except Exception as error:
             log_fault(title, error)
-            yield drawers.drawer(title, "", _FAULT)
+            yield side_panels.drawer(title, "", _FAULT)
 
     return guarded

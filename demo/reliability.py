@@ -13,7 +13,7 @@ from demo.asking import listed, same_answer_key
 from demo.examples import OpenedExample
 from demo.session import Asked, OpenScan, Session
 from rarl.errors import QuestionError
-from rarl.evaluation.conditions import ALTERED, Condition, blank, flip_sides, sides
+from rarl.evaluation.image_ablations import ALTERED, Condition, blank, flip_sides, sides
 from rarl.inference.engine import Answer, Engine, Looks, NamedImage, Question
 from rarl.response import Check
 from rarl.scans import Box, View, Window

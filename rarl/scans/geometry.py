@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rarl.scans.part import Frame, Part
+from rarl.scans.decoded_file import Frame, Part
 from rarl.scans.spacing import same_spacing
 
 _SAME_DIRECTION = 1e-2

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from rarl.errors import ModelError
-from rarl.inference.beside import Side, SideBySide
+from rarl.inference.composite import Side, SideBySide
 from rarl.inference.engine import Arm, Engine, arm_label
 from rarl.inference.zerogpu import ZeroGpuEngine, on_zero_gpu
-from rarl.models.arms import (
+from rarl.models.making import POCKET
+from rarl.models.variants import (
     Adapter,
     ArmsFile,
     Checkpoint,
@@ -24,7 +25,6 @@ from rarl.models.arms import (
     is_arms_file,
     read_arms,
 )
-from rarl.models.making import POCKET
 from rarl.response import MODE_LABELS
 from rarl.settings import read_settings
 
@@ -52,9 +52,9 @@ def load_offer(model: str | None = None, endpoint: str | None = None) -> Offer:
     """Load whatever can be had of what is configured.
 
     Args:
-        model: "pocket", a model folder, a name on the Hub or an arms file (see
-            `rarl.models.arms`); None takes `RARL_MODEL`, or else "pocket". With an endpoint, the
-            server's name of the base; None then takes the one that it lists.
+        model: "pocket", a model folder, a name on the Hub or a variants file (see
+            `rarl.models.variants`); None takes `RARL_MODEL`, or else "pocket". With an endpoint,
+            the server's name of the base; None then takes the one that it lists.
         endpoint: address of an OpenAI-compatible server; None takes `RARL_ENDPOINT`. Its key, if
             it wants one, is `OPENAI_API_KEY`.
 
@@ -91,7 +91,7 @@ def _local(model: str | None, adapters: Mapping[str, Path | str] | None = None) 
         # `spaces` patches torch to report CUDA; it must be imported before torch.
         import spaces  # noqa: F401
     from rarl.inference.local import LocalEngine
-    from rarl.models.loading import load_model
+    from rarl.models.loader import load_model
 
     loaded = load_model(model, adapters, leave_out=True)
     # A process forked for a single question has no time to capture a graph.

@@ -31,9 +31,9 @@ import numpy as np
 from rarl.errors import ScanError
 from rarl.fairness import TooManyError, Turns
 from rarl.limits import Limits
-from rarl.scans.part import LeftOut, Part
+from rarl.scans.decoded_file import LeftOut, Part
+from rarl.scans.decoder_process import LENGTH, TIMED_OUT
 from rarl.scans.windowing import Values
-from rarl.scans.worker import LENGTH, TIMED_OUT
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,17 @@ _FILES_EACH = 1000  # then a fresh one: what decoders leak or fragment stays bou
 _owner: ContextVar[str] = ContextVar("owner", default="")
 _GRACE_SECONDS = 10.0
 _ROOT = Path(__file__).resolve().parents[2]
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from rarl.scans.worker import main; main()"
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from rarl.scans.decoder_process import main; main()"
 _CRASHED = (
     "The file is damaged in a way that stopped the decoder; send it again, or export it "
     "uncompressed or as PNG."
 )
 # All that a reply may be made of, whatever a decoder did to the worker.
 _KNOWN = {
-    ("rarl.scans.part", "Part"),
-    ("rarl.scans.part", "Frame"),
-    ("rarl.scans.part", "LeftOut"),
-    ("rarl.scans.part", "Lut"),
+    ("rarl.scans.decoded_file", "Part"),
+    ("rarl.scans.decoded_file", "Frame"),
+    ("rarl.scans.decoded_file", "LeftOut"),
+    ("rarl.scans.decoded_file", "Lut"),
     ("rarl.scans.windowing", "Window"),
     ("builtins", "frozenset"),
 }

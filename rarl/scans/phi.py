@@ -5,8 +5,8 @@ options), a `Stack` is not a de-identified DICOM object but keeps less: pixels a
 
 Holds:
     Basic Profile: every attribute it removes, empties or replaces is gone, since only the
-        allow-list of `rarl.scans.header.kept_attributes` survives; so are private attributes,
-        curves, graphic annotations, file meta information and unknown attributes.
+        allow-list of `rarl.scans.header_allowlist.kept_attributes` survives; so are private
+        attributes, curves, graphic annotations, file meta information and unknown attributes.
     Retain Patient Characteristics: age (years, 90 for all above) and sex only.
     Retain Device Identity: the model's name only, neither serial number nor station.
     UIDs: replaced by keyed hashes (`keyed_hash`) of study and series, the same within a secret, so

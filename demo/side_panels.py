@@ -9,11 +9,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from demo.asking import same_answer_key
-from demo.doubting import CONDITION_LABELS, Reliance, Rewindowed, reliance_sentence
+from demo.reliability import CONDITION_LABELS, Reliance, Rewindowed, reliance_sentence
 from demo.render import label_of, picture_url
-from rarl.evaluation.conditions import ALTERED
+from rarl.evaluation.image_ablations import ALTERED
 from rarl.inference.engine import Seen
-from rarl.inference.sampling import Sampled
+from rarl.inference.self_consistency import Sampled
 
 # What fits beside the page, CSS pixels.
 _PICTURE_SIDE = 440

@@ -8,15 +8,15 @@ from typing import Any
 
 from demo import render
 from demo.agreed import Agreement
+from demo.authentication import read_sign_in
 from demo.downloads import Downloads
+from demo.engine_loader import EngineLoader
 from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
 from demo.flagging import Desk
-from demo.loading import EngineLoader
 from demo.services.disk import Disk
 from demo.services.kept_sessions import KeptSessions, read_keep
 from demo.services.pages import Pages
 from demo.services.volumes import Budget
-from demo.signing_in import read_sign_in
 from demo.uploads import Uploads, private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm

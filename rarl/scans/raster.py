@@ -12,11 +12,11 @@ from PIL import Image, ImageOps, ImageSequence
 from rarl.errors import ScanError
 from rarl.limits import Limits
 from rarl.scans.codestream import Codestream, ends_early, read_codestream
+from rarl.scans.decoded_file import Frame, Part
 from rarl.scans.jpeg import decode_deep
-from rarl.scans.part import Frame, Part
-from rarl.scans.presentation import narrowed
 from rarl.scans.refusal import refused_as
 from rarl.scans.tiff import looks_like_tiff, read_tiff
+from rarl.scans.voi_lut import narrowed
 from rarl.scans.windowing import Values, to_eight_bit
 
 _DAMAGED = "The picture is damaged or not complete; export it again and upload the new copy."

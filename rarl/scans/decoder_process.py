@@ -1,6 +1,6 @@
 """The decoder process, which may hang, crash or be killed without harm.
 
-Started by `rarl.scans.decoding` with this module as its program. It speaks in messages over its
+Started by `rarl.scans.decoder_pool` with this module as its program. It speaks in messages over its
 standard input and output, loads no torch, writes nothing anywhere and ends with its parent.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from rarl.errors import ScanError
 from rarl.limits import Limits
-from rarl.scans.part import LeftOut, Part
+from rarl.scans.decoded_file import LeftOut, Part
 from rarl.scans.reading import read
 
 LENGTH = struct.Struct("<Q")

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from demo.authentication import SIGN_IN_COOKIE, VISITOR_COOKIE, SignIn
 from demo.serving.attempts import Attempts
 from demo.serving.caller import Caller, caller_of, group_of
-from demo.serving.guard import Cookies
-from demo.signing_in import SIGN_IN_COOKIE, VISITOR_COOKIE, SignIn
+from demo.serving.middleware import Cookies
 from demo.templating import render_template
 from rarl.review.roles import canonical_name
 

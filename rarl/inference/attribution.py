@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from rarl.generation.decoder import Prompt
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 
 
 def heat_maps(

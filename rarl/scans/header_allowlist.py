@@ -9,7 +9,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from rarl.scans.identity import Identifiers
+from rarl.scans.phi import Identifiers
 
 _OFTEN_WITH_TEXT = frozenset(["US", "IVUS", "SC", "OT"])
 # Defined terms of Modality (PS3.3 C.7.3.1.1.1) whose objects hold pictures, retired ones included.

@@ -93,7 +93,7 @@ class Part:
         inverted: whether the lowest value is shown white (MONOCHROME1).
         window_unusable: whether the file gives a window that cannot be applied.
         text_likely: whether text is burned into the pixels, or often is in this kind.
-        study: keyed hash of the Study Instance UID; see `rarl.scans.identity`.
+        study: keyed hash of the Study Instance UID; see `rarl.scans.phi`.
         series: keyed hash of the Series Instance UID.
         number: Instance Number, the place within the series where positions do not tell.
         identifiers: keyed hashes of the words in the header that identify someone.

@@ -20,7 +20,7 @@ from rarl.generation.decoder import Decoder
 from rarl.generation.image_features import PatchFeatures
 from rarl.generation.multi_lora import MultiLora
 from rarl.generation.rollout import roll_out
-from rarl.models.loading import LoadedModel
+from rarl.models.loader import LoadedModel
 from rarl.prompts import messages, user_text
 from rarl.response import Mode, parse_response
 from rarl.rewards.accuracy import is_right

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from rarl.scans.decoded_file import Lut
 from rarl.scans.lookup_table import Table, palette_bits, read_table
-from rarl.scans.part import Lut
 from rarl.scans.stored_bits import Cell
 from rarl.scans.windowing import Values, distinct, to_eight_bit
 

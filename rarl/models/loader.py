@@ -29,13 +29,13 @@ from transformers import GenerationConfig, Qwen2VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 from rarl.errors import ModelError
-from rarl.models.arms import is_arms_file
 from rarl.models.composed import REVISION, compose, composed_revision, is_composed
 from rarl.models.convolution import HybridQwen2VL, is_hybrid
 from rarl.models.eight_bit import SUFFIX, to_eight_bits
 from rarl.models.familiarity import FILE as FAMILIARITY
 from rarl.models.familiarity import Familiarity, load_familiarity
 from rarl.models.processor import ImageProcessor, load_processor
+from rarl.models.variants import is_arms_file
 from rarl.settings import read_settings
 
 POCKET = "pocket"

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from rarl.errors import DataError
-from rarl.evaluation.leaks import Leak
+from rarl.evaluation.contamination import Leak
 from rarl.evaluation.report import report_html
 from rarl.evaluation.rows import Row, to_frame, write_parquet
 

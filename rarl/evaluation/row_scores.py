@@ -11,7 +11,7 @@ from typing import Any
 
 from rarl.checks import check_answer, header_facts
 from rarl.data.example import Example
-from rarl.evaluation.conditions import Condition, reference_under
+from rarl.evaluation.image_ablations import Condition, reference_under
 from rarl.response import Mode, parse_response
 from rarl.rewards.accuracy import explained_credit, is_right, score_answer
 from rarl.rewards.reasoning import check_facts
