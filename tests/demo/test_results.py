@@ -29,6 +29,7 @@ from demo.results.html import (
 from demo.results.made import made
 from demo.results.page import flag_answer
 from demo.results.run import RESULTS
+from demo.services.kept_sessions import Keep, KeptSessions
 from demo.uploads import Uploads
 from rarl.errors import DataError, ReviewError, SettingError
 from rarl.inference.engine import Arm
@@ -166,7 +167,8 @@ def test_the_page_builds_from_files_alone(folder: Path, tmp_path: Path, measured
 
 def parts(folder: Path) -> Parts:
     loader = EngineLoader(ScriptedEngine)
-    return Parts(loader, Desk(), {}, folder, Uploads(folder), Downloads(folder))
+    keeper = KeptSessions(folder / "sessions", Keep(0))
+    return Parts(loader, Desk(), {}, folder, Uploads(folder), Downloads(folder), keeper)
 
 
 def loaded(*names: str, model: str = "") -> Loaded:
