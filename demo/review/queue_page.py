@@ -48,7 +48,7 @@ _WORK = "Flagged answers"
 _NONE_YET = (
     "Nothing flagged yet",
     "When an answer on the Ask page is wrong or unsafe, press Flag under it. It is kept here with "
-    "its scan, its question and what every arm said.",
+    "its scan, its question and the answers of all variants.",
 )
 _ALL_DONE = ("Nothing waits for you", "Choose another status to see what is done.")
 _NO_MATCH = ("Nothing matches", "Loosen the filters to see more.")

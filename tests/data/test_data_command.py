@@ -66,7 +66,7 @@ def test_json_is_one_object(busi: Path, capsys: pytest.CaptureFixture[str]) -> N
     ("words", "sentence"),
     [
         (["nothing"], "There is no data set 'nothing'"),
-        (["none.yaml"], "none.yaml could not be read"),
+        (["none.yaml"], "none.yaml cannot be read"),
         (["bccd_blood"], "bccd_blood is not at hand"),
     ],
 )
