@@ -114,7 +114,7 @@ def test_no_payload_runs_anywhere(tmp_path: Path, open_page: Callable) -> None: 
             page.fill("#flag-comment textarea", ALL)
             page.click("#flag-category label:has-text('Other')")
             page.click("#flag-severity label:has-text('Could delay')")
-            page.click("#flag-save")  # the words were kept once already, and are not asked about again
+            page.click("#flag-save")  # these words were kept once already
             page.wait_for_selector("#note .done")
             for tab in ("Results", "Review"):
                 page.click(f"#pages > .tab-wrapper [role=tab]:has-text('{tab}')")
