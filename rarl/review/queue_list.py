@@ -295,6 +295,6 @@ def _median(session: Session, readings: Select[QueuePersonRow]) -> float | None:
     seconds = QueuePersonRow.seconds
     timed = readings.with_only_columns(seconds).where(seconds.is_not(None))
     count = session.scalar(timed.with_only_columns(func.count())) or 0
-    middle = timed.order_by(seconds).offset((count - 1) // 2).limit(2 - count % 2)
+    middle = timed.order_by(seconds).offset(max(0, count - 1) // 2).limit(2 - count % 2)
     found = [one for one in session.scalars(middle) if one is not None]
     return median(found) if found else None

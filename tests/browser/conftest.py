@@ -57,6 +57,6 @@ def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,typ
         return page
 
     yield open_it
-    for context, troubles in opened:
+    for context, _ in opened:
         context.close()
-        assert not troubles
+    assert not [trouble for _, troubles in opened for trouble in troubles]

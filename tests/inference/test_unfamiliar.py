@@ -30,11 +30,11 @@ from rarl.response import parse_response, problem_sentence
 
 def measure(loaded: LoadedModel, limit: float) -> Familiarity:
     """A measure to which everything is unfamiliar, or nothing."""
-    width = 2 * loaded.base.config.text_config.hidden_size
+    width = 2 * loaded.base.config.vision_config.embed_dim
     axes = torch.eye(width)[:, :2]
     return Familiarity(
-        loaded.revision, ("x-ray of the chest",), torch.zeros(width), axes, torch.eye(2),
-        torch.zeros(1, 2), torch.ones(1), 1.0, limit,
+        loaded.revision, ("x-ray of the chest",), torch.zeros(width), torch.ones(width), axes,
+        torch.eye(2), torch.zeros(1, 2), torch.ones(1), 1.0, limit,
     )  # fmt: skip
 
 
