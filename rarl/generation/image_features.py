@@ -30,10 +30,13 @@ class Encoded:
     Attributes:
         features: (image tokens, width of the language model).
         grid: patches in time, height and width (three numbers).
+        summary: mean and deviation of the patch features before the merger, (2 * tower width,),
+            where the familiarity of a picture is measured.
     """
 
     features: Tensor
     grid: Tensor
+    summary: Tensor | None = None
 
 
 # Images that are missing, by their index among those asked for, to the encoded images in order.

@@ -173,7 +173,9 @@ class LocalEngine:
             return {}
         with self._lock.turn(), torch.inference_mode():
             images = self._encode([named.image for named in question.images])
-            features = torch.stack([pooled(image.features) for image in images]).cpu()
+            features = torch.stack(
+                [image.summary for image in images if image.summary is not None]
+            ).cpu()
         told = [verdict.sentence for verdict in measure.verdicts(features) if not verdict.familiar]
         return dict.fromkeys(question.arms, told[0]) if told else {}
 
@@ -467,13 +469,15 @@ class LocalEngine:
             pixels = self._loaded.processor.image_processor(images=missing, return_tensors="pt").to(
                 self._loaded.device
             )
-            features = self._loaded.base.get_image_features(
-                pixels["pixel_values"], image_grid_thw=pixels["image_grid_thw"]
-            ).pooler_output
+            grids = pixels["image_grid_thw"]
+            encoded = self._loaded.base.get_image_features(
+                pixels["pixel_values"], image_grid_thw=grids
+            )
+            patches = encoded.last_hidden_state.split(grids.prod(-1).tolist())
             # Copies, so that keeping one image does not keep the others of its batch.
             return [
-                Encoded(feature.clone(), grid.clone())
-                for feature, grid in zip(features, pixels["image_grid_thw"], strict=True)
+                Encoded(feature.clone(), grid.clone(), pooled(own))
+                for feature, grid, own in zip(encoded.pooler_output, grids, patches, strict=True)
             ]
 
         return self._features.get([keys[id(image)] for image in images], encode_missing)

@@ -32,6 +32,20 @@ def browser() -> Iterator[object]:
         chromium.close()
 
 
+@pytest.fixture(autouse=True)
+def closed_contexts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Close what a test has opened: a page that is left goes on asking for its app."""
+    if "browser" not in request.fixturenames:
+        yield
+        return
+    browser = request.getfixturevalue("browser")
+    before = list(browser.contexts)
+    yield
+    for context in browser.contexts:
+        if context not in before:
+            context.close()
+
+
 @pytest.fixture
 def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,type-arg]
     """Open a page that fails the test on script errors and on requests to other hosts."""

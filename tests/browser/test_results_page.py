@@ -18,6 +18,7 @@ from demo.downloads import Downloads
 from demo.engine_loader import EngineLoader
 from demo.flagging import Desk
 from demo.results import Evaluations, Loaded, results_page
+from demo.services.kept_sessions import Keep, KeptSessions
 from demo.theme import STYLE_SHEETS, head, reading_room
 from demo.uploads import Uploads
 from rarl.inference.engine import Arm
@@ -74,6 +75,7 @@ def page_and_store(
                 tmp_path,
                 Uploads(tmp_path),
                 Downloads(tmp_path),
+                KeptSessions(tmp_path / "sessions", Keep(0)),
             )
             results_page(parts, tab, evaluations, lambda: now[-1])
     _, address, _ = app.launch(

@@ -226,7 +226,7 @@ def test_bad_input_is_one_sentence(
     cases = [
         (command("sft", tiny, used), "already holds a run"),
         (command("sft", tiny, tmp_path / "new", "--resume"), "no checkpoint to resume"),
-        (command("sft", tiny, tmp_path / "new", "--set", "lora.rnk=4"), "lora.rnk"),
+        (command("sft", tiny, tmp_path / "new", "--set", "lora.rnk=4"), "lora has no key rnk"),
         (command("rl", tiny, tmp_path / "new", "--set", "micro_batch=3"), "must divide"),
         (command("rl", tiny, tmp_path / "new", "--variant", "70b"), "70b"),
         (command("rl", tmp_path / "none", tmp_path / "new"), "model folder"),
