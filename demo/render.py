@@ -151,7 +151,7 @@ def footer(loader: EngineLoader) -> str:
         train = Markup(
             "<p>It has no variants yet, so the forms of its answer stand side by side. "
             "This trains SFT, RL and RARL on a single GPU of 24 GB: <code>{}</code> "
-            "Name the folders in an arms file then, and start with that (see the "
+            "Name the folders in a variants file then, and start with that (see the "
             "README).</p>"
         ).format(command)
     return Markup("<p>{}</p><p>{}</p>{}{}").format(NOTICE, said, train, missing)

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         required=True,
-        help="a model's folder or name, or an arms file; with --endpoint, the server's name",
+        help="a model's folder or name, or a variants file; with --endpoint, the server's name",
     )
     parser.add_argument("--arms", help="say base,sft,rl,rarl; without it, all on offer")
     parser.add_argument("--modes", default="reason", help=f"of {','.join(MODES)}")

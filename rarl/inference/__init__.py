@@ -35,7 +35,7 @@ def load_engine(
     """Load a model and return the engine that answers with it.
 
     Args:
-        model: "pocket", a model folder, a name on the Hub, or an arms file; None takes
+        model: "pocket", a model folder, a name on the Hub, or a variants file; None takes
             `RARL_MODEL`, or else "pocket".
         adapters: arm name to adapter folder; None takes those in the model folder.
 
