@@ -176,8 +176,8 @@ class LocalEngine:
             features = torch.stack(
                 [image.summary for image in images if image.summary is not None]
             ).cpu()
-        told = [verdict.sentence for verdict in measure.verdicts(features) if not verdict.familiar]
-        return dict.fromkeys(question.arms, told[0]) if told else {}
+        warnings = [each.sentence for each in measure.verdicts(features) if not each.familiar]
+        return dict.fromkeys(question.arms, warnings[0]) if warnings else {}
 
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
         """Attribution of an answer; see `Looks.looked`."""
@@ -474,9 +474,10 @@ class LocalEngine:
                 pixels["pixel_values"], image_grid_thw=grids
             )
             patches = encoded.last_hidden_state.split(grids.prod(-1).tolist())
+            measured = self.measures_pictures
             # Copies, so that keeping one image does not keep the others of its batch.
             return [
-                Encoded(feature.clone(), grid.clone(), pooled(own))
+                Encoded(feature.clone(), grid.clone(), pooled(own) if measured else None)
                 for feature, grid, own in zip(encoded.pooler_output, grids, patches, strict=True)
             ]
 
