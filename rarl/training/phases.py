@@ -14,7 +14,11 @@ from rarl.training.progress import PHASES, PREFIX
 
 
 class PhaseClock:
-    """Adds up the seconds of each phase; a phase ends when the device has done its work."""
+    """Adds up the seconds of each phase of a step.
+
+    A phase ends when the device has done its work. A phase that runs outside an update, such as
+    the trial's or checkpoint selection's, is no part of a step.
+    """
 
     watch: Callable[[str, bool], None] | None = None
     """Told the name of each phase as it begins (False) and after it has ended (True)."""
@@ -26,10 +30,16 @@ class PhaseClock:
         """Begin anew."""
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._steps = 0
+        self._in_update = False
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:
         """Add the seconds of what runs inside to a phase, and take them from `update`."""
+        is_update = phase == "update"
+        if not is_update and not self._in_update:
+            yield
+            return
+        self._in_update = True
         started = _now()
         self._tell(phase, ended=False)
         try:
@@ -38,7 +48,9 @@ class PhaseClock:
             self._tell(phase, ended=True)
             seconds = _now() - started
             self._seconds[phase] += seconds
-            if phase != "update":
+            if is_update:
+                self._in_update = False
+            else:
                 # These run inside the trainer's step, whose rest is the update.
                 self._seconds["update"] -= seconds
 
