@@ -18,6 +18,7 @@ from gradio.http_server import Server
 from gradio.queueing import Event, Queue
 
 __all__ = [
+    "WITHOUT_PAGE_CHECK",
     "Event",
     "Queue",
     "Server",
@@ -31,6 +32,12 @@ __all__ = [
 
 Start = Callable[..., tuple[str, int, str, Server]]
 """Takes an app and where to listen; returns host, port, address and the running server."""
+
+WITHOUT_PAGE_CHECK: dict[str, bool] = {"_frontend": False}
+"""Options of `launch` without its second look at the address, which a busy machine fails.
+
+It has asked the server for its start by then; the second request gives up after three seconds.
+"""
 
 SOON = ("async_ssrf_protected_get", "async_ssrf_protected_download")
 NOW = ("ssrf_protected_download", "save_url_to_cache", "unsafe_download")

@@ -16,7 +16,7 @@ from demo.api_info import describe_api
 from demo.ask_page import ask_page
 from demo.asking import arm_choices
 from demo.authentication import KEY_PARAMETER
-from demo.compat import forget_downloader
+from demo.compat import WITHOUT_PAGE_CHECK, forget_downloader
 from demo.components import panel
 from demo.context import NOW, Parts, Update, make_parts
 from demo.onboarding import key_sheet
@@ -158,6 +158,7 @@ def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) ->
             prevent_thread_lock=True,
             mcp_server=False,  # Gradio's own calls back from this machine in its callers' names
             quiet=True,
+            **WITHOUT_PAGE_CHECK,
             **sign_in.launch_options(),
             **options,
         )

@@ -46,6 +46,13 @@ def test_the_queue_keeps_its_events_as_before() -> None:
         assert f"self.{name}" in source, CHANGED.format(f"EventQueue has no {name}")
 
 
+def test_launch_can_leave_out_its_look_at_the_page() -> None:
+    assert not compat.WITHOUT_PAGE_CHECK.keys() - inspect.signature(gr.Blocks.launch).parameters
+    source = inspect.getsource(gr.Blocks.launch)
+    assert source.count("_frontend") == 2, CHANGED.format("launch does more with _frontend")
+    assert "startup-events" in source, CHANGED.format("launch asks for no startup events")
+
+
 def test_what_fetches_addresses_is_there_to_be_taken_away() -> None:
     for name in compat.SOON:
         function = getattr(processing_utils, name, None)
