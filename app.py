@@ -38,8 +38,8 @@ def main() -> None:
         print(error, file=sys.__stderr__)
         sys.exit(2)
     # Here, since they import Gradio, which reads its own settings at once.
-    from demo.engine_loader import EngineLoader
     from demo.interface import build, launch, make_parts
+    from demo.services.engine_loader import EngineLoader
 
     loader = EngineLoader(lambda: with_modes(load_offer(arguments.model, arguments.endpoint)))
     try:

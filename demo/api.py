@@ -10,9 +10,9 @@ from typing import Any, Literal
 import gradio as gr
 from gradio.events import api
 
-from demo.asking import log_fault
 from demo.context import Parts
 from demo.services.ask import AskService
+from demo.services.asking import log_fault
 from demo.serving.caller import caller_of
 from rarl.errors import RarlError
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demo import render
-from demo.agreed import Agreement
 from demo.authentication import read_sign_in
-from demo.downloads import Downloads
-from demo.engine_loader import EngineLoader
-from demo.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
-from demo.flagging import Desk
+from demo.pages import render
+from demo.services.agreed import Agreement
 from demo.services.disk import Disk
+from demo.services.downloads import Downloads
+from demo.services.engine_loader import EngineLoader
+from demo.services.examples import BUILT_IN, OpenedExample, open_examples, vqa_rad_rows
+from demo.services.flagging import Desk
 from demo.services.kept_sessions import KeptSessions, read_keep
 from demo.services.pages import Pages
+from demo.services.uploads import Uploads, private_cache
 from demo.services.volumes import Budget
-from demo.uploads import Uploads, private_cache
 from demo.viewer import FrameServer
 from rarl.inference.engine import Arm
 from rarl.review.hub_copy import read_place

@@ -10,23 +10,25 @@ import gradio as gr
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from demo import render
 from demo.api import add_api
 from demo.api_info import describe_api
-from demo.ask_page import ask_page
-from demo.asking import arm_choices
 from demo.authentication import KEY_PARAMETER
 from demo.compat import WITHOUT_PAGE_CHECK, forget_downloader
-from demo.components import panel
 from demo.context import NOW, Parts, Update, make_parts
-from demo.onboarding import key_sheet
-from demo.ratings import votes_panel
-from demo.results import Evaluations, loaded_by, results_page
-from demo.review import review_page
-from demo.review.api import add_review_api
-from demo.review.page import sign_out
+from demo.pages import render
+from demo.pages.ask.onboarding import key_sheet
+from demo.pages.ask.page import ask_page
+from demo.pages.ask.variants import with_pairs
+from demo.pages.components import panel
+from demo.pages.results import Evaluations, loaded_by, results_page
+from demo.pages.results.ratings import votes_panel
+from demo.pages.review import review_page
+from demo.pages.review.api import add_review_api
+from demo.pages.review.page import sign_out
 from demo.services.ask import AskService
+from demo.services.asking import arm_choices
 from demo.services.fair_queue import share_queue
+from demo.services.uploads import MAX_UPLOAD_BYTES
 from demo.serving.health import health_route
 from demo.serving.middleware import Guard
 from demo.serving.password_sign_in import Gate
@@ -34,8 +36,6 @@ from demo.serving.server import listening
 from demo.serving.shutdown import serve_until_told
 from demo.session import Session
 from demo.theme import STYLE_SHEETS, head, reading_room
-from demo.uploads import MAX_UPLOAD_BYTES
-from demo.variants import with_pairs
 
 __all__ = ["build", "launch", "make_parts"]
 

@@ -182,7 +182,7 @@ class OpenScan:
 
 
 class Holding(Protocol):
-    """What was opened together, with all its series; see `demo.choosing.Upload`."""
+    """What was opened together, with all its series; see `demo.services.choosing.Upload`."""
 
     def holds(self, scan: OpenScan) -> bool:
         """Whether a scan is one of its series, to be chosen again at once."""

@@ -1,4 +1,4 @@
-"""The theme. Every colour is a token of assets/style/frame.css, dark and light."""
+"""The theme. Every colour is a token of static/css/frame.css, dark and light."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import gradio as gr
 from demo.brand import FAVICON
 from demo.viewer import SCRIPTS
 
-_HERE = Path(__file__).parent
-_STYLE = _HERE.parent / "assets" / "style"
+_STATIC = Path(__file__).parent / "static"
 # In this order: what suits a narrow window comes last.
 STYLE_SHEETS = [
-    _STYLE / f"{name}.css"
+    _STATIC / "css" / f"{name}.css"
     for name in (
         "frame",
         "ask",
@@ -24,7 +23,7 @@ STYLE_SHEETS = [
         "narrow",
     )
 ]
-PAGE_SCRIPTS = (_HERE / "page.js", _HERE / "review" / "review.js")
+PAGE_SCRIPTS = tuple(_STATIC / "js" / name for name in ("page.js", "review.js"))
 
 # Fonts that are on the machine already: the page asks no other host for anything.
 _SANS = ["Inter", "SF Pro Text", "Segoe UI", "Helvetica Neue", "Liberation Sans", "Arial",

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any
 
-from demo.agreed import agree
 from demo.api_info import offered_words
-from demo.asking import DECODING
 from demo.authentication import Person
-from demo.choosing import Upload, hold
 from demo.context import Parts
-from demo.flagging import case_of
+from demo.services.agreed import agree
+from demo.services.asking import DECODING
+from demo.services.choosing import Upload, hold
 from demo.services.fair_queue import current_share
+from demo.services.flagging import case_of
+from demo.services.uploads import open_uploads
 from demo.session import ROLES, Asked, Session
-from demo.uploads import open_uploads
 from rarl.errors import QuestionError, ReviewError
 from rarl.inference.checking import (
     check_answers,

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from demo.engine_loader import EngineLoader
-from demo.flagging import Desk
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import Desk
 from rarl.errors import ReviewError
 
 ADDRESS = "/healthz"

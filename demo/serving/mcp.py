@@ -21,12 +21,12 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from starlette.routing import Route
 
-from demo.asking import log_fault
 from demo.authentication import Person
 from demo.context import Parts
 from demo.services.ask import AskService
+from demo.services.asking import log_fault
+from demo.services.uploads import MAX_UPLOAD_BYTES
 from demo.serving.caller import Caller, caller_of
-from demo.uploads import MAX_UPLOAD_BYTES
 from rarl.errors import QuestionError, RarlError
 from rarl.inference.self_consistency import MOST_SAMPLES
 from rarl.prompts import MAX_QUESTION_CHARACTERS

@@ -27,11 +27,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.authentication import KEY_PARAMETER, VISITOR_COOKIE, SignIn
 from demo.services.disk import Disk
+from demo.services.uploads import MAX_UPLOAD_BYTES, Uploads
 from demo.serving.caller import Caller, put_caller, within
 from demo.serving.owners import Owners
 from demo.serving.routes import ID, Door, find_door, route_path
 from demo.templating import render_template
-from demo.uploads import MAX_UPLOAD_BYTES, Uploads
 from rarl.errors import ScanError
 from rarl.settings import read_settings
 

@@ -10,8 +10,8 @@ from types import FrameType
 
 import gradio as gr
 
-from demo.engine_loader import EngineLoader
-from demo.flagging import Desk
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import Desk
 
 log = logging.getLogger(__name__)
 

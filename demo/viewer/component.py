@@ -6,9 +6,11 @@ from pathlib import Path
 
 import gradio as gr
 
-_HERE = Path(__file__).parent
-SCRIPTS = tuple(_HERE / name for name in ("picture.js", "pane.js", "viewer.js"))
-_TEMPLATE = _HERE / "viewer.html"
+_DEMO = Path(__file__).parents[1]
+SCRIPTS = tuple(
+    _DEMO / "static" / "js" / "viewer" / name for name in ("picture.js", "pane.js", "viewer.js")
+)
+_TEMPLATE = _DEMO / "templates" / "viewer.html"
 
 # The names in quotes are what handlers may listen to: "opened" with {paths, add}, "chosen" with
 # {name, index, add}, "removed" and "activated" with {token}, "see" with what `take_report` reads.

@@ -10,7 +10,7 @@ import pytest
 from app_process import running
 from test_ask_page import SHOWN, ask
 
-from demo.phantoms import ct_series
+from demo.services.phantoms import ct_series
 
 pytestmark = pytest.mark.browser
 QUESTION = "Is there a mass?"

@@ -12,15 +12,15 @@ import pytest
 from app_process import ROOT, running
 
 from demo.authentication import Person, SignIn
-from demo.components import panel
 from demo.context import Parts
-from demo.downloads import Downloads
-from demo.engine_loader import EngineLoader
-from demo.flagging import Desk
-from demo.results import Evaluations, Loaded, results_page
+from demo.pages.components import panel
+from demo.pages.results import Evaluations, Loaded, results_page
+from demo.services.downloads import Downloads
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import Desk
 from demo.services.kept_sessions import Keep, KeptSessions
+from demo.services.uploads import Uploads
 from demo.theme import STYLE_SHEETS, head, reading_room
-from demo.uploads import Uploads
 from rarl.inference.engine import Arm
 from rarl.review import ReviewStore, open_store
 from tests.demo.measured import LABEL, measure, write_set

@@ -19,7 +19,7 @@ from app_process import ROOT, SAMPLES, missing, running
 from orthanc import MISSING, PASSWORD, USER, installed, orthanc
 from planted import planted, spellings
 
-from demo.phantoms import ct_series
+from demo.services.phantoms import ct_series
 from rarl.scans import Box, Stack, View, Window, open_stack, open_stack_file
 
 pytestmark = pytest.mark.browser
@@ -256,7 +256,7 @@ def test_several_scans_carry_names_of_their_own(address: str, open_page: Callabl
     first = page.get_attribute(STAGE, "data-token")
     with page.expect_file_chooser() as chooser:
         page.click("#viewer [data-do=add]")
-    chooser.value.set_files(str(ROOT / "demo" / "phantom-chest.png"))
+    chooser.value.set_files(str(ROOT / "demo" / "static" / "phantom-chest.png"))
     page.wait_for_selector(f"{STAGE}[data-frame]:not([data-token='{first}'])")
     roles = "[...document.querySelectorAll('[data-role]')].map((one) => one.value)"
     assert page.evaluate(roles) == ["current", "prior"]
@@ -490,7 +490,7 @@ def test_frames_are_for_the_page_that_opened_them(address: str, open_page: Calla
     assert get(place.replace("acquired", "axial"), token) == 404
     assert get(place.replace("time=0", "time=x"), token) == 404
     # Another scan on the page: the first can no longer be read. (Examples are everybody's.)
-    file = str(ROOT / "demo" / "phantom-chest.png")
+    file = str(ROOT / "demo" / "static" / "phantom-chest.png")
     page.set_input_files("#viewer .viewer-files", file)
     page.wait_for_selector(f"{STAGE}[data-frame]:not([data-token='{token}'])")
     own = page.get_attribute(STAGE, "data-token")

@@ -12,7 +12,7 @@ from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import ScriptedEngine
 
-from demo.asking import (
+from demo.services.asking import (
     COMPARED,
     OUR_FAULT,
     Progress,
@@ -24,10 +24,10 @@ from demo.asking import (
     steps,
     suggestions,
 )
-from demo.engine_loader import EngineLoader
+from demo.services.engine_loader import EngineLoader
+from demo.services.uploads import Uploads, open_uploads
 from demo.serving.caller import NOBODY
 from demo.session import Session
-from demo.uploads import Uploads, open_uploads
 from rarl.errors import ModelError, ScanError
 from rarl.inference.engine import Answer, Arm
 from rarl.response import parse_response

@@ -8,10 +8,10 @@ from pathlib import Path
 from opened import report_of, scan_of, session_with
 from scripted import ScriptedEngine
 
-from demo import render
-from demo.asking import COMPARED, Progress, ask
-from demo.engine_loader import EngineLoader
-from demo.ratings import blind_ballots, votes_table
+from demo.pages import render
+from demo.pages.results.ratings import blind_ballots, votes_table
+from demo.services.asking import COMPARED, Progress, ask
+from demo.services.engine_loader import EngineLoader
 from demo.session import Session
 from rarl.review import case_from
 from rarl.review.store import ReviewStore

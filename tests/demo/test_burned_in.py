@@ -17,10 +17,10 @@ from opened import report_of, session_with
 from PIL import Image, ImageDraw
 from scripted import ScriptedEngine
 
-from demo.asking import ask
-from demo.burned_in import picture_doubts, without_written
-from demo.engine_loader import EngineLoader
-from demo.flagging import case_of
+from demo.services.asking import ask
+from demo.services.burned_in import picture_doubts, without_written
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import case_of
 from demo.session import OpenScan
 from demo.viewer import FrameServer, open_scan
 from rarl.scans import open_stack, writing

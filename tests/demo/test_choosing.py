@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.choosing import hold
-from demo.phantoms import ct_series
+from demo.services.choosing import hold
+from demo.services.phantoms import ct_series
+from demo.services.uploads import open_uploads
 from demo.services.volumes import Budget
 from demo.session import Session
-from demo.uploads import open_uploads
 from demo.viewer import FrameServer
 from rarl.errors import ScanError
 from rarl.scans import decoder_pool, opening

@@ -12,13 +12,13 @@ from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import ScriptedEngine
 
-from demo import side_panels
-from demo.asking import ask
-from demo.differences import differences, words_of
-from demo.engine_loader import EngineLoader
-from demo.examples import BUILT_IN, open_examples
-from demo.provenance import behind_view, facts, prompt_of, texts_of
-from demo.reliability import check_reliance, lit, other_scan, reliance_sentence
+from demo.pages.ask import side_panels
+from demo.pages.ask.provenance import behind_view, facts, prompt_of, texts_of
+from demo.pages.ask.reliability import check_reliance, lit, other_scan, reliance_sentence
+from demo.services.asking import ask
+from demo.services.differences import differences, words_of
+from demo.services.engine_loader import EngineLoader
+from demo.services.examples import BUILT_IN, open_examples
 from demo.services.volumes import Volume
 from demo.session import Asked, Session
 from rarl.errors import QuestionError
@@ -30,7 +30,13 @@ EVIL = "</pre><img src=x onerror=alert(1)>"
 
 
 @pytest.mark.parametrize(
-    "name", ["demo.asking", "demo.differences", "rarl.stats.bradley_terry", "rarl.prompts"]
+    "name",
+    [
+        "demo.services.asking",
+        "demo.services.differences",
+        "rarl.stats.bradley_terry",
+        "rarl.prompts",
+    ],
 )
 def test_the_examples_in_docstrings_are_true(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(name))

@@ -12,13 +12,13 @@ import pytest
 from opened import report_of, scan_of, session_with
 from scripted import ScriptedEngine
 
-from demo import render
-from demo.asking import ask
 from demo.authentication import SignIn
-from demo.engine_loader import EngineLoader
-from demo.flagging import Desk, draft_from_browser
-from demo.review.common import Chosen, Labels
-from demo.review.queue_html import case_view, flag_list
+from demo.pages import render
+from demo.pages.review.common import Chosen, Labels
+from demo.pages.review.queue_html import case_view, flag_list
+from demo.services.asking import ask
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import Desk, draft_from_browser
 from demo.session import Asked, Session
 from rarl.errors import ReviewError, StoreError
 from rarl.records import FlagDraft

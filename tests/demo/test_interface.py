@@ -11,8 +11,8 @@ import pytest
 from scripted import ScriptedEngine
 
 from demo import theme
-from demo.engine_loader import EngineLoader
 from demo.interface import build, make_parts
+from demo.services.engine_loader import EngineLoader
 
 
 def test_the_page_builds_without_torch_or_sql_in_its_imports() -> None:

@@ -12,13 +12,13 @@ from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import ScriptedEngine
 
-from demo import render
-from demo.asking import ask
-from demo.engine_loader import EngineLoader
-from demo.identity import doubts
-from demo.phantoms import ct_series
+from demo.pages import render
 from demo.services import kept_sessions
+from demo.services.asking import ask
+from demo.services.engine_loader import EngineLoader
+from demo.services.identity import doubts
 from demo.services.kept_sessions import Keep, KeptSessions, read_keep
+from demo.services.phantoms import ct_series
 from demo.services.place import Place
 from demo.services.volumes import Budget
 from demo.serving.caller import Caller

@@ -13,16 +13,17 @@ from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import SAID, ScriptedEngine
 
-from demo import render, side_panels
-from demo.agreed import NOT_MEASURED
-from demo.asking import Progress, ask
 from demo.authentication import Person
 from demo.context import Parts, make_parts
-from demo.engine_loader import EngineLoader
-from demo.flagging import case_of
-from demo.phantoms import ct_series
-from demo.reliability import ask_rewindowed, window_checks
+from demo.pages import render
+from demo.pages.ask import side_panels
+from demo.pages.ask.reliability import ask_rewindowed, window_checks
+from demo.services.agreed import NOT_MEASURED
 from demo.services.ask import AskService
+from demo.services.asking import Progress, ask
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import case_of
+from demo.services.phantoms import ct_series
 from demo.session import Session
 from rarl.errors import QuestionError
 from rarl.inference.checking import minority_check

@@ -24,8 +24,8 @@ from PIL import Image
 
 from demo.authentication import read_sign_in
 from demo.context import make_parts
-from demo.flagging import Desk
 from demo.interface import build, start
+from demo.services.flagging import Desk
 from demo.templating import render_template
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response

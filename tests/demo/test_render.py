@@ -7,11 +7,11 @@ from opened import report_of, scan_of, session_with
 from PIL import Image, ImageChops
 from scripted import SAID, ScriptedEngine
 
-from demo import render
-from demo.asking import Progress, ask
-from demo.engine_loader import EngineLoader
-from demo.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
-from demo.phantoms import CHEST_FILE, draw_chest
+from demo.pages import render
+from demo.services.asking import Progress, ask
+from demo.services.engine_loader import EngineLoader
+from demo.services.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
+from demo.services.phantoms import CHEST_FILE, draw_chest
 from demo.session import Session
 from rarl.errors import ScanError
 from rarl.inference.engine import Answer

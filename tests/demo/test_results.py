@@ -11,11 +11,8 @@ import pandas as pd
 import pytest
 
 from demo.context import Parts
-from demo.downloads import Downloads
-from demo.engine_loader import EngineLoader
-from demo.flagging import Desk
-from demo.results import Evaluations, Loaded, Results, results_page
-from demo.results.html import (
+from demo.pages.results import Evaluations, Loaded, Results, results_page
+from demo.pages.results.html import (
     case,
     drawings,
     figure_lines,
@@ -26,11 +23,14 @@ from demo.results.html import (
     titled,
     unmeasured,
 )
-from demo.results.made import made
-from demo.results.page import flag_answer
-from demo.results.run import RESULTS
+from demo.pages.results.made import made
+from demo.pages.results.page import flag_answer
+from demo.pages.results.run import RESULTS
+from demo.services.downloads import Downloads
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import Desk
 from demo.services.kept_sessions import Keep, KeptSessions
-from demo.uploads import Uploads
+from demo.services.uploads import Uploads
 from rarl.errors import DataError, ReviewError, SettingError
 from rarl.inference.engine import Arm
 from rarl.models.making import Making, adapter_revision, read_making, variant_folders
@@ -320,5 +320,5 @@ def test_groups_have_names_for_people() -> None:
 
 
 def test_the_page_loads_no_torch() -> None:
-    script = "import demo.results, sys; assert 'torch' not in sys.modules"
+    script = "import demo.pages.results, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -16,22 +16,22 @@ from PIL import Image
 from pypdf import PdfReader
 from scripted import ScriptedEngine
 
-from demo.answer_tools import remarks
-from demo.asking import ask
 from demo.authentication import SignIn
 from demo.context import Parts, make_parts
-from demo.engine_loader import EngineLoader
-from demo.flag_fields import flag_fields
-from demo.flag_panel import Draft
-from demo.flagging import Desk
-from demo.results import Evaluations, results_page
-from demo.results.page import Opened, flag_answer
-from demo.review.api import add_review_api
-from demo.review.charts_page import charts_view
-from demo.review.common import Chosen, Labels
-from demo.review.page import filter_choices
-from demo.review.queue_html import flag_list, list_head
+from demo.pages.ask.answer_tools import remarks
+from demo.pages.ask.flag_panel import Draft
+from demo.pages.flag_fields import flag_fields
+from demo.pages.results import Evaluations, results_page
+from demo.pages.results.page import Opened, flag_answer
+from demo.pages.review.api import add_review_api
+from demo.pages.review.charts_page import charts_view
+from demo.pages.review.common import Chosen, Labels
+from demo.pages.review.page import filter_choices
+from demo.pages.review.queue_html import flag_list, list_head
 from demo.services.ask import AskService
+from demo.services.asking import ask
+from demo.services.engine_loader import EngineLoader
+from demo.services.flagging import Desk
 from demo.serving.mcp import McpServer
 from rarl.records import FlagDraft
 from rarl.review import Queue, ReviewStore

@@ -16,13 +16,14 @@ from filelock import FileLock
 from opened import report_of, scan_of, session_with
 from PIL import Image
 
-from demo import render, side_panels
-from demo.identity import doubts
-from demo.phantoms import ct_series
+from demo.pages import render
+from demo.pages.ask import side_panels
+from demo.services.identity import doubts
+from demo.services.phantoms import ct_series
+from demo.services.uploads import Uploads, open_uploads, sweep
 from demo.services.volumes import Volume
 from demo.serving.caller import NOBODY, Caller
 from demo.session import OpenScan, Session
-from demo.uploads import Uploads, open_uploads, sweep
 from demo.viewer import FrameServer, open_scan, page_spec, take_report
 from demo.viewer.frames import frame_bytes
 from rarl.errors import QuestionError, ScanError
@@ -275,7 +276,7 @@ def test_what_a_crashed_run_left_is_swept(tmp_path: Path) -> None:
     code = (
         "import os, sys, tempfile; sys.path.insert(0, '.');"
         f"tempfile.tempdir = {str(tmp_path)!r};"
-        "from demo.uploads import private_cache; folder = private_cache();"
+        "from demo.services.uploads import private_cache; folder = private_cache();"
         "(folder / 'left').write_text('Jane'); print(folder, flush=True);"
         "os._exit(1) if len(sys.argv) > 1 else sys.stdin.read()"
     )

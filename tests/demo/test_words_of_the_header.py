@@ -7,7 +7,7 @@ import pytest
 from drawn import drawn, saved
 from opened import session_with
 
-from demo.identity import doubts, keep
+from demo.services.identity import doubts, keep
 from demo.session import OpenScan, Session
 from demo.viewer import FrameServer, open_scan
 from rarl.scans import open_stack

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from demo.agreed import NOT_MEASURED, Agreement
-from demo.results.run import Results
+from demo.pages.results.run import Results
+from demo.services.agreed import NOT_MEASURED, Agreement
 from rarl.checks import kind_of_question
 from rarl.data.example import Example
 from rarl.evaluation.metrics import checked

@@ -14,10 +14,10 @@ from threading import Event
 import pytest
 from PIL import Image
 
-from demo import render
-from demo.asking import arm_choices, chosen_arms
-from demo.engine_loader import EngineLoader
-from demo.variants import with_pairs
+from demo.pages import render
+from demo.pages.ask.variants import with_pairs
+from demo.services.asking import arm_choices, chosen_arms
+from demo.services.engine_loader import EngineLoader
 from rarl.errors import ModelError, QuestionError
 from rarl.inference import Offer, load_engine, load_offer, with_modes
 from rarl.inference.composite import Side, SideBySide

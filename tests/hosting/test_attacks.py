@@ -13,8 +13,8 @@ from gradio_client import Client
 
 from demo.authentication import read_sign_in
 from demo.context import make_parts
-from demo.flagging import Desk
 from demo.interface import build, start
+from demo.services.flagging import Desk
 from rarl.review import open_store
 from tests.hosting.attacks import ATTACKS, Entry, NotTried, Target
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from demo import render
-from demo.asking import ask
-from demo.engine_loader import EngineLoader
+from demo.pages import render
+from demo.services.asking import ask
+from demo.services.engine_loader import EngineLoader
 from rarl.inference import load_offer
 from tests.demo.opened import report_of, scan_of, session_with
 from tests.hosting.conftest import Serve, free_port

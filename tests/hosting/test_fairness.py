@@ -20,8 +20,8 @@ import pytest
 from gradio.queueing import Event
 from PIL import Image
 
-from demo.downloads import Downloads
 from demo.services.disk import Disk
+from demo.services.downloads import Downloads
 from demo.services.fair_queue import FairQueue, share_queue
 from demo.services.pages import Pages
 from demo.services.quota import Quota, Quotas

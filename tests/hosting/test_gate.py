@@ -12,11 +12,11 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from demo.authentication import SignIn
+from demo.services.uploads import Uploads
 from demo.serving import password_sign_in
 from demo.serving.attempts import Attempts
 from demo.serving.middleware import Guard
 from demo.serving.password_sign_in import Gate
-from demo.uploads import Uploads
 from rarl.review.roles import People
 
 BROWSER = {"accept": "text/html"}

@@ -16,11 +16,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from demo.authentication import SignIn
+from demo.services.uploads import Uploads
 from demo.serving import middleware
 from demo.serving.caller import Caller, caller_of
 from demo.serving.middleware import Guard, Rate, content_security_policy, embedding_origins
 from demo.serving.routes import find_door, route_path
-from demo.uploads import Uploads
 
 PROXIES = (ip_network("10.0.0.0/8"),)
 

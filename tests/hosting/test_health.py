@@ -13,8 +13,8 @@ import json, sys
 from pathlib import Path
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from demo.flagging import Desk
-from demo.engine_loader import EngineLoader
+from demo.services.flagging import Desk
+from demo.services.engine_loader import EngineLoader
 from demo.serving import health
 from rarl.review import open_store
 from tests.demo.scripted import ScriptedEngine

@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 from demo.authentication import SignIn
 from demo.context import make_parts
 from demo.interface import build, own_routes
+from demo.services.uploads import Uploads
 from demo.serving.middleware import Guard, Rate
 from demo.serving.routes import DOORS, Door, find_door, route_path
-from demo.uploads import Uploads
 from rarl.review.roles import People
 
 PREFIXES = ("", "/rarl", "/a/b")

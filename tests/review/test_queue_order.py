@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from demo.review.queue_html import plain_question
+from demo.pages.review.queue_html import plain_question
 from rarl.review import CaseSnapshot, Judgement, Queue, ReviewStore
 
 MakeCase = Callable[..., CaseSnapshot]

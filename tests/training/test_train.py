@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import Qwen2VLForConditionalGeneration
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLModel
 
-from demo.results import Results
+from demo.pages.results import Results
 from rarl.cli import main
 from rarl.data import Example
 from rarl.inference import load_offer

@@ -1,0 +1,1 @@
+"""The pages Ask, Results and Review, and what they share."""

@@ -1,0 +1,1 @@
+"""The Ask page, its panels and the tools under an answer."""

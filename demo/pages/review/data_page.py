@@ -1,0 +1,230 @@
+"""Import, export and the audit log, for admins."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from demo.context import NOW, QUIET, Parts, Update
+from demo.pages.components import panel
+from demo.pages.render import sentence
+from demo.pages.review.archives import pack, unpack
+from demo.pages.review.common import Chosen, Data, guarded, when
+from demo.pages.review.queue_page import QueueWidgets
+from demo.services.downloads import Downloads
+from demo.serving.caller import caller_of
+from rarl.errors import ReviewError
+from rarl.records import AuditEntry, Tombstone
+from rarl.review import FlagFilter, ReviewStore
+from rarl.review.roles import People
+
+_FORMS = (
+    ("CSV: one row per flag, for a spreadsheet", "table"),
+    ("JSONL: everything, one file", "jsonl"),
+    ("CSV: every table and the pictures", "csv"),
+    ("Parquet: every table", "parquet"),
+    ("Hugging Face datasets folder", "datasets"),
+    ("Preference pairs for DPO, Parquet", "preferences"),
+)
+_LATEST = 1000
+
+
+def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloads) -> None:
+    """Lay out export, import and the records, and wire them."""
+    with gr.Column(elem_id="data-page"):
+        # Above both forms: a long page would hide what came of a press below its end.
+        trouble = panel(elem_id="data-trouble")
+        with gr.Column(elem_id="exports"):
+            panel(Markup("<h2>Export</h2>"), elem_id="export-title")
+            form = gr.Radio(list(_FORMS), value="table", label="Form", elem_id="export-form")
+            with gr.Row():
+                pixels = gr.Checkbox(True, label="With pictures", elem_id="export-pixels")
+                narrow = gr.Checkbox(
+                    False,
+                    label="Only answers that pass the filters of the queue",
+                    elem_id="export-narrow",
+                )
+            go = gr.Button("Export", variant="primary", elem_id="export-go")
+        with gr.Column(elem_id="imports"):
+            panel(Markup("<h2>Import</h2>"), elem_id="import-title")
+            file = gr.File(
+                label="A .jsonl, or a .zip of a folder, that Export saved",
+                file_types=[".jsonl", ".zip"],
+                height=130,
+                elem_id="import-file",
+            )
+            take = gr.Button("Import", elem_id="import-go")
+        records = panel(elem_id="records")
+
+    def arrived(request: gr.Request) -> Update:
+        def work() -> Update:
+            store = parts.desk.for_request(request)
+            people = parts.desk.sign_in.people
+            return {
+                records: records_view(people, store.audit()[-_LATEST:][::-1], store.tombstones())
+            }
+
+        return guarded(trouble, "records", work)
+
+    def exported(request: gr.Request, data: Data) -> Update:
+        def work() -> Update:
+            store = parts.desk.for_request(request)
+            store.need("export")
+            chosen = None
+            if data[narrow]:
+                filters = Chosen(*(data[one] or "" for one in queue.filters))
+                if filters.work or filters.status or filters.assigned:
+                    raise ReviewError(
+                        "An export is chosen by flags: clear work, status and assignment first."
+                    )
+                chosen = filters.flags()
+            return {
+                trouble: downloads.offer(
+                    written(store, downloads, data[form], chosen, data[pixels])
+                )
+            }
+
+        return guarded(trouble, "export", work)
+
+    def imported(request: gr.Request, data: Data) -> Update:
+        def work() -> Update:
+            store = parts.desk.for_request(request)
+            if not data[file]:
+                raise ReviewError("Choose the file that Export saved.")
+            upload = parts.uploads.file(str(data[file]), caller_of(request))
+            counts = taken_in(store, downloads, upload)
+            new = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+            return {file: None, trouble: sentence(f"New: {new or 'nothing'}.", "done")}
+
+        return guarded(trouble, "import", work)
+
+    tab.select(arrived, None, [records, trouble], **NOW)
+    chosen: set[Any] = {form, pixels, narrow, *queue.filters}
+    go.click(exported, chosen, trouble, **QUIET)
+    take.click(imported, {file}, [file, trouble], **QUIET)
+
+
+def written(
+    store: ReviewStore,
+    downloads: Downloads,
+    form: str,
+    chosen: FlagFilter | None,
+    pixels: bool,
+) -> Path:
+    """Write an export where `downloads` can hand it out.
+
+    Args:
+        store: with the person who exports.
+        downloads: whose room it is written in.
+        form: "table", "preferences", or one of `rarl.review.transfer.writer.FORMS`.
+        chosen: by flags; everything where not given.
+        pixels: whether pictures go along.
+
+    Raises:
+        ReviewError: there is no such form, the person may not, or the store cannot be read.
+    """
+    # Here, since it loads Arrow.
+    from rarl.review.training_rows import write_preferences
+    from rarl.review.transfer.judged import export_flags
+    from rarl.review.transfer.writer import FORMS, export
+
+    store.need("export")
+    kind = next((one for one in FORMS if one == form), None)
+    if kind is None and form not in ("table", "preferences"):
+        raise ReviewError(f"Choose one of table, preferences, {', '.join(FORMS)}.")
+    room = downloads.room()
+    try:
+        if kind is None and form == "table":
+            out = room / "rarl-flags.csv"
+            with out.open("w", encoding="utf-8", newline="") as opened:
+                export_flags(store, opened, chosen)
+        elif kind is None:
+            out = room / "rarl-preferences.parquet"
+            write_preferences(store, out, chosen)
+        elif kind == "jsonl":
+            out = room / "rarl-review.jsonl"
+            export(store, out, kind, chosen, pixels)
+        else:
+            folder, out = room / "rarl-review", room / f"rarl-review-{kind}.zip"
+            export(store, folder, kind, chosen, pixels)
+            pack(folder, out)
+    except BaseException:
+        shutil.rmtree(room, ignore_errors=True)
+        raise
+    return out
+
+
+def taken_in(store: ReviewStore, downloads: Downloads, source: Path) -> dict[str, int]:
+    """Import an uploaded export, and delete the upload.
+
+    Returns:
+        How many rows of each table are new.
+
+    Raises:
+        ReviewError: it is no export, the person may not, or the store cannot be written.
+    """
+    from rarl.review.transfer.importer import import_from
+
+    room = downloads.room()
+    try:
+        store.need("import")
+        return import_from(store, unpack(source, room))
+    finally:
+        source.unlink(missing_ok=True)
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def records_view(
+    people: People, entries: Sequence[AuditEntry], tombstones: Sequence[Tombstone]
+) -> str:
+    """Who may do what, who did what, and what was deleted.
+
+    Args:
+        people: the site's list.
+        entries: of the audit, newest first.
+        tombstones: of the cases deleted for good.
+    """
+    roles = Markup().join(
+        Markup("<tr><th>{}</th><td>{}</td></tr>").format(name, role)
+        for name, role in people.roles.items()
+    )
+    roles += Markup(
+        "<tr><th>any other name</th><td>{}</td></tr><tr><th>without a name</th><td>{}</td></tr>"
+    ).format(people.otherwise or "nothing", people.unnamed or "nothing")
+    did = Markup().join(
+        Markup("<tr><td>{}</td><th>{}</th><td>{} {}</td><td>{}</td></tr>").format(
+            moment, person, action, what, _which(list(found))
+        )
+        for (moment, person, action, what), found in groupby(
+            entries, lambda one: (when(one.created), one.person, one.action, one.what)
+        )
+    )
+    gone = Markup().join(
+        Markup("<tr><td>{}</td><th>{}</th><td><code>{}</code></td><td>{}</td></tr>").format(
+            when(one.created), one.person or "", one.case_id[:12], one.reason
+        )
+        for one in tombstones
+    )
+    return Markup(
+        '<details><summary>Who may do what</summary><p class="hint">The list is '
+        "the file people.yaml; sign-in is set by RARL_SIGN_IN.</p><table "
+        'class="verdicts"><tbody>{}</tbody></table></details><details><summary>Who '
+        "did what ({} newest)</summary><table "
+        'class="verdicts"><tbody>{}</tbody></table></details><details><summary>Dele'
+        "ted for good ({})</summary><table "
+        'class="verdicts"><tbody>{}</tbody></table></details>'
+    ).format(roles, len(entries), did, len(tombstones), gone)
+
+
+def _which(entries: Sequence[AuditEntry]) -> str:
+    """The case, or how many."""
+    cases = {one.case_id for one in entries if one.case_id}
+    if len(cases) > 1:
+        return f"{len(cases)} cases"
+    return Markup("<code>{}</code>").format(next(iter(cases), "")[:12])

@@ -1,5 +1,0 @@
-"""The Review page: queue, charts, studies, import and export."""
-
-from demo.review.page import review_page
-
-__all__ = ["review_page"]
