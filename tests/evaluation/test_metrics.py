@@ -195,7 +195,7 @@ def floors() -> dict[str, Any]:
 
 
 def measured(floors: dict[str, Any], value: float) -> dict[str, Any]:
-    arms = floors["TRAINED"]
+    arms = floors["ARMS"]
     common = {"mode": "reason", "n": 100, "low": value - 0.01, "high": value + 0.01, "value": value}
     return {
         "figures": [
@@ -209,9 +209,9 @@ def measured(floors: dict[str, Any], value: float) -> dict[str, Any]:
             for arm in arms
         ]
         + [
-            common | {"group": ALL_GROUP, "first": f"{arm} scan", "second": "sft scan",
+            common | {"group": ALL_GROUP, "first": f"{second} scan", "second": f"{first} scan",
                       "changed": value}
-            for arm in ("rl", "rarl")
+            for first, second in (("sft", "rl"), ("sft", "rarl"), ("rl", "rarl"))
         ],
     }  # fmt: skip
 
@@ -220,12 +220,14 @@ def test_floors_pass_fail_and_miss(floors: dict[str, Any]) -> None:
     norms = dict.fromkeys(floors["TRAINED"], 0.5)
     check = floors["check"]
     good = check(measured(floors, 0.99), norms)
-    assert len(good) == 6 * 3 + 3 * 3 + 2 + 3
+    assert len(good) == 12 * 4 + 3 * 4 + 3 + 3
     assert all(floor.passed for floor in good)
     assert not any(floor.passed for floor in check(measured(floors, 0.0), {}))
     nothing = check({"figures": [], "differences": []}, norms)
     assert {floor.shown for floor in nothing if not floor.passed} == {"not measured"}
-    low = {(floor.name, floor.arm): floor for floor in check(measured(floors, 0.65), norms)}
+    low = {(floor.name, floor.arm): floor for floor in check(measured(floors, 0.71), norms)}
     assert low["vqa_rad test closed, exact", "rl"].passed
     assert not low["busi_breast_us test label, exact", "rl"].passed
-    assert low["busi_breast_us test label, exact", "rl"].shown == "65.0 [64.0, 66.0]"
+    assert low["busi_breast_us test label, exact", "rl"].shown == "71.0 [70.0, 72.0]"
+    base_alone = check(measured(floors, 0.99), {}, ["base"])
+    assert {floor.arm for floor in base_alone} == {"base"} and len(base_alone) == 12 + 3
