@@ -24,7 +24,9 @@ HELP = "List, show, count, export, import and delete what readers flagged and ju
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="list|show|stats|export|import|delete"
+        dest="action",
+        required=True,
+        metavar="list|show|stats|export|import|withdraw|delete",
     )
 
     listing = actions.add_parser("list", help="flags, newest first")
@@ -59,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     exporting.add_argument("--no-pixels", action="store_true", help="leave pictures out")
     exporting.add_argument(
+        "--names", action="store_true", help="keep readers' names, as for a backup"
+    )
+    exporting.add_argument(
         "--push", metavar="OWNER/NAME", help="put a datasets export on the Hub, private"
     )
     exporting.add_argument("--public", action="store_true", help="with --push: not private")
@@ -70,7 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deleting.add_argument("id", metavar="ID", help="id of the case")
     deleting.add_argument("--reason", required=True, help="kind of request; names no patient")
 
-    for action in (listing, showing, counting, exporting, importing, deleting):
+    withdrawing = actions.add_parser(
+        "withdraw", help="take a reader's rows out of exports and training data"
+    )
+    withdrawing.add_argument("reader", metavar="NAME")
+    withdrawing.add_argument("--study", metavar="ID", help="from this study alone")
+
+    for action in (
+        listing, showing, counting, exporting, importing, withdrawing, deleting
+    ):  # fmt: skip
         action.add_argument("--json", action="store_true", help="one JSON object")
         action.add_argument(
             "--as", dest="person", metavar="NAME", help="for the audit; your account's name"
@@ -97,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             "stats": _stats,
             "export": _export,
             "import": _import,
+            "withdraw": _withdraw,
             "delete": _delete,
         }[arguments.action](named, arguments)
     finally:
@@ -253,7 +267,7 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
     if arguments.push and arguments.format != "datasets":
         raise ReviewError("Only --format datasets goes to the Hub; choose it with --push.")
     if arguments.format == "csv" and out.suffix.lower() == ".csv":
-        counts = {"flags": _export_table(store, out, chosen)}
+        counts = {"flags": _export_table(store, out, chosen, arguments.names)}
     elif arguments.format == "preferences":
         from rarl.review.training_rows import write_preferences
 
@@ -263,7 +277,7 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
         from rarl.review.transfer.hub import push_to_hub
         from rarl.review.transfer.writer import export
 
-        counts = export(store, out, arguments.format, chosen, pixels)
+        counts = export(store, out, arguments.format, chosen, pixels, arguments.names)
         if arguments.push:
             address = push_to_hub(out, arguments.push, private=not arguments.public)
             if arguments.json:
@@ -273,15 +287,28 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
     _say(arguments, counts, "written")
 
 
-def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter) -> int:
+def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter, names: bool) -> int:
     with written_whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        return export_flags(store, file, chosen)
+        return export_flags(store, file, chosen, names)
 
 
 def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:
     from rarl.review.transfer.importer import import_from
 
     _say(arguments, import_from(store, arguments.source), "new")
+
+
+def _withdraw(store: ReviewStore, arguments: argparse.Namespace) -> None:
+    from rarl.review.studies import Studies  # which loads scipy
+
+    Studies(store).withdraw(arguments.study, arguments.reader)
+    if arguments.json:
+        print(json.dumps({"withdrawn": True}))
+    else:
+        print(
+            "Withdrawn: these rows leave exports and training data. Exports, backups and adapters "
+            "made before still hold what was said."
+        )
 
 
 def _delete(store: ReviewStore, arguments: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from rarl.prompts import messages, target_text, user_text
 from rarl.response import MODES, Mode
 from rarl.review import CaseSnapshot, FlagFilter, Queue, ReviewStore, Settled, open_store
 from rarl.review.files import written_whole
+from rarl.review.privacy import Withdrawn
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -205,7 +206,7 @@ def write_preferences(
 def _corrected(store: ReviewStore) -> dict[str, Settled]:
     """The correction of each case."""
     found: dict[str, Settled] = {}
-    for settled in Queue(store).settled():
+    for settled in Queue(store).settled(withdrawn=False):
         if not settled.corrected_answer.strip():
             continue
         known = found.get(settled.case_id)
@@ -246,8 +247,10 @@ def _picture_row(case_id: str, png: bytes) -> Example:
 
 
 def _from_votes(store: ReviewStore) -> Iterator[PreferencePair]:
+    with store.reading() as session:
+        withdrawn = Withdrawn.of(session)
     for vote in store.votes():
-        if vote.preferred is None:
+        if vote.preferred is None or withdrawn.holds(vote.reader):
             continue
         case = store.case(vote.case_id)
         texts = {answer.arm: answer.text for answer in case.answers if not answer.stopped}
@@ -258,7 +261,7 @@ def _from_votes(store: ReviewStore) -> Iterator[PreferencePair]:
 
 
 def _from_corrections(store: ReviewStore) -> Iterator[PreferencePair]:
-    for settled in Queue(store).settled():
+    for settled in Queue(store).settled(withdrawn=False):
         if not settled.corrected_answer.strip():
             continue
         case = store.case(settled.case_id)
