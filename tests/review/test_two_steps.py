@@ -15,10 +15,13 @@ from rarl.errors import ReviewError
 from rarl.review import CaseSnapshot, Judgement, Queue, Region, ReviewStore, open_store
 from rarl.review.conditions import CONDITIONS
 from rarl.review.privacy import Pseudonyms
+from rarl.review.reliance import Reliance, reliance
 from rarl.review.studies import Studies
+from rarl.review.summary import overview
 from rarl.review.training_rows import preference_pairs, review_examples
 from rarl.review.transfer.writer import export
 from rarl.review.wrong_advice import WrongAdvice, choose
+from rarl.stats.reliance import Figure
 
 MakeCase = Callable[..., CaseSnapshot]
 
@@ -294,3 +297,40 @@ def test_a_heat_map_is_drawn_only_where_it_is_shown(
         wrong.append(shown.wrong is not None)
         reader.respond(study.id, position, "no")
     assert sorted(wrong) == [False, True]
+
+
+def test_what_a_study_says_of_reliance(store: ReviewStore, make_case: MakeCase) -> None:
+    filled(store, make_case)
+    owner = Studies(store.for_person("judge", "admin"))
+    study = owner.draw_study(
+        "Trust", ["a", "b"], seed=3, arms=["rarl"], conditions=["read-first/answer-only"],
+        wrong=WrongAdvice(0.5),
+    )  # fmt: skip
+    for name, follows in (("a", True), ("b", False)):
+        reader = Studies(store.for_person(name, "reader"))
+        reader.enrol(study.id, "trainee" if follows else "specialist", agrees=True)
+        for position in range(8):
+            view = reader.next(study.id)
+            assert view is not None
+            own = "yes" if int(view.question[9]) % 2 else "no"
+            reader.commit_first(study.id, position, own, seconds=5)
+            view = reader.next(study.id)
+            assert view is not None and view.answer is not None
+            reader.respond(study.id, position, view.answer if follows else own, seconds=5)
+    everybody, specialists, trainees = reliance(owner, study.id)
+    assert [one.group for one in (everybody, specialists, trainees)] == [
+        "", "specialist", "trainee",
+    ]  # fmt: skip
+
+    def value(of: Reliance, name: Figure) -> float | None:
+        found = of.figures[name]
+        return None if found is None else found.value
+
+    # Advice is wrong on purpose in half the tasks, and by itself where the variant errs.
+    assert value(everybody, "accuracy_before") == 1 and value(everybody, "rair") is None
+    assert value(trainees, "rsr") == 0 and value(specialists, "rsr") == 1
+    assert value(trainees, "automation_bias") == 1 and value(specialists, "automation_bias") == 0
+    rsr = everybody.figures["rsr"]
+    assert rsr is not None and rsr.low is not None and rsr.readers == 2
+    (told,) = [one["reliance"] for one in overview(store)["studies"]]
+    assert told[0]["figures"]["rsr"]["value"] == rsr.value
