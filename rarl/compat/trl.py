@@ -14,8 +14,10 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import Trainer
 from trl.trainer import utils
+from trl.trainer.dpo_trainer import DataCollatorForVisionPreference, DPOTrainer
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 from trl.trainer.utils import (
     split_pixel_values_by_grid,
@@ -130,6 +132,43 @@ class OpenSFTTrainer(SFTTrainer):
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return self.prepare(inputs)
+
+
+class OpenDPOTrainer(DPOTrainer):
+    """`trl.DPOTrainer` with a name for what it does to a batch."""
+
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A batch on the device, as the model takes it."""
+        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+        return ready
+
+    def forget_metrics(self) -> None:
+        """Forget what has been added up since the last log."""
+        self._metrics["train"].clear()
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return self.prepare(inputs)
+
+
+class OpenKTOTrainer(KTOTrainer):
+    """`trl.KTOTrainer` with a name for what it does to a batch."""
+
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A batch on the device, as the model takes it."""
+        ready: dict[str, Any] = super()._prepare_inputs(inputs)
+        return ready
+
+    def forget_metrics(self) -> None:
+        """Forget what has been added up since the last log."""
+        self._metrics["train"].clear()
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return self.prepare(inputs)
+
+
+def pair_collator(processor: Any) -> Any:
+    """TRL's, which lays the chosen answers above the rejected ones."""
+    return DataCollatorForVisionPreference(processor)
 
 
 def stock_scores(trainer: GRPOTrainer, model: Any, **inputs: Any) -> tuple[Tensor, ...]:

@@ -127,7 +127,10 @@ class AuditEntry(Record):
     created: Time = Field(description="When, UTC.")
     person: str = Field(description="Who.")
     action: str = Field(description="read, list, write, export, import or delete.")
-    what: str = Field(description="case, flag, vote, verdict, assignment, study or response.")
+    what: str = Field(
+        description="case, flag, vote, verdict, assignment, study, response, enrolment or "
+        "withdrawal."
+    )
     case_id: str | None = Field(
         description="Which case, also where it has been deleted since; empty for a whole study."
     )

@@ -34,6 +34,7 @@ KEY_DOC = "32 hex digits, unique over all stores: sending it twice stores it onc
 REPLACES_DOC = "Key of the earlier one that this corrects; that one stays, but counts no more."
 CREATED_DOC = "When it was stored, UTC."
 NUMBER_DOC = "Counts up in the order of storing; may differ after an import."
+REGION_DOC = "Place on the scan: picture (from 0), left, top, right, bottom in its pixels."
 STUDY_DOC = "Study or audit it was given in; empty for the queue of flags."
 
 
@@ -195,7 +196,7 @@ class FlagRow(Base):
     )
     region: Mapped[dict[str, int] | None] = mapped_column(
         JSON(none_as_null=True),
-        doc="Place on the scan: picture (from 0), left, top, right, bottom in its pixels.",
+        doc=REGION_DOC,
     )
     corrected_answer: Mapped[str] = mapped_column(Text, doc="What would have been right.")
     corrected_explanation: Mapped[str] = mapped_column(Text, doc="And why.")
@@ -292,12 +293,22 @@ class StudyRow(Base):
     instructions: Mapped[str] = mapped_column(Text, doc="As readers see them.")
     seed: Mapped[int] = mapped_column(doc="Of the draw and of the order.")
     conditions: Mapped[list[str]] = mapped_column(
-        JSON, doc="What readers are shown: no-ai, answer-only, full-reasoning."
+        JSON,
+        doc="What readers are shown, such as no-ai, answer-only or read-first/full-reasoning.",
     )
     readers: Mapped[list[str]] = mapped_column(JSON, doc="Who takes part.")
     population: Mapped[int] = mapped_column(doc="How many there were to draw from.")
     deadline: Mapped[datetime | None] = mapped_column(UtcDateTime, doc="UTC.")
     drawn_by: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
+    wrong_share: Mapped[float | None] = mapped_column(
+        doc="Share of the tasks with AI that show wrong advice on purpose; empty for none."
+    )
+    consent: Mapped[str | None] = mapped_column(
+        Text, doc="What readers agree to before they begin; empty where nothing is asked."
+    )
+    marks_region: Mapped[bool | None] = mapped_column(
+        doc="Whether readers may mark a place on the picture."
+    )
 
 
 class TaskRow(Base):
@@ -331,11 +342,96 @@ class ResponseRow(Base):
     answer: Mapped[str] = mapped_column(Text, doc="The reader's own answer.")
     confidence: Mapped[int | None] = mapped_column(doc="0 to 100.")
     comment: Mapped[str] = mapped_column(Text, doc="Free text.")
-    seconds: Mapped[float | None] = mapped_column(doc="Time on task.")
+    seconds: Mapped[float | None] = mapped_column(
+        doc="Time on task; of the second step where there are two."
+    )
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
     replaces: Mapped[str | None] = mapped_column(
         String(32), unique=True, index=True, doc=REPLACES_DOC
     )
+    region: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True), doc=REGION_DOC)
+
+
+class FirstReadRow(Base):
+    """`FirstRead`: what a reader committed before the AI's answer appeared."""
+
+    __tablename__ = "first_reads"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), doc="The study.")
+    reader: Mapped[str] = mapped_column(PersonName, doc="Who.")
+    answer: Mapped[str] = mapped_column(Text, doc="The reader's own, before the AI's was shown.")
+    confidence: Mapped[int | None] = mapped_column(doc="0 to 100.")
+    region: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True), doc=REGION_DOC)
+    seconds: Mapped[float | None] = mapped_column(doc="Time on task, of the first step.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+
+
+class AdviceRow(Base):
+    """`Advice`: wrong advice that a task shows on purpose instead of the variant's answer."""
+
+    __tablename__ = "advice"
+
+    study_id: Mapped[str] = mapped_column(
+        ForeignKey("studies.id"), primary_key=True, doc="The study."
+    )
+    reader: Mapped[str] = mapped_column(PersonName, primary_key=True, doc="Who sees it.")
+    position: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, doc="Of the task, from 0."
+    )
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    source: Mapped[str] = mapped_column(
+        String(20), doc="variant, sample or flip: where the wrong answer comes from."
+    )
+    answer: Mapped[str] = mapped_column(Text, doc="Shown as the AI's answer; known to be wrong.")
+    reasoning: Mapped[str] = mapped_column(Text, doc="Shown as its reasoning; empty for none.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+
+
+class EnrolmentRow(Base):
+    """`Enrolment`: that a reader takes part, and has agreed where a consent is asked."""
+
+    __tablename__ = "enrolments"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), doc="The study.")
+    reader: Mapped[str] = mapped_column(PersonName, doc="Who.")
+    experience: Mapped[str] = mapped_column(
+        String(20), doc="student, trainee, specialist or other, as the reader says."
+    )
+    consent_sha256: Mapped[str | None] = mapped_column(
+        String(64), doc="Of the text that the reader agreed to; empty where none was asked."
+    )
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+
+
+class WithdrawalRow(Base):
+    """That a reader has withdrawn: their rows leave exports and training data."""
+
+    __tablename__ = "withdrawals"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    reader: Mapped[str] = mapped_column(PersonName, index=True, doc="Who.")
+    study_id: Mapped[str | None] = mapped_column(
+        String(32), doc="From this study alone; empty for everything."
+    )
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+
+
+class StoreKeyRow(Base):
+    """A secret of this store, which no export holds."""
+
+    __tablename__ = "store_keys"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
 
 
 class AuditRow(Base):
@@ -418,7 +514,11 @@ ROWS: tuple[type[Base], ...] = (
     AssignmentRow,
     StudyRow,
     TaskRow,
+    EnrolmentRow,
+    AdviceRow,
+    FirstReadRow,
     ResponseRow,
+    WithdrawalRow,
     TombstoneRow,
 )
 """What an export holds, in an order in which it can be read back."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rarl.arguments import whole_number
+from rarl.arguments import seed_number, whole_number
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, Flag, FlagFilter
 from rarl.review.files import written_whole
@@ -24,7 +25,9 @@ HELP = "List, show, count, export, import and delete what readers flagged and ju
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="list|show|stats|export|import|delete"
+        dest="action",
+        required=True,
+        metavar="list|show|stats|power|export|import|withdraw|delete",
     )
 
     listing = actions.add_parser("list", help="flags, newest first")
@@ -59,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     exporting.add_argument("--no-pixels", action="store_true", help="leave pictures out")
     exporting.add_argument(
+        "--names", action="store_true", help="keep readers' names, as for a backup"
+    )
+    exporting.add_argument(
         "--push", metavar="OWNER/NAME", help="put a datasets export on the Hub, private"
     )
     exporting.add_argument("--public", action="store_true", help="with --push: not private")
@@ -70,7 +76,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deleting.add_argument("id", metavar="ID", help="id of the case")
     deleting.add_argument("--reason", required=True, help="kind of request; names no patient")
 
-    for action in (listing, showing, counting, exporting, importing, deleting):
+    withdrawing = actions.add_parser(
+        "withdraw", help="take a reader's rows out of exports and training data"
+    )
+    withdrawing.add_argument("reader", metavar="NAME")
+    withdrawing.add_argument("--study", metavar="ID", help="from this study alone")
+
+    sizing = actions.add_parser(
+        "power", help="how many readers and cases a reader study needs, by simulation"
+    )
+    _add_power(sizing)
+
+    for action in (
+        listing, showing, counting, exporting, importing, withdrawing, deleting
+    ):  # fmt: skip
         action.add_argument("--json", action="store_true", help="one JSON object")
         action.add_argument(
             "--as", dest="person", metavar="NAME", help="for the audit; your account's name"
@@ -87,6 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
         ReviewError: the store cannot be used, there is no such flag or case, or a file cannot be
             read or written.
     """
+    if arguments.action == "power":
+        _power(arguments)
+        return 0
     store = open_store()
     try:
         # Whoever may open the database may do everything; the audit says who it was.
@@ -97,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             "stats": _stats,
             "export": _export,
             "import": _import,
+            "withdraw": _withdraw,
             "delete": _delete,
         }[arguments.action](named, arguments)
     finally:
@@ -236,6 +259,21 @@ def _stats(store: ReviewStore, arguments: argparse.Namespace) -> None:
                 f"{_interval(one['seconds'], '.0f')} seconds",
             )
             print(f"study {study['title']}, {one['condition']}: {', '.join(figures)}")
+        for group in study["reliance"]:
+            _print_reliance(study["title"], group)
+
+
+def _print_reliance(title: str, group: dict[str, Any]) -> None:
+    from rarl.review.reliance import WORDS  # as above
+
+    name = f"study {title}, {group['group']}" if group["group"] else f"study {title}"
+    for key, value in group["figures"].items():
+        if value is not None:
+            label, _ = WORDS[key]
+            print(
+                f"{name}, {label}: {_interval(value, '.1%')}, {value['n']} answers of "
+                f"{value['readers']} readers on {value['cases']} cases"
+            )
 
 
 def _interval(said: dict[str, Any] | None, form: str) -> str:
@@ -253,7 +291,7 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
     if arguments.push and arguments.format != "datasets":
         raise ReviewError("Only --format datasets goes to the Hub; choose it with --push.")
     if arguments.format == "csv" and out.suffix.lower() == ".csv":
-        counts = {"flags": _export_table(store, out, chosen)}
+        counts = {"flags": _export_table(store, out, chosen, arguments.names)}
     elif arguments.format == "preferences":
         from rarl.review.training_rows import write_preferences
 
@@ -263,7 +301,7 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
         from rarl.review.transfer.hub import push_to_hub
         from rarl.review.transfer.writer import export
 
-        counts = export(store, out, arguments.format, chosen, pixels)
+        counts = export(store, out, arguments.format, chosen, pixels, arguments.names)
         if arguments.push:
             address = push_to_hub(out, arguments.push, private=not arguments.public)
             if arguments.json:
@@ -273,15 +311,125 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
     _say(arguments, counts, "written")
 
 
-def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter) -> int:
+def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter, names: bool) -> int:
     with written_whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        return export_flags(store, file, chosen)
+        return export_flags(store, file, chosen, names)
 
 
 def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:
     from rarl.review.transfer.importer import import_from
 
     _say(arguments, import_from(store, arguments.source), "new")
+
+
+def _withdraw(store: ReviewStore, arguments: argparse.Namespace) -> None:
+    from rarl.review.studies import Studies  # which loads scipy
+
+    Studies(store).withdraw(arguments.study, arguments.reader)
+    if arguments.json:
+        print(json.dumps({"withdrawn": True}))
+    else:
+        print(
+            "Withdrawn: these rows leave exports and training data. Exports, backups and adapters "
+            "made before still hold what was said."
+        )
+
+
+def _add_power(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--figure",
+        choices=("gain", "automation_bias", "lost_to_wrong_advice", "anchoring"),
+        default="automation_bias",
+        help="whose difference from 0 the study shall find (automation_bias)",
+    )
+    parser.add_argument(
+        "--difference", type=_share, default=0.15, help="the difference to find, 0 to 1 (0.15)"
+    )
+    parser.add_argument(
+        "--readers", type=_counts, default=(6, 10, 16), help="numbers to try (6,10,16)"
+    )
+    parser.add_argument(
+        "--cases", type=_counts, default=(20, 40, 80), help="numbers to try (20,40,80)"
+    )
+    parser.add_argument(
+        "--accuracy", type=_share, default=0.75, help="of a reader without AI (0.75)"
+    )
+    parser.add_argument(
+        "--wrong-share", type=_share, default=0.3, help="of the advice that is wrong (0.3)"
+    )
+    parser.add_argument("--wished", type=_share, default=0.8, help="the power wished (0.8)")
+    parser.add_argument(
+        "--studies", type=whole_number(2), default=300, help="simulated of each size (300)"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="instead: how often the intervals hold the truth, at the first number of each",
+    )
+    parser.add_argument("--seed", type=seed_number, default=0)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _power(arguments: argparse.Namespace) -> None:
+    from rarl.review.reliance import WORDS
+    from rarl.stats.simulated_readers import Power, Readers, coverage, power, with_difference
+
+    known = Readers(accuracy=arguments.accuracy, wrong_share=arguments.wrong_share)
+    if arguments.check:
+        size = (arguments.readers[0], arguments.cases[0])
+        held = coverage(known, *size, arguments.studies, arguments.seed)
+        if arguments.json:
+            print(json.dumps(held))
+            return
+        print(
+            f"{arguments.studies} simulated studies of {size[0]} readers and {size[1]} cases: "
+            "95 % intervals hold the truth in"
+        )
+        for name, share in held.items():
+            print(f"{share:6.1%}  {WORDS[name][0]}")
+        return
+    try:
+        known = with_difference(known, arguments.figure, arguments.difference, arguments.seed)
+    except ValueError as error:
+        raise ReviewError(f"No such difference can be simulated: {error}.") from None
+
+    def show(one: Power) -> None:
+        if not arguments.json:
+            print(
+                f"{one.readers:3} readers, {one.cases:3} cases: power {one.power:4.0%}, interval "
+                f"{one.width:.2f} wide",
+                flush=True,
+            )
+
+    found = power(
+        known, arguments.figure, arguments.readers, arguments.cases, arguments.studies,
+        arguments.seed, show,
+    )  # fmt: skip
+    enough = next((one for one in found if one.power >= arguments.wished), None)
+    if arguments.json:
+        answer = None if enough is None else asdict(enough)
+        print(json.dumps({"sizes": [asdict(one) for one in found], "smallest": answer}))
+    elif enough is None:
+        print("None of these is large enough; try more readers or more cases.")
+    else:
+        print(f"Smallest that is large enough: {enough.readers} readers, {enough.cases} cases.")
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError("a number between 0 and 1, such as 0.15")
+    return share
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 2 <= int(part) <= 1000 for part in parts):
+        raise argparse.ArgumentTypeError("numbers from 2 to 1000 with commas between, as 6,10,16")
+    return tuple(int(part) for part in parts)
 
 
 def _delete(store: ReviewStore, arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from threading import Event, Thread
 from sqlalchemy import func, select
 
 from rarl.errors import ReviewError
-from rarl.review._tables import ROWS, TombstoneRow
+from rarl.review._tables import ROWS, TombstoneRow, WithdrawalRow
 from rarl.review.store import ReviewStore
 from rarl.review.transfer.importer import import_from
 from rarl.review.transfer.writer import export
@@ -119,7 +119,8 @@ class HubCopy:
                     pass  # the first time
                 counted = self._counted()
                 here = Path(folder) / "here"
-                export(self._store, here, "jsonl", pixels=self._place.pixels)
+                # With names, or nobody would find their own flags again.
+                export(self._store, here, "jsonl", pixels=self._place.pixels, names=True)
                 # Refused where another copy of the app was faster: then it is tried again.
                 api.upload_file(
                     repo_id=name,
@@ -129,9 +130,9 @@ class HubCopy:
                     parent_commit=head.sha,
                     commit_message="What was said since",
                 )
-            tombstones = ROWS.index(TombstoneRow)
-            if self._sent is not None and counted[tombstones] > self._sent[tombstones]:
-                # What was deleted for good is not to be found in older commits.
+            gone = [ROWS.index(row) for row in (TombstoneRow, WithdrawalRow)]
+            if self._sent is not None and any(counted[n] > self._sent[n] for n in gone):
+                # What was deleted for good or withdrawn is not to be found in older commits.
                 api.super_squash_history(name, repo_type="dataset")
         except (HTTPError, HFValidationError, OSError):
             raise ReviewError(

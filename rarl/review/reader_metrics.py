@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from scipy.stats import binomtest
 
+from rarl.review.conditions import CONDITIONS, Condition
 from rarl.rewards.accuracy import score_answer
 from rarl.stats.bootstrap import LEVEL, Interval, clustered_mean
 from rarl.text.normalise import tokens
-
-Condition = Literal["no-ai", "answer-only", "full-reasoning"]
-CONDITIONS: tuple[Condition, ...] = ("no-ai", "answer-only", "full-reasoning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Reading:
         reader: who.
         picture: SHA-256 of the case's first picture.
         right: agreement with the settled answer, 0 to 1; None where none is settled.
-        like_ai: agreement with the AI's answer, shown or not, 0 to 1.
+        like_ai: agreement with the AI's answer (the wrong one where that was shown), 0 to 1.
         ai_right: agreement of the AI's answer with the settled one; None where none is settled.
         confidence: 0 to 100, or None.
         seconds: time on task, or None.

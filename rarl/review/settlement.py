@@ -12,6 +12,7 @@ from rarl.records import Opinion, Settled, Status, Verdict
 from rarl.records.queue import Item
 from rarl.review._queue_index import Score, is_current, status_of
 from rarl.review._tables import FlagRow, VerdictRow
+from rarl.review.privacy import Withdrawn
 from rarl.review.queue_list import QueueList
 from rarl.review.repositories.flags import current_flags
 
@@ -37,24 +38,28 @@ class Settlement(QueueList):
             if status_from(verdicts) not in ("new", "one-reader")
         }
 
-    def settled(self) -> tuple[Settled, ...]:
+    def settled(self, withdrawn: bool = True) -> tuple[Settled, ...]:
         """What is decided, in the order of the first verdicts.
 
         The correction is the adjudicator's; where the adjudicator agrees with the flags and gives
         none, the newest flag's. Where two readers agree and nobody had to adjudicate, it is theirs
         if they give the same one.
 
+        Args:
+            withdrawn: whether what readers said counts who have withdrawn since.
+
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
         self._store.need("queue")
         with self._store.reading() as session:
-            known = self._by_answer(session)
+            left = Withdrawn(frozenset(), frozenset()) if withdrawn else Withdrawn.of(session)
+            known = self._by_answer(session, left)
             statement = current_flags().order_by(FlagRow.id)
             flagged = {
                 (row[0].case_id, row[0].arm): row[0]
                 for row in session.execute(statement)
-                if row[0].corrected_answer
+                if row[0].corrected_answer and not left.holds(row[0].reader)
             }
         found = []
         for item, verdicts in known.items():
@@ -92,9 +97,13 @@ class Settlement(QueueList):
             .order_by(VerdictRow.id)
         )
 
-    def _by_answer(self, session: Session) -> dict[Item, list[Verdict]]:
+    def _by_answer(
+        self, session: Session, left: Withdrawn | None = None
+    ) -> dict[Item, list[Verdict]]:
         known: dict[Item, list[Verdict]] = defaultdict(list)
         for row in session.scalars(self._current()):
+            if left is not None and left.holds(row.reader, row.study_id):
+                continue
             known[row.case_id, row.arm].append(verdict_of(row))
         return known
 

@@ -34,7 +34,8 @@ def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
     """Open the store, make it where there is none, and bring its tables up to date.
 
     Settings: RARL_HOME, RARL_DATABASE_URL, RARL_PIXELS ("keep", or "hash" to store only the hash of
-    each picture), and `taxonomy.yaml` in RARL_HOME (see `read_taxonomy`).
+    each picture), `taxonomy.yaml` in RARL_HOME (see `read_taxonomy`), and `consent.txt` there: what
+    readers of every study agree to.
 
     Args:
         home: folder of `review.sqlite3`; RARL_HOME, or the platform's folder for user data. Made
@@ -52,8 +53,9 @@ def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
     folder = home or store_folder()
     own = folder / "taxonomy.yaml"
     taxonomy = read_taxonomy(own) if own.is_file() else Taxonomy()
+    consent = _consent(folder / "consent.txt")
     if url is not None:
-        return ReviewStore(url, taxonomy=taxonomy, keep_pixels=pixels == "keep")
+        return ReviewStore(url, taxonomy=taxonomy, keep_pixels=pixels == "keep", consent=consent)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _keep_private(folder)
@@ -64,7 +66,18 @@ def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
         ) from None
     # Not as text: a folder's name may hold what means something in an address.
     address = URL.create("sqlite", database=str(folder.absolute() / "review.sqlite3"))
-    return ReviewStore(address, taxonomy=taxonomy, keep_pixels=pixels == "keep")
+    return ReviewStore(address, taxonomy=taxonomy, keep_pixels=pixels == "keep", consent=consent)
+
+
+def _consent(file: Path) -> str:
+    if not file.is_file():
+        return ""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ReviewError(
+            "consent.txt in RARL_HOME cannot be read as UTF-8 text; correct it and start again."
+        ) from None
 
 
 def _keep_private(folder: Path) -> None:
@@ -92,14 +105,18 @@ class ReviewStore(Flags, Votes, Audit):
             keep_pixels=self._keep_pixels,
             person=person,
             role=role,
+            consent=self.consent,
         )
 
-    def export_csv(self, file: TextIO, chosen: FlagFilter | None = None) -> int:
+    def export_csv(
+        self, file: TextIO, chosen: FlagFilter | None = None, names: bool = False
+    ) -> int:
         """Write one row a flag, safe to open in a spreadsheet. See `write_csv`.
 
         Args:
             file: opened with `newline=""`.
             chosen: all flags where not given.
+            names: whether readers keep their names; otherwise they are pseudonyms.
 
         Returns:
             How many flags were written.
@@ -107,4 +124,4 @@ class ReviewStore(Flags, Votes, Audit):
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
-        return write_csv(file, self.flagged(chosen), self.taxonomy)
+        return write_csv(file, self.flagged(chosen, names), self.taxonomy)

@@ -2,8 +2,9 @@
 
 Flags are self-selected: their counts say what was noticed, not how often an arm errs. An audit
 draws answers at random from the cases that chance kept (`CaseSnapshot.sampled`), whether or not
-anybody complained. A reader study shows readers the same cases without AI, with answers, or with
-full reasoning, balanced by seed, and asks for their own answer.
+anybody complained. A reader study shows readers the same cases without AI or with more or less of
+it, before or after a first read, balanced by seed, and asks for their own answer. Part of what it
+shows may be wrong on purpose, see `wrong_advice`. The reader's side is `study_tasks`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TextIO
@@ -21,125 +21,46 @@ from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.errors import ReviewError
-from rarl.records import COMMENT_LIMIT, SCALE, TEXT_LIMIT, Picture, cleaned, sent_key
+from rarl.records import TEXT_LIMIT, Region, cleaned
 from rarl.review._queue_index import refresh
-from rarl.review._tables import AnswerRow, CaseRow, ResponseRow, StudyRow, TaskRow
-from rarl.review.queue import READINGS, Item, Queue
-from rarl.review.reader_metrics import (
-    CONDITIONS,
-    Condition,
-    Outcome,
-    Reading,
-    agreement_with,
-    outcomes,
-    share,
+from rarl.review._tables import (
+    AdviceRow,
+    AnswerRow,
+    CaseRow,
+    EnrolmentRow,
+    FirstReadRow,
+    ResponseRow,
+    StudyRow,
+    TaskRow,
 )
-from rarl.review.repositories.base import NAME_LIMIT, check_replaced
+from rarl.review.conditions import CONDITIONS, USUAL, Condition, presentation
+from rarl.review.privacy import Pseudonyms, Withdrawn
+from rarl.review.queue import READINGS, Item, Queue
+from rarl.review.reader_metrics import Outcome, Reading, agreement_with, outcomes, share
+from rarl.review.repositories.base import NAME_LIMIT
 from rarl.review.roles import canonical_name
-from rarl.review.store import ReviewStore
+from rarl.review.settled_answers import answers_of, settled_answers
+from rarl.review.study_tasks import (
+    EXPERIENCES,
+    Experience,
+    FirstRead,
+    Study,
+    StudyResponse,
+    StudyTasks,
+    Task,
+    first_read_of,
+    response_of,
+    study_of,
+    task_of,
+)
 from rarl.review.transfer.table import harmless
+from rarl.review.wrong_advice import SOURCES, Advice, Source, WrongAdvice, choose, starts, wrong_for
 from rarl.stats.bootstrap import Interval
+
+__all__ = ["Rate", "Studies", "Study", "StudyReading", "StudyResponse", "Task", "allocate"]
 
 WRONG_UP_TO = 1
 """Highest correctness (0-3) that counts as wrong in a rate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """An audit or a reader study.
-
-    Attributes:
-        id: 32 hex digits.
-        created: when it was drawn, UTC.
-        kind: "audit" (readers judge the arms) or "study" (readers answer themselves).
-        title: as readers see it.
-        instructions: as readers see them.
-        seed: of the draw and the order; the same seed over the same cases draws the same tasks.
-        conditions: what readers are shown; empty for an audit.
-        readers: who takes part.
-        population: how many answers (audit) or cases (study) there were to draw from.
-        deadline: UTC, or None.
-    """
-
-    id: str
-    created: datetime
-    kind: Literal["audit", "study"]
-    title: str
-    instructions: str
-    seed: int
-    conditions: tuple[str, ...]
-    readers: tuple[str, ...]
-    population: int
-    deadline: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One case for one reader.
-
-    Attributes:
-        reader: who.
-        position: from 0, as this reader sees them.
-        case_id: see `CaseSnapshot`.
-        arm: whose answer is shown; the reader is not told.
-        condition: what of it is shown.
-    """
-
-    reader: str
-    position: int
-    case_id: str
-    arm: str
-    condition: Condition
-
-
-@dataclass(frozen=True, slots=True)
-class TaskView:
-    """What a reader may see of a task: no arm, no model, nobody else's answer.
-
-    Attributes:
-        position: from 0.
-        pictures: of the case.
-        question: of the case.
-        answer: the arm's, or None where the condition hides it.
-        reasoning: the arm's, or None where the condition hides it.
-    """
-
-    position: int
-    pictures: tuple[Picture, ...]
-    question: str
-    answer: str | None
-    reasoning: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StudyResponse:
-    """What a reader answered in a study. Responses are never changed or removed.
-
-    Attributes:
-        id: counts up in the order of storing.
-        key: 32 hex digits; the same key sent again stores nothing.
-        study_id: the study.
-        case_id: see `CaseSnapshot`.
-        reader: who.
-        answer: the reader's own.
-        confidence: 0 to 100, or None.
-        comment: free text.
-        seconds: time on task, or None.
-        created: when it was stored, UTC.
-        replaces: key of the response that this one corrects, or None.
-    """
-
-    id: int
-    key: str
-    study_id: str
-    case_id: str
-    reader: str
-    answer: str
-    confidence: int | None
-    comment: str
-    seconds: float | None
-    created: datetime
-    replaces: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +76,36 @@ class Rate:
     arm: str
     wrong: Interval
     unsettled: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyReading:
+    """All that is known of one answered task.
+
+    Attributes:
+        task: with the variant that a reader is not told.
+        response: the reader's last word.
+        first: what the reader committed before the advice, or None where there was one step.
+        advice: what was, or would have been, shown as the AI's answer.
+        wrong_on_purpose: where wrong advice came from; None where it is the variant's own answer.
+        reference: the settled answer, or None.
+        experience: as the reader says, or None.
+    """
+
+    task: Task
+    response: StudyResponse
+    first: FirstRead | None
+    advice: str
+    wrong_on_purpose: Source | None
+    reference: str | None
+    experience: Experience | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Time on the task, of both steps where there are two; None where one is unknown."""
+        if self.first is None or self.response.seconds is None:
+            return self.response.seconds
+        return None if self.first.seconds is None else self.first.seconds + self.response.seconds
 
 
 def allocate(
@@ -197,12 +148,8 @@ def allocate(
     return tuple(tasks)
 
 
-class Studies:
+class Studies(StudyTasks):
     """Drawing audits and studies, working through them, and what they show."""
-
-    def __init__(self, store: ReviewStore) -> None:
-        """Look at a store, with the person whose work this is."""
-        self._store = store
 
     def draw_audit(
         self,
@@ -233,7 +180,8 @@ class Studies:
                 database cannot be written.
         """
         names = _readers(readers, READINGS)
-        with self._drawing() as session:
+        self._store.need("assign")
+        with self._store.writing() as session:
             statement = (
                 select(AnswerRow.case_id, AnswerRow.arm)
                 .join(CaseRow, CaseRow.id == AnswerRow.case_id)
@@ -269,9 +217,12 @@ class Studies:
         arms: Sequence[str],
         cases: Sequence[str] | None = None,
         size: int | None = None,
-        conditions: Sequence[Condition] = CONDITIONS,
+        conditions: Sequence[Condition] = USUAL,
         instructions: str = "",
         deadline: datetime | None = None,
+        wrong: WrongAdvice | None = None,
+        consent: str = "",
+        marks_region: bool = False,
     ) -> Study:
         """Make a reader study, see `allocate`.
 
@@ -285,35 +236,44 @@ class Studies:
             conditions: what readers are shown.
             instructions: as readers see them.
             deadline: aware.
+            wrong: advice that is wrong on purpose; none where not given.
+            consent: what readers agree to before they begin; behind the site's own text, if any.
+            marks_region: whether readers may mark a place on the picture.
 
         Raises:
-            ReviewError: something does not fit, the person may not, or the database cannot be
-                written.
+            ReviewError: something does not fit, there is too little to make wrong advice of, the
+                person may not, or the database cannot be written.
         """
         names = _readers(readers, 1)
         if not arms or not conditions or not set(conditions) <= set(CONDITIONS):
             raise ReviewError(
                 f"A study needs an arm and conditions; choose from {', '.join(CONDITIONS)}."
             )
-        with self._drawing() as session:
+        self._store.need("assign")
+        with self._store.reading() as session:
             having = select(AnswerRow.case_id, AnswerRow.arm).where(AnswerRow.arm.in_(arms))
             held: dict[str, set[str]] = {}
             for case_id, arm in session.execute(having):
                 held.setdefault(case_id, set()).add(arm)
-            usable = sorted(case_id for case_id, found in held.items() if found == set(arms))
-            listed = usable if cases is None else sorted(set(cases))
-            if not listed or not set(listed) <= set(usable):
-                raise ReviewError(
-                    "Not every case has an answer of every arm of the study; choose other cases "
-                    "or fewer arms."
-                )
-            if size is not None and not 0 < size <= len(listed):
-                raise ReviewError(f"There are {len(listed)} cases; draw between 1 and that many.")
-            drawn = listed if size is None else random.Random(seed).sample(listed, size)
-            tasks = allocate(drawn, names, list(dict.fromkeys(arms)), list(conditions), seed)
+        usable = sorted(case_id for case_id, found in held.items() if found == set(arms))
+        listed = usable if cases is None else sorted(set(cases))
+        if not listed or not set(listed) <= set(usable):
+            raise ReviewError(
+                "Not every case has an answer of every arm of the study; choose other cases "
+                "or fewer arms."
+            )
+        if size is not None and not 0 < size <= len(listed):
+            raise ReviewError(f"There are {len(listed)} cases; draw between 1 and that many.")
+        drawn = listed if size is None else random.Random(seed).sample(listed, size)
+        tasks = allocate(drawn, names, list(dict.fromkeys(arms)), list(conditions), seed)
+        advice = {} if wrong is None else self._seeded(tasks, names, wrong, seed)
+        agreed = "\n\n".join(text for text in (self._store.consent, consent.strip()) if text)
+        with self._store.writing() as session:
             return self._store_study(
                 session, "study", title, instructions, seed, conditions, names, len(listed),
-                deadline, tasks,
+                deadline, tasks, advice=advice, wrong_share=wrong and wrong.share,
+                consent=cleaned(agreed, TEXT_LIMIT, "The consent text"),
+                marks_region=marks_region,
             )  # fmt: skip
 
     def all(self) -> tuple[Study, ...]:
@@ -325,7 +285,7 @@ class Studies:
         self._store.need("queue")
         with self._store.reading() as session:
             rows = session.scalars(select(StudyRow).order_by(StudyRow.created.desc())).all()
-        return tuple(_study(row) for row in rows)
+        return tuple(study_of(row) for row in rows)
 
     def study(self, study_id: str) -> Study:
         """One of them.
@@ -335,7 +295,7 @@ class Studies:
         """
         self._store.need("queue")
         with self._store.reading() as session:
-            return _study(self._row(session, study_id))
+            return study_of(self._row(session, study_id))
 
     def tasks(self, study_id: str) -> tuple[Task, ...]:
         """All tasks with their arms: for whoever runs the study, not for its readers.
@@ -347,7 +307,7 @@ class Studies:
         statement = select(TaskRow).where(TaskRow.study_id == study_id)
         with self._store.reading() as session:
             rows = session.scalars(statement.order_by(TaskRow.reader, TaskRow.position)).all()
-        return tuple(_task(row) for row in rows)
+        return tuple(task_of(row) for row in rows)
 
     def done(self, study_id: str) -> dict[str, tuple[int, int]]:
         """For each reader of a study, how many tasks are answered, and of how many.
@@ -366,99 +326,10 @@ class Studies:
         part = {row[0]: row[1] for row in found}
         return {row[0]: (part.get(row[0], 0), row[1]) for row in given}
 
-    def next(self, study_id: str) -> TaskView | None:
-        """This person's first task without a response, or None when all are done.
-
-        Raises:
-            ReviewError: the person does not take part or may not, or the database cannot be read.
-        """
-        self._store.need("judge")
-        with self._store.reading() as session:
-            readers = self._row(session, study_id).readers
-            if self._store.person not in {canonical_name(reader) for reader in readers}:
-                raise ReviewError("You do not take part in this study; ask whoever runs it.")
-            done = select(ResponseRow.case_id).where(
-                ResponseRow.study_id == study_id, ResponseRow.reader == self._store.person
-            )
-            task = session.scalar(
-                select(TaskRow)
-                .where(
-                    TaskRow.study_id == study_id,
-                    TaskRow.reader == self._store.person,
-                    TaskRow.case_id.not_in(done),
-                )
-                .order_by(TaskRow.position)
-                .limit(1)
-            )
-        return None if task is None else self._view(task)
-
-    def respond(
-        self,
-        study_id: str,
-        position: int,
-        answer: str,
-        *,
-        confidence: int | None = None,
-        comment: str = "",
-        seconds: float | None = None,
-        key: str | None = None,
-        replaces: str | None = None,
-    ) -> StudyResponse:
-        """Store this person's answer to a task. When this returns, it is kept.
-
-        Raises:
-            ReviewError: there is no such task, it is answered, the deadline has passed, something
-                is off its scale, or the database cannot be written.
-        """
-        self._store.need("judge")
-        person = self._store.person
-        if confidence is not None and not 0 <= confidence <= 100:
-            raise ReviewError("Confidence goes from 0 to 100; choose again.")
-        words = cleaned(answer, COMMENT_LIMIT, "The answer")
-        if not words:
-            raise ReviewError("Write your answer before it is sent.")
-        with self._store.writing() as session:
-            known = session.scalar(select(ResponseRow).where(ResponseRow.key == sent_key(key)))
-            if known is not None and (known.study_id, known.reader) == (study_id, person):
-                return _response(known)
-            study = self._row(session, study_id)
-            task = session.get(TaskRow, (study_id, person or "", position))
-            if study.kind != "study" or task is None or person is None:
-                raise ReviewError("This task is not yours; open the study again.")
-            if study.deadline is not None and study.deadline < datetime.now(UTC):
-                raise ReviewError("The deadline of this study has passed; ask whoever runs it.")
-            earlier = session.scalars(
-                select(ResponseRow).where(
-                    ResponseRow.study_id == study_id,
-                    ResponseRow.reader == person,
-                    ResponseRow.case_id == task.case_id,
-                )
-            ).all()
-            if replaces is not None:
-                same = any(one.key == replaces for one in earlier)
-                whose = person if same else None
-                check_replaced(session, ResponseRow, replaces, same, whose, person)
-            elif earlier:
-                raise ReviewError("You have answered this task; correct that answer instead.")
-            row = ResponseRow(
-                key=sent_key(key),
-                case_id=task.case_id,
-                study_id=study_id,
-                reader=person,
-                answer=words,
-                confidence=confidence,
-                comment=cleaned(comment, COMMENT_LIMIT, "The comment"),
-                seconds=seconds,
-                created=datetime.now(UTC),
-                replaces=replaces,
-            )
-            session.add(row)
-            session.flush()
-            self._store.note(session, "write", "response", [task.case_id])
-        return _response(row)
-
     def responses(self, study_id: str) -> tuple[tuple[Task, StudyResponse], ...]:
         """The current responses with their tasks, for whoever runs the study.
+
+        Those of readers who have withdrawn are left out.
 
         Raises:
             ReviewError: the person may not, or the database cannot be read.
@@ -483,19 +354,77 @@ class Studies:
             .order_by(TaskRow.reader, TaskRow.position)
         )
         with self._store.reading() as session:
-            found = session.execute(statement).all()
-            self._store.note(session, action, "response", [task.case_id for task, _ in found])
-            return tuple((_task(task), _response(row)) for task, row in found)
+            withdrawn = Withdrawn.of(session)
+            rows = [
+                (task_of(task), response_of(row))
+                for task, row in session.execute(statement)
+                if not withdrawn.holds(task.reader, study_id)
+            ]
+            self._store.note(session, action, "response", [task.case_id for task, _ in rows])
+        return tuple(rows)
 
-    def export_csv(self, study_id: str, file: TextIO) -> int:
+    def readings(self, study_id: str, action: str = "read") -> tuple[StudyReading, ...]:
+        """The answered tasks with all that they are held against, for whoever runs the study.
+
+        Args:
+            study_id: the study.
+            action: what the audit says of it.
+
+        Raises:
+            ReviewError: the person may not, or the database cannot be read.
+        """
+        rows = self._responses(study_id, action)
+        answers = answers_of(self._store, [task.case_id for task, _ in rows])
+        settled = settled_answers(self._store, answers)
+        with self._store.reading() as session:
+            first = {
+                (row.reader, row.case_id): first_read_of(row)
+                for row in session.scalars(
+                    select(FirstReadRow).where(FirstReadRow.study_id == study_id)
+                )
+            }
+            wrong = {
+                (row.reader, row.position): row
+                for row in session.scalars(select(AdviceRow).where(AdviceRow.study_id == study_id))
+            }
+            experience = {
+                row.reader: row.experience
+                for row in session.scalars(
+                    select(EnrolmentRow).where(EnrolmentRow.study_id == study_id)
+                )
+            }
+        readings = []
+        for task, response in rows:
+            instead = wrong.get((task.reader, task.position))
+            readings.append(
+                StudyReading(
+                    task=task,
+                    response=response,
+                    first=first.get((task.reader, task.case_id)),
+                    advice=instead.answer if instead else answers[task.case_id, task.arm],
+                    wrong_on_purpose=None
+                    if instead is None
+                    else next(one for one in SOURCES if one == instead.source),
+                    reference=settled.get(task.case_id),
+                    experience=next(
+                        (one for one in EXPERIENCES if one == experience.get(task.reader)), None
+                    ),
+                )
+            )
+        return tuple(readings)
+
+    def export_csv(self, study_id: str, file: TextIO, names: bool = False) -> int:
         """Write one row a response, with what it is held against, safe to open in a spreadsheet.
 
-        `ai_answer` is the arm's, shown or not; `reference` what was settled, see `outcomes`;
-        `right` and `like_ai` say how far the response agrees with each, 0 to 1.
+        `ai_answer` is the advice, shown or not; `reference` what was settled, see `outcomes`;
+        `right` and `like_ai` say how far the response agrees with each, 0 to 1; `first_answer` and
+        its neighbours hold the first of two steps; `wrong_on_purpose` says where wrong advice came
+        from.
 
         Args:
             study_id: the study.
             file: opened with `newline=""`.
+            names: whether readers keep their names; otherwise they are pseudonyms.
 
         Returns:
             How many responses were written.
@@ -503,24 +432,31 @@ class Studies:
         Raises:
             ReviewError: the person may not, or the database cannot be read.
         """
-        found = self.responses(study_id)
-        answers = self._answers([task.case_id for task, _ in found])
-        settled = self._references(answers)
+        readings = self.readings(study_id, "export")
+        with self._store.reading() as session:
+            pseudonyms = Pseudonyms.of(session)
         writer = csv.writer(file)
         writer.writerow(
             ["reader", "position", "case_id", "arm", "condition", "answer", "confidence", "comment",
-             "seconds", "created", "ai_answer", "reference", "right", "like_ai"]
+             "seconds", "created", "ai_answer", "reference", "right", "like_ai", "experience",
+             "region", "first_answer", "first_confidence", "first_region", "first_seconds",
+             "first_right", "wrong_on_purpose"]
         )  # fmt: skip
-        for task, said in found:
-            shown, wanted = answers[task.case_id, task.arm], settled.get(task.case_id)
+        for one in readings:
+            task, response, first, wanted = one.task, one.response, one.first, one.reference
+            reader = task.reader if names else pseudonyms.of_name(task.reader)
             cells = (
-                task.reader, task.position, task.case_id, task.arm, task.condition, said.answer,
-                said.confidence, said.comment, said.seconds, said.created.isoformat(), shown,
-                wanted, wanted and agreement_with(said.answer, wanted),
-                agreement_with(said.answer, shown),
+                reader, task.position, task.case_id, task.arm, task.condition, response.answer,
+                response.confidence, response.comment, response.seconds,
+                response.created.isoformat(), one.advice, wanted,
+                wanted and agreement_with(response.answer, wanted),
+                agreement_with(response.answer, one.advice), one.experience,
+                _place(response.region), first and first.answer, first and first.confidence,
+                _place(first.region) if first else None, first and first.seconds,
+                first and wanted and agreement_with(first.answer, wanted), one.wrong_on_purpose,
             )  # fmt: skip
             writer.writerow(harmless("" if cell is None else str(cell)) for cell in cells)
-        return len(found)
+        return len(readings)
 
     def outcomes(self, study_id: str) -> tuple[Outcome, ...]:
         """How readers did under each condition, from the responses so far.
@@ -535,23 +471,21 @@ class Studies:
         study = self.study(study_id)
         if study.kind != "study":
             raise ReviewError("Only a reader study has conditions to compare; choose one.")
-        found = self._responses(study_id, "read")
-        answers = self._answers([task.case_id for task, _ in found])
-        settled = self._references(answers)
-        pictures = self._store.picture_hashes(task.case_id for task, _ in found)
+        found = self.readings(study_id)
+        pictures = self._store.picture_hashes(one.task.case_id for one in found)
         readings = []
-        for task, said in found:
-            shown, wanted = answers[task.case_id, task.arm], settled.get(task.case_id)
+        for one in found:
+            answer, wanted = one.response.answer, one.reference
             readings.append(
                 Reading(
-                    condition=task.condition,
-                    reader=task.reader,
-                    picture=pictures[task.case_id],
-                    right=None if wanted is None else agreement_with(said.answer, wanted),
-                    like_ai=agreement_with(said.answer, shown),
-                    ai_right=None if wanted is None else agreement_with(shown, wanted),
-                    confidence=said.confidence,
-                    seconds=said.seconds,
+                    condition=one.task.condition,
+                    reader=one.task.reader,
+                    picture=pictures[one.task.case_id],
+                    right=None if wanted is None else agreement_with(answer, wanted),
+                    like_ai=agreement_with(answer, one.advice),
+                    ai_right=None if wanted is None else agreement_with(one.advice, wanted),
+                    confidence=one.response.confidence,
+                    seconds=one.seconds,
                 )
             )
         return outcomes(readings, study.seed)
@@ -584,31 +518,45 @@ class Studies:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _answers(self, case_ids: Sequence[str]) -> dict[Item, str]:
-        """What each arm answered in these cases."""
-        statement = select(AnswerRow.case_id, AnswerRow.arm, AnswerRow.answer).where(
-            AnswerRow.case_id.in_(set(case_ids))
-        )
-        with self._store.reading() as session:
-            return {(row[0], row[1]): row[2] for row in session.execute(statement)}
-
-    def _references(self, answers: Mapping[Item, str]) -> dict[str, str]:
-        """The settled answer of each case that has one."""
-        queues = [None, *(one.id for one in self.all() if one.kind == "audit")]
-        settled = [one for work in queues for one in Queue(self._store, work).settled()]
-        found = {}
-        # The better founded come last, and stay.
-        for one in sorted(settled, key=lambda one: (bool(one.corrected_answer), one.adjudicated)):
-            answer = one.corrected_answer
-            if not answer and one.correctness == max(SCALE):
-                answer = answers.get((one.case_id, one.arm), "")
-            if answer.strip():
-                found[one.case_id] = answer.strip()
-        return found
-
-    def _drawing(self) -> AbstractContextManager[Session]:
-        self._store.need("assign")
-        return self._store.writing()
+    def _seeded(
+        self, tasks: Sequence[Task], readers: Sequence[str], wrong: WrongAdvice, seed: int
+    ) -> dict[tuple[str, int], Advice]:
+        """Wrong advice by reader and position, stratified by condition, modality and answer."""
+        answers = answers_of(self._store, [task.case_id for task in tasks])
+        settled = settled_answers(self._store, answers)
+        cases = {case_id: self._store.case(case_id) for case_id in {t.case_id for t in tasks}}
+        advice: dict[tuple[str, int], Advice] = {}
+        for reader, start in zip(readers, starts(len(readers), seed), strict=True):
+            own = [
+                task for task in tasks if task.reader == reader and presentation(task.condition).ai
+            ]
+            possible: dict[Task, Advice] = {}
+            for task in own:
+                wanted = settled.get(task.case_id)
+                made = wanted and wrong_for(
+                    cases[task.case_id],
+                    task.arm,
+                    wanted,
+                    wrong,
+                    presentation(task.condition).reasoning,
+                )
+                if made:
+                    possible[task] = made
+            by_case = sorted(own, key=lambda task: random.Random(f"{seed}{task.case_id}").random())
+            strata = [
+                (
+                    task,
+                    (
+                        task.condition,
+                        cases[task.case_id].modality or "",
+                        settled.get(task.case_id, "").lower(),
+                    ),
+                )
+                for task in by_case
+            ]
+            for task in choose(strata, wrong.share, start, set(possible)):
+                advice[reader, task.position] = possible[task]
+        return advice
 
     def _store_study(
         self,
@@ -622,6 +570,11 @@ class Studies:
         population: int,
         deadline: datetime | None,
         tasks: Sequence[Task],
+        *,
+        advice: Mapping[tuple[str, int], Advice] | None = None,
+        wrong_share: float | None = None,
+        consent: str = "",
+        marks_region: bool | None = None,
     ) -> Study:
         words = cleaned(title, 200, "The title")
         if not words:
@@ -640,6 +593,9 @@ class Studies:
             population=population,
             deadline=deadline,
             drawn_by=self._store.person,
+            wrong_share=wrong_share,
+            consent=consent or None,
+            marks_region=marks_region,
         )
         session.add(row)
         session.flush()
@@ -654,26 +610,24 @@ class Studies:
             )
             for task in tasks
         )
+        session.flush()
+        places = {(task.reader, task.position): task.case_id for task in tasks}
+        session.add_all(
+            AdviceRow(
+                study_id=row.id,
+                reader=reader,
+                position=position,
+                case_id=places[reader, position],
+                source=one.source,
+                answer=one.answer,
+                reasoning=one.reasoning,
+                created=row.created,
+            )
+            for (reader, position), one in (advice or {}).items()
+        )
         refresh(session, (task.case_id for task in tasks))
         self._store.note(session, "write", "study", [None])
-        return _study(row)
-
-    def _row(self, session: Session, study_id: str) -> StudyRow:
-        row = session.get(StudyRow, study_id)
-        if row is None:
-            raise ReviewError("There is no such study; choose one from the list of studies.")
-        return row
-
-    def _view(self, task: TaskRow) -> TaskView:
-        case = self._store.case(task.case_id)
-        shown = next(answer for answer in case.answers if answer.arm == task.arm)
-        return TaskView(
-            position=task.position,
-            pictures=case.pictures,
-            question=case.question,
-            answer=None if task.condition == "no-ai" else shown.answer,
-            reasoning=shown.reasoning if task.condition == "full-reasoning" else None,
-        )
+        return study_of(row)
 
 
 def _readers(readers: Sequence[str], least: int) -> list[str]:
@@ -685,37 +639,5 @@ def _readers(readers: Sequence[str], least: int) -> list[str]:
     return distinct
 
 
-def _study(row: StudyRow) -> Study:
-    return Study(
-        id=row.id,
-        created=row.created,
-        kind="audit" if row.kind == "audit" else "study",
-        title=row.title,
-        instructions=row.instructions,
-        seed=row.seed,
-        conditions=tuple(row.conditions),
-        readers=tuple(canonical_name(reader) or "" for reader in row.readers),
-        population=row.population,
-        deadline=row.deadline,
-    )
-
-
-def _task(row: TaskRow) -> Task:
-    condition = next(one for one in CONDITIONS if one == row.condition)
-    return Task(row.reader, row.position, row.case_id, row.arm, condition)
-
-
-def _response(row: ResponseRow) -> StudyResponse:
-    return StudyResponse(
-        id=row.id,
-        key=row.key,
-        study_id=row.study_id,
-        case_id=row.case_id,
-        reader=row.reader,
-        answer=row.answer,
-        confidence=row.confidence,
-        comment=row.comment,
-        seconds=row.seconds,
-        created=row.created,
-        replaces=row.replaces,
-    )
+def _place(region: Region | None) -> str | None:
+    return None if region is None else " ".join(map(str, (region.picture, *region.box)))

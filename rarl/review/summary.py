@@ -8,6 +8,7 @@ from typing import Any
 from rarl.records import FlagFilter
 from rarl.review.agreement import agreement_of
 from rarl.review.queue import Queue
+from rarl.review.reliance import reliance
 from rarl.review.roles import may
 from rarl.review.store import ReviewStore
 from rarl.review.studies import Studies
@@ -53,6 +54,7 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
                 "title": one.title,
                 "id": one.id,
                 "outcomes": [asdict(each) for each in studies.outcomes(one.id)],
+                "reliance": [asdict(each) for each in reliance(studies, one.id)],
             }
             for one in drawn
             if one.kind == "study" and may(store.role, "export")

@@ -12,7 +12,7 @@ who asks about a test image of VQA-RAD must not bring it into training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,9 +23,11 @@ from rarl.data.sets import REVIEW as SOURCE
 from rarl.data.sets import held_out_rows
 from rarl.errors import DataError, ReviewError
 from rarl.prompts import messages, target_text, user_text
+from rarl.records import SCALE
 from rarl.response import MODES, Mode
 from rarl.review import CaseSnapshot, FlagFilter, Queue, ReviewStore, Settled, open_store
 from rarl.review.files import written_whole
+from rarl.review.privacy import Withdrawn
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -55,6 +57,7 @@ class PreferencePair:
         case_id: see `rarl.review.CaseSnapshot`.
         images: PNG files, in the order of the prompt.
         names: what the prompt calls them.
+        question: as the person typed it.
         prompt: text after the pictures.
         chosen: the better completion.
         rejected: the worse completion.
@@ -64,9 +67,64 @@ class PreferencePair:
     case_id: str
     images: tuple[bytes, ...]
     names: tuple[str, ...]
+    question: str
     prompt: str
     chosen: str
     rejected: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAnswer:
+    """A completion that is good or bad by itself, as TRL's `KTOTrainer` takes them.
+
+    Attributes:
+        source: "vote" (for all answers or for none) or "flag".
+        case_id: see `rarl.review.CaseSnapshot`.
+        images: PNG files, in the order of the prompt.
+        names: what the prompt calls them.
+        prompt: text after the pictures.
+        completion: what a variant said.
+        good: whether readers want it.
+    """
+
+    source: Literal["vote", "flag"]
+    case_id: str
+    images: tuple[bytes, ...]
+    names: tuple[str, ...]
+    prompt: str
+    completion: str
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What readers said of answers, in parts that share no picture.
+
+    Attributes:
+        pairs: to train on, from blind votes and corrections.
+        alone: to train on, from flags and votes for all or for none.
+        held_out_votes: blind votes on pictures that train nothing.
+    """
+
+    pairs: tuple[PreferencePair, ...]
+    alone: tuple[JudgedAnswer, ...]
+    held_out_votes: tuple[PreferencePair, ...]
+
+
+def load_judged() -> Judged:
+    """`judged_answers` of the review store that the settings name.
+
+    Raises:
+        DataError: the store cannot be used.
+    """
+    try:
+        store = open_store()
+        try:
+            return judged_answers(store, held_out_rows())
+        finally:
+            store.close()
+    except ReviewError as error:
+        raise DataError(str(error)) from error
 
 
 def load_review(held_out: Sequence[Example]) -> list[Example]:
@@ -148,16 +206,54 @@ def preference_pairs(store: ReviewStore, held_out: Sequence[Example]) -> list[Pr
         DataError: an image of `held_out` cannot be read.
     """
     found = [*_from_votes(store), *_from_corrections(store)]
-    first = {pair.case_id: pair for pair in found}
-    pictures = [
-        row
-        for case_id, pair in first.items()
-        for row in (_picture_row(case_id, png) for png in pair.images)
-    ]
-    out = _kept_out(pictures, held_out)
-    left_out = {row.id for row in pictures if row.image is not None and row.image.key in out}
-    kept = [pair for pair in found if f"{SOURCE}/{pair.case_id}" not in left_out]
-    return list(dict.fromkeys(kept))
+    left_out = held_out_cases({pair.case_id: pair.images for pair in found}, held_out)
+    return list(dict.fromkeys(pair for pair in found if pair.case_id not in left_out))
+
+
+def judged_answers(store: ReviewStore, held_out: Sequence[Example]) -> Judged:
+    """What readers prefer and what they reject, for training on preferences.
+
+    Of the votes only the blind ones: whoever sees the names of the variants may vote for a name.
+
+    Args:
+        store: the review store.
+        held_out: rows of other sets whose images must train nothing.
+
+    Raises:
+        ReviewError: the store cannot be read.
+        DataError: an image of `held_out` cannot be read.
+    """
+    votes = list(dict.fromkeys(_from_votes(store, blind=True)))
+    corrections = list(dict.fromkeys(_from_corrections(store)))
+    alone = list(dict.fromkeys(_alone(store)))
+    pictures = {one.case_id: one.images for one in [*votes, *corrections, *alone]}
+    left_out = held_out_cases(pictures, held_out)
+    return Judged(
+        pairs=tuple(one for one in [*votes, *corrections] if one.case_id not in left_out),
+        alone=tuple(one for one in alone if one.case_id not in left_out),
+        held_out_votes=tuple(one for one in votes if one.case_id in left_out),
+    )
+
+
+def held_out_cases(
+    pictures: Mapping[str, Sequence[bytes]], held_out: Sequence[Example]
+) -> set[str]:
+    """The cases with a picture that must train nothing: one picture in five, and those of others.
+
+    Args:
+        pictures: PNG files of each case.
+        held_out: rows of other sets whose images must train nothing.
+
+    Raises:
+        DataError: an image of `held_out` cannot be read.
+    """
+    rows = [_picture_row(case_id, png) for case_id, files in pictures.items() for png in files]
+    out = _kept_out(rows, held_out)
+    return {
+        row.id.removeprefix(f"{SOURCE}/")
+        for row in rows
+        if row.image is not None and row.image.key in out
+    }
 
 
 def write_preferences(
@@ -205,7 +301,7 @@ def write_preferences(
 def _corrected(store: ReviewStore) -> dict[str, Settled]:
     """The correction of each case."""
     found: dict[str, Settled] = {}
-    for settled in Queue(store).settled():
+    for settled in Queue(store).settled(withdrawn=False):
         if not settled.corrected_answer.strip():
             continue
         known = found.get(settled.case_id)
@@ -245,11 +341,15 @@ def _picture_row(case_id: str, png: bytes) -> Example:
     )
 
 
-def _from_votes(store: ReviewStore) -> Iterator[PreferencePair]:
+def _from_votes(store: ReviewStore, blind: bool = False) -> Iterator[PreferencePair]:
+    with store.reading() as session:
+        withdrawn = Withdrawn.of(session)
     for vote in store.votes():
-        if vote.preferred is None:
+        if vote.preferred is None or withdrawn.holds(vote.reader):
             continue
         case = store.case(vote.case_id)
+        if blind and not case.blind:
+            continue
         texts = {answer.arm: answer.text for answer in case.answers if not answer.stopped}
         better = texts.get(vote.preferred)
         for arm, text in texts.items():
@@ -257,8 +357,49 @@ def _from_votes(store: ReviewStore) -> Iterator[PreferencePair]:
                 yield from _pair("vote", case, better, text)
 
 
+def _alone(store: ReviewStore) -> Iterator[JudgedAnswer]:
+    """Answers that are good or bad by themselves: flagged, or of a vote for all or for none."""
+    with store.reading() as session:
+        withdrawn = Withdrawn.of(session)
+    right = {
+        (one.case_id, one.arm)
+        for one in Queue(store).settled(withdrawn=False)
+        if one.correctness == max(SCALE)
+    }
+    for flag in store.flags():
+        if not withdrawn.holds(flag.reader) and (flag.case_id, flag.arm) not in right:
+            case = store.case(flag.case_id)
+            yield from _judged(case, "flag", {flag.arm}, good=False)
+    for vote in store.votes():
+        if vote.outcome not in ("all-good", "all-bad") or withdrawn.holds(vote.reader):
+            continue
+        case = store.case(vote.case_id)
+        if case.blind:
+            arms = {answer.arm for answer in case.answers}
+            yield from _judged(case, "vote", arms, good=vote.outcome == "all-good")
+
+
+def _judged(
+    case: CaseSnapshot, source: Literal["vote", "flag"], arms: Collection[str], good: bool
+) -> Iterator[JudgedAnswer]:
+    images = [picture.png for picture in case.pictures if picture.png is not None]
+    if len(images) < len(case.pictures):
+        return
+    for answer in case.answers:
+        if answer.arm in arms and not answer.stopped:
+            yield JudgedAnswer(
+                source=source,
+                case_id=case.id,
+                images=tuple(images),
+                names=tuple(picture.name for picture in case.pictures),
+                prompt=user_text(case.question, _mode(case)),
+                completion=answer.text,
+                good=good,
+            )
+
+
 def _from_corrections(store: ReviewStore) -> Iterator[PreferencePair]:
-    for settled in Queue(store).settled():
+    for settled in Queue(store).settled(withdrawn=False):
         if not settled.corrected_answer.strip():
             continue
         case = store.case(settled.case_id)
@@ -284,6 +425,7 @@ def _pair(
             case_id=case.id,
             images=tuple(images),
             names=tuple(picture.name for picture in case.pictures),
+            question=case.question,
             prompt=user_text(case.question, _mode(case)),
             chosen=chosen,
             rejected=rejected,

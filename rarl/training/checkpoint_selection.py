@@ -113,9 +113,9 @@ class Selection(TrainerCallback):
         folder: Path,
     ) -> None:
         self._loaded = loaded
-        self._examples = examples
+        self.examples = examples
         self._most = most
-        self._mode = mode
+        self.mode = mode
         self._path = folder / "selection.jsonl"
         self._kept = folder / "selection"
         self._held_out = folder / "held_out"
@@ -135,10 +135,10 @@ class Selection(TrainerCallback):
         if not state.is_world_process_zero:
             return
         self._path.write_text("".join(json.dumps(row) + "\n" for row in self.table), "utf-8")
-        texts = self._answers(kwargs["model"], adapted=False)
-        self._start = [parse_response(text, self._mode).answer for text in texts]
+        texts = self.answers(kwargs["model"], self.examples, adapted=False)
+        self._start = [parse_response(text, self.mode).answer for text in texts]
         if not self.table:
-            self._note(state.global_step, texts)
+            self._note(state.global_step, texts, self.measures(kwargs["model"], adapted=False))
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -149,35 +149,51 @@ class Selection(TrainerCallback):
         if due and state.is_world_process_zero:
             self._measure(step, kwargs["model"])
 
-    def _answers(self, model: PeftModel, adapted: bool = True) -> list[str]:
+    def measures(self, model: PeftModel, adapted: bool) -> dict[str, float]:
+        """What else is measured of a checkpoint, or of the base."""
+        return {}
+
+    def rank(self, row: dict[str, float]) -> tuple[float, ...]:
+        """The checkpoint with the highest is kept: the most accurate, the later of equals."""
+        return (row["accuracy"], row["step"])
+
+    def described(self, row: dict[str, float]) -> str:
+        """A sentence about a measured step."""
+        count = len(self.examples)
+        return (
+            f"Step {int(row['step'])}: {100 * row['accuracy']:.1f} % of {count} held-out questions "
+            f"right, {round(count * row['changed'])} answered otherwise than by the base."
+        )
+
+    def answers(self, model: PeftModel, examples: Sequence[Example], adapted: bool) -> list[str]:
+        """What the adapter, or the base, says to these questions."""
+        if not examples:
+            return []
         if self._decoder is None:
             adapters = MultiLora(model, [ADAPTER], packed=False)
             self._decoder = Decoder(self._loaded.base, adapters)
             self._adapters = adapters
         self._adapters.refresh()
         arm = ADAPTER if adapted else None
-        answers = greedy_answers(
-            self._loaded, self._decoder, arm, self._examples, self._most, self._mode
-        )
+        answers = greedy_answers(self._loaded, self._decoder, arm, examples, self._most, self.mode)
         self._decoder.spare_memory()
         return answers
 
     def _measure(self, step: int, model: PeftModel) -> None:
-        texts = self._answers(model)
+        texts = self.answers(model, self.examples, adapted=True)
         model.save_pretrained(str(self._kept / f"step-{step}"), save_embedding_layers=False)
-        self._note(step, texts)
+        self._note(step, texts, self.measures(model, adapted=True))
 
-    def _note(self, step: int, texts: Sequence[str]) -> None:
-        count = len(self._examples)
-        answers = [parse_response(text, self._mode).answer for text in texts]
+    def _note(self, step: int, texts: Sequence[str], more: dict[str, float]) -> None:
+        count = len(self.examples)
+        answers = [parse_response(text, self.mode).answer for text in texts]
         hits = [
             is_right(answer, example.answer, example.question, example.explanation or "")
-            for answer, example in zip(answers, self._examples, strict=True)
+            for answer, example in zip(answers, self.examples, strict=True)
         ]
-        right = sum(hits) / count
         self._held_out.mkdir(exist_ok=True)
         with (self._held_out / f"step-{step}.jsonl").open("w", encoding="utf-8") as file:
-            for example, text, hit in zip(self._examples, texts, hits, strict=True):
+            for example, text, hit in zip(self.examples, texts, hits, strict=True):
                 line = {
                     "id": example.id,
                     "question": example.question,
@@ -187,13 +203,13 @@ class Selection(TrainerCallback):
                 }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         changed = sum(not exact_match(*two) for two in zip(answers, self._start, strict=True))
-        self.table.append({"step": step, "accuracy": right, "changed": changed / count})
+        row: dict[str, float] = {"step": step}
+        if count:
+            row |= {"accuracy": sum(hits) / count, "changed": changed / count}
+        self.table.append(row | more)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.table[-1]) + "\n")
-        say(
-            f"Step {step}: {100 * right:.1f} % of {count} held-out questions right, "
-            f"{changed} answered otherwise than by the base."
-        )
+        say(self.described(self.table[-1]))
 
     def settle(self, model: PeftModel) -> dict[str, Any]:
         """Give a trained model the best adapter, the later of equals; drop the other files.
@@ -202,13 +218,13 @@ class Selection(TrainerCallback):
             What was measured and chosen, for the record.
         """
         trained = [row for row in self.table if row["step"] > 0]
-        best = max(trained, key=lambda row: (row["accuracy"], row["step"]))
-        start = self.table[0]["accuracy"]
+        best = max(trained, key=self.rank)
+        start = self.table[0].get("accuracy")
         if best is not trained[-1]:
             weights = load_peft_weights(str(self._kept / f"step-{int(best['step'])}"), device="cpu")
             set_peft_model_state_dict(model, weights)
             say(f"Kept step {int(best['step'])}: the best on held-out questions.")
-        if best["accuracy"] <= start:
+        if start is not None and best["accuracy"] <= start:
             say(
                 f"No checkpoint answers more held-out questions right than the base does "
                 f"({100 * start:.1f} %)."
@@ -218,9 +234,9 @@ class Selection(TrainerCallback):
             if folder.name != f"step-{int(best['step'])}":
                 shutil.rmtree(folder)
         return {
-            "questions": len(self._examples),
+            "questions": len(self.examples),
             "most": self._most,
-            "mode": self._mode,
+            "mode": self.mode,
             "step": int(best["step"]),
             "table": self.table,
         }

@@ -1,4 +1,4 @@
-"""`python -m rarl train sft|rl|rarl`: train one adapter."""
+"""`python -m rarl train sft|rl|rarl|dpo|kto`: train one adapter."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import os
 import random
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rarl.arguments import check_output_folder, seed_number, whole_number
 from rarl.errors import DataError
 from rarl.training.shown import next_steps, write_variants
 
-HELP = "Train an arm (SFT, RL or RARL) as a LoRA adapter, and keep what it was made of."
+if TYPE_CHECKING:
+    from rarl.data import Example
+    from rarl.training.preference import Preferences
+
+HELP = "Train a variant (SFT, RL, RARL, DPO or KTO) as a LoRA adapter, and say what it is made of."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("recipe", choices=("sft", "rl", "rarl"), help="the arm to train")
+    parser.add_argument(
+        "recipe", choices=("sft", "rl", "rarl", "dpo", "kto"), help="the variant to train"
+    )
     parser.add_argument(
         "--model", default="pocket", metavar="NAME", help="pocket, a folder or a Hub name"
     )
@@ -108,10 +115,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     names = tuple(name for name in arguments.data.split(",") if name)
-    rows = load_examples(names, ("train", "validation"))
-    examples = [row for row in rows if row.split == "train"]
-    if arguments.limit and arguments.limit < len(examples):
-        examples = random.Random(arguments.seed).sample(examples, arguments.limit)
+    preferences = None
+    if arguments.recipe in ("dpo", "kto"):
+        rows, preferences = _preferences(arguments, names)
+        examples = preferences.examples()
+    else:
+        rows = load_examples(names, ("train", "validation"))
+        examples = [row for row in rows if row.split == "train"]
+        if arguments.limit and arguments.limit < len(examples):
+            examples = random.Random(arguments.seed).sample(examples, arguments.limit)
     judge = None
     if arguments.judge:
         judge = Judge(
@@ -139,6 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
             ),
             examples,
             held_out=[row for row in rows if row.split == "validation"],
+            preferences=preferences,
         )
     finally:
         end_processes()
@@ -155,3 +168,29 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(next_steps(arguments.out, name, names))
     return 0
+
+
+def _preferences(
+    arguments: argparse.Namespace, names: tuple[str, ...]
+) -> tuple[list[Example], Preferences]:
+    """Validation rows of the other sets, and what readers prefer.
+
+    Raises:
+        DataError: the review store is not named or holds nothing to train on.
+    """
+    from rarl.data import load_examples
+    from rarl.data.sets import REVIEW
+    from rarl.review.training_rows import load_judged
+    from rarl.training.preference import Preferences
+
+    if REVIEW not in names:
+        raise DataError(
+            f"{arguments.recipe} learns from what readers said; add review to --data. Other sets "
+            "there give the questions that show whether accuracy falls."
+        )
+    others = [name for name in names if name != REVIEW]
+    rows = load_examples(others, ("validation",)) if others else []
+    preferences = Preferences.of(load_judged(), arguments.recipe)
+    if arguments.limit:
+        preferences = preferences.limited(arguments.limit, arguments.seed)
+    return rows, preferences

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from rarl.errors import ModelError
 from rarl.models.processor import ImageProcessor
 from rarl.training.grpo import GroupedGRPOTrainer
 from rarl.training.packing import Prompts, gather_prompts
+from rarl.training.preference import PreferenceTrainer
+from rarl.training.recipe import DpoRecipe, KtoRecipe
 from rarl.training.trial import Trial
 
 _BATCH = 32
@@ -247,6 +250,40 @@ def check_sft(
     yield (
         f"Pre-flight: the largest sample, {micro_batch} times, fits in memory with its gradients."
     )
+
+
+def check_preference(
+    trainer: PreferenceTrainer, checked: Checked, recipe: DpoRecipe | KtoRecipe, trial: Trial
+) -> Iterator[str]:
+    """Compare adapter and base before training, and try the largest batch; see `check_grpo`."""
+    # Read anew each, since the library's collation writes into what it is given.
+    data: Any = trainer.train_dataset
+    model: Any = trainer.model
+    count = recipe.micro_batch
+    losses: list[float] = []
+
+    def run() -> None:
+        rows = [data[(checked.largest, checked.second)[n % 2]] for n in range(count)]
+        inputs = trainer.prepare(trainer.data_collator(rows))
+        with trainer.accelerator.autocast():
+            loss: Any = trainer.compute_loss(model, inputs)
+        losses.append(float(loss))
+        loss.backward()
+
+    with _left_alone(trainer), _fits(count, "rows"):
+        trial.update(trainer, run)
+    trainer.forget_metrics()  # what the trial has added up is no step's
+    if isinstance(recipe, DpoRecipe) and recipe.loss == "sigmoid":
+        # A new adapter changes nothing, so that no answer is preferred.
+        apart = abs(losses[0] - log(2))
+        tolerance = _TOLERANCE[torch.bfloat16 if trainer.args.bf16 else torch.float32]
+        if not apart <= tolerance:
+            raise ModelError(
+                f"Pre-flight: the loss of an untrained adapter is {losses[0]:.4f}, not ln 2: "
+                "adapter and base are scored differently; report this."
+            )
+        yield f"Pre-flight: the loss of the untrained adapter is ln 2 within {apart:.1g}."
+    yield f"Pre-flight: the largest sample, {count} times, fits in memory with its gradients."
 
 
 def _compare(trainer: GroupedGRPOTrainer, rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -41,6 +41,8 @@ _RENAMED = {
     "completions/mean_length": "completion_length",
     "completions/clipped_ratio": "completions_cut_off",
     "clip_ratio/region_mean": "clipped",
+    "rewards/margins": "preference_margin",
+    "rewards/accuracies": "preferred",
     "reasoning/covered": "facts_covered",
     "reasoning/contradicted": "facts_contradicted",
     "reasoning/neutral": "statements_neutral",
@@ -197,7 +199,12 @@ def draw_curves(metrics: Path, picture: Path) -> None:
         return
     flat = [{**row, **row.get("rewards", {})} for row in rows]
     kinds = [name for name in REWARDS if any(name in row for row in flat)]
-    panels = [("loss", ["loss"]), ("rewards", kinds), ("KL, entropy", ["kl", "entropy"])]
+    panels = [
+        ("loss", ["loss"]),
+        ("rewards", kinds),
+        ("preference", ["preference_margin", "preferred"]),
+        ("KL, entropy", ["kl", "entropy"]),
+    ]
     panels = [
         (title, [name for name in names if any(row.get(name) is not None for row in flat)])
         for title, names in panels

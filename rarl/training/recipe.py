@@ -16,8 +16,8 @@ from rarl.response import Mode
 from rarl.rewards.table import REWARDS
 from rarl.yaml_file import KEYS_ONLY, Amount, Count, Flag, checked, read_yaml
 
-RecipeName = Literal["sft", "rl", "rarl"]
-RECIPES: tuple[RecipeName, ...] = ("sft", "rl", "rarl")
+RecipeName = Literal["sft", "rl", "rarl", "dpo", "kto"]
+RECIPES: tuple[RecipeName, ...] = ("sft", "rl", "rarl", "dpo", "kto")
 _FOLDER = Path(__file__).with_name("recipes")
 
 
@@ -116,9 +116,63 @@ class GrpoRecipe(Recipe):
             _check_shares(self.forms, "forms")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
+class PreferenceRecipe(Recipe):
+    """DPO and KTO on what readers prefer.
+
+    `length_limit` and `image_limit` say which checkpoints may be chosen, see
+    `rarl.training.preference_selection`.
+    """
+
+    batch: Count
+    beta: Amount
+    length_limit: Amount
+    image_limit: Amount
+
+    def __post_init__(self) -> None:
+        _check_batch(self.batch, self.micro_batch, "batch")
+        if self.beta <= 0:
+            raise RecipeError("beta must be above 0: without it nothing holds the base.")
+        if self.length_limit < 1:
+            raise RecipeError("length_limit must be 1 or more.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
+class DpoRecipe(PreferenceRecipe):
+    """Pairs of a chosen and a rejected answer."""
+
+    loss: Literal["sigmoid", "ipo", "robust"]
+    label_smoothing: Amount
+    length_weight: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=KEYS_ONLY)
+class KtoRecipe(PreferenceRecipe):
+    """Single answers, good or bad."""
+
+    good_weight: Amount
+    bad_weight: Amount
+
+    def __post_init__(self) -> None:
+        # Not super(): `slots` makes the class anew.
+        PreferenceRecipe.__post_init__(self)
+        if self.micro_batch < 2:
+            raise RecipeError("micro_batch must be 2 or more: KTO compares answers of a pass.")
+
+
+AnyRecipe = SftRecipe | GrpoRecipe | DpoRecipe | KtoRecipe
+_KINDS: Mapping[RecipeName, type[AnyRecipe]] = {
+    "sft": SftRecipe,
+    "rl": GrpoRecipe,
+    "rarl": GrpoRecipe,
+    "dpo": DpoRecipe,
+    "kto": KtoRecipe,
+}
+
+
 def load_recipe(
     name: RecipeName, variant: str | None = None, overrides: Sequence[str] = ()
-) -> SftRecipe | GrpoRecipe:
+) -> AnyRecipe:
     """Read a recipe, lay a variant and then overrides over it.
 
     Args:
@@ -148,8 +202,7 @@ def load_recipe(
         for key in reversed(path.split(".")):
             value = {key: value}
         _lay_over(values, value)
-    kind: type[SftRecipe | GrpoRecipe] = SftRecipe if name == "sft" else GrpoRecipe
-    return checked(kind, values, f"The recipe {name}", RecipeError)
+    return checked(_KINDS[name], values, f"The recipe {name}", RecipeError)
 
 
 def recipe_text(name: RecipeName, variant: str, seed: int, recipe: Recipe) -> str:

@@ -33,10 +33,14 @@ from rarl.training.adapter import adapter_norm, check_language_only
 from rarl.training.card import model_card
 from rarl.training.checkpoint_selection import Selection
 from rarl.training.dataset import check_training_rows, grpo_rows, sft_rows
-from rarl.training.preflight import check_grpo, check_rows, check_sft
+from rarl.training.preference import Preferences, dpo_rows, kto_rows, preference_trainer
+from rarl.training.preference_selection import PreferenceSelection
+from rarl.training.preflight import check_grpo, check_preference, check_rows, check_sft
 from rarl.training.progress import Progress, draw_curves, say
 from rarl.training.recipe import (
-    GrpoRecipe,
+    AnyRecipe,
+    DpoRecipe,
+    KtoRecipe,
     RecipeError,
     RecipeName,
     SftRecipe,
@@ -90,7 +94,10 @@ class Options:
 
 
 def train(
-    options: Options, examples: Sequence[Example], held_out: Sequence[Example] = ()
+    options: Options,
+    examples: Sequence[Example],
+    held_out: Sequence[Example] = (),
+    preferences: Preferences | None = None,
 ) -> dict[str, Any]:
     """Train one arm and save its adapter.
 
@@ -100,8 +107,9 @@ def train(
 
     Args:
         options: what to do.
-        examples: training rows.
+        examples: training rows; those of `preferences` for DPO and KTO.
         held_out: rows to choose the checkpoint by; none takes the last one.
+        preferences: what DPO and KTO are trained on.
 
     Returns:
         The content of `rarl.json`.
@@ -121,7 +129,7 @@ def train(
             warnings.filterwarnings(
                 "ignore", category=FutureWarning, module="(transformers|trl|peft)"
             )
-            return _trained(options, examples, held_out, checkpoint, first, started)
+            return _trained(options, examples, held_out, preferences, checkpoint, first, started)
     except (OSError, RuntimeError, SafetensorError) as error:
         if not _disk_is_full(error):
             raise
@@ -136,6 +144,7 @@ def _trained(
     options: Options,
     examples: Sequence[Example],
     held_out: Sequence[Example],
+    preferences: Preferences | None,
     checkpoint: str | None,
     first: bool,
     started: float,
@@ -156,6 +165,14 @@ def _trained(
     if isinstance(recipe, SftRecipe):
         rows = sft_rows(examples, recipe, options.seed, images)
         most = _longest_target(loaded, rows)
+    elif isinstance(recipe, DpoRecipe | KtoRecipe):
+        assert preferences is not None, "the command loads them"
+        count = recipe.steps * recipe.batch
+        if isinstance(recipe, DpoRecipe):
+            rows = dpo_rows(preferences.pairs, count, options.seed, images)
+        else:
+            rows = kto_rows(preferences.singles(), count, options.seed, images)
+        most = _longest_completion(loaded, preferences)
     else:
         rows = grpo_rows(examples, recipe, options.seed, images)
         most = recipe.max_completion
@@ -167,6 +184,12 @@ def _trained(
         trainer = sft_trainer(loaded, rows, recipe, checkpoints, options.seed, options.report_to)
         trial = Trial(recipe.batch // (recipe.micro_batch * processes().num_processes))
         checks = check_sft(trainer, checked, recipe.micro_batch, trial)
+    elif isinstance(recipe, DpoRecipe | KtoRecipe):
+        trainer = preference_trainer(
+            loaded, rows, recipe, checkpoints, options.seed, options.report_to
+        )
+        trial = Trial(recipe.batch // (recipe.micro_batch * processes().num_processes))
+        checks = check_preference(trainer, checked, recipe, trial)
     else:
         trainer = grpo_trainer(
             loaded,
@@ -200,7 +223,7 @@ def _trained(
     )
     progress = Progress(options.out / "metrics.jsonl")
     show(trainer, progress)
-    selection = _selection(options, loaded, recipe, held_out, most, trainer)
+    selection = _selection(options, loaded, recipe, held_out, preferences, most, trainer)
     if selection is not None:
         trainer.add_callback(selection)
     try:
@@ -259,12 +282,14 @@ def _trained(
 def _selection(
     options: Options,
     loaded: LoadedModel,
-    recipe: SftRecipe | GrpoRecipe,
+    recipe: AnyRecipe,
     held_out: Sequence[Example],
+    preferences: Preferences | None,
     most: int,
     trainer: Any,
 ) -> Selection | None:
-    if not recipe.held_out or not held_out:
+    votes = () if preferences is None else preferences.held_out_votes
+    if not votes and (not recipe.held_out or not held_out):
         return None
     if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
         say("The weights are spread over processes: the last checkpoint is kept, not the best.")
@@ -278,6 +303,8 @@ def _selection(
     mode: Mode = "reason"
     if isinstance(recipe, SftRecipe):
         mode = max(recipe.modes, key=lambda one: recipe.modes[one])
+    if isinstance(recipe, DpoRecipe | KtoRecipe):
+        return PreferenceSelection(loaded, chosen, votes, recipe, most, mode, options.out, trainer)
     return Selection(loaded, chosen, most, mode, options.out)
 
 
@@ -319,7 +346,7 @@ def _checkpoints(out: Path) -> list[Path]:
     return sorted(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))
 
 
-def _recipe(options: Options, variant: str) -> SftRecipe | GrpoRecipe:
+def _recipe(options: Options, variant: str) -> AnyRecipe:
     recipe = load_recipe(
         options.recipe, None if variant == "pocket" else variant, options.overrides
     )
@@ -341,7 +368,7 @@ def _last_checkpoint(options: Options) -> str | None:
     return None
 
 
-def _write_recipe(options: Options, variant: str, recipe: SftRecipe | GrpoRecipe) -> None:
+def _write_recipe(options: Options, variant: str, recipe: AnyRecipe) -> None:
     """Keep the recipe beside the adapter; a resumed run must not change it, except its length."""
     path = options.out / "recipe.yaml"
     text = recipe_text(options.recipe, variant, options.seed, recipe)
@@ -361,6 +388,11 @@ def _write_recipe(options: Options, variant: str, recipe: SftRecipe | GrpoRecipe
 def _longest_target(loaded: Any, rows: datasets.Dataset) -> int:
     targets = rows.with_format(None)["target"]
     return len(loaded.processor.tokenizer(max(targets, key=len))["input_ids"]) + 2
+
+
+def _longest_completion(loaded: Any, preferences: Preferences) -> int:
+    texts = [answer.completion for answer in preferences.singles()]
+    return len(loaded.processor.tokenizer(max(texts, key=len))["input_ids"]) + 2
 
 
 def _described(names: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:

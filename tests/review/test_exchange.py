@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,7 +25,8 @@ from rarl.review import (
     Region,
     ReviewStore,
 )
-from rarl.review._tables import ROWS
+from rarl.review._tables import ROWS, AdviceRow
+from rarl.review.privacy import Pseudonyms
 from rarl.review.studies import Studies
 from rarl.review.transfer.hub import push_to_hub
 from rarl.review.transfer.importer import import_from
@@ -55,8 +58,29 @@ def fill(store: ReviewStore, make_case: MakeCase) -> list[str]:
     runs.draw_audit("Audit", 2, ["B", "C"], seed=-7)
     study = runs.draw_study("Study", ["B"], seed=1, arms=["sft"], cases=ids[:2])
     Studies(store.for_person("B", "reader")).respond(study.id, 0, "=no", seconds=1 / 3)
+    steps = runs.draw_study(
+        "Two steps", ["B"], seed=1, arms=["rl"], cases=[ids[1]], consent="=agree",
+        conditions=["read-first/answer-only"], marks_region=True,
+    )  # fmt: skip
+    own = Studies(store.for_person("B", "reader"))
+    own.enrol(steps.id, "trainee", agrees=True)
+    own.commit_first(steps.id, 0, "@a", region=Region(0, (1, 1, 9, 9)), seconds=1 / 3)
+    own.respond(steps.id, 0, "b", region=Region(0, (1, 1, 9, 9)))
+    seed_wrong_advice(store, steps.id, ids[1])
+    Studies(store.for_person("C", "reader")).withdraw(steps.id)
     store.delete_case(ids[2], "asked for")
     return ids
+
+
+def seed_wrong_advice(store: ReviewStore, study_id: str, case_id: str) -> None:
+    """A row as a study with wrong advice has it; drawing one takes settled cases."""
+    with store.writing() as session:
+        session.add(
+            AdviceRow(
+                study_id=study_id, reader="B", position=0, case_id=case_id, source="flip",
+                answer="+no", reasoning=ODD, created=datetime.now(UTC),
+            )
+        )  # fmt: skip
 
 
 def rows(address: str) -> dict[str, list[tuple[object, ...]]]:
@@ -106,7 +130,7 @@ def test_a_round_trip_loses_nothing(
     before = rows(address)
     assert all(before.values()), "a table is empty"
     out = tmp_path / ("all.jsonl" if form == "jsonl" else "all")
-    counts = export(store, out, form)
+    counts = export(store, out, form, names=True)
     assert counts == {name: len(found) for name, found in before.items()}
     # Into the other kind of database than the one that it came from, where that is SQLite.
     there = f"sqlite:///{tmp_path / 'copy.sqlite3'}"
@@ -122,6 +146,60 @@ def test_a_round_trip_loses_nothing(
     copy.close()
     store_number = store.add_flag(flag.case_id, "sft", "style", "none").id
     assert store_number == 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pseudonyms_lose_nothing_but_the_names(
+    store: ReviewStore, make_case: MakeCase, form: Form, tmp_path: Path
+) -> None:
+    fill(store, make_case)
+    export(store, tmp_path / "named.jsonl", "jsonl", names=True)
+    export(store, tmp_path / "out", form)
+    copy = ReviewStore(f"sqlite:///{tmp_path / 'copy.sqlite3'}")
+    import_from(copy, tmp_path / "out")
+    export(copy, tmp_path / "again.jsonl", "jsonl")
+    named = (tmp_path / "named.jsonl").read_text("utf-8")
+    again = (tmp_path / "again.jsonl").read_text("utf-8")
+    assert len(set(re.findall("reader-[0-9a-f]{12}", again))) == 3  # 'A, B and C
+    for line in again.splitlines():
+        assert not {"'a", "b", "c"} & {
+            json.loads(line).get(column) for column in ("reader", "person", "assigned_by")
+        }
+    with store.reading() as session:
+        pseudonyms = Pseudonyms.of(session)
+    for name in ("'a", "b", "c"):
+        named = named.replace(f'": "{name}"', f'": "{pseudonyms.of_name(name)}"')
+        named = named.replace(f'["{name}', f'["{pseudonyms.of_name(name)}')
+        named = named.replace(f', "{name}"]', f', "{pseudonyms.of_name(name)}"]')
+    # What was written as a reader's own answer is no name.
+    named = named.replace(f'"answer": "{pseudonyms.of_name("b")}"', '"answer": "b"')
+    # Rows whose key is a name stand in another order.
+    assert sorted(named.splitlines()) == sorted(again.splitlines())
+    # At home the pseudonyms are names again, so that nothing is new.
+    assert set(import_from(store, tmp_path / "out").values()) == {0}
+    copy.close()
+
+
+def test_a_reader_who_withdraws_leaves_every_export(
+    store: ReviewStore, make_case: MakeCase, tmp_path: Path
+) -> None:
+    fill(store, make_case)
+    admin = Studies(store.for_person("Judge", "admin"))
+    with pytest.raises(ReviewError, match="You may not"):
+        Studies(store.for_person("C", "reader")).withdraw(reader="B")
+    admin.withdraw(reader="b")
+    admin.withdraw(reader="B")  # a second time changes nothing
+    counts = export(store, tmp_path / "all.jsonl", "jsonl", names=True)
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    said = [line for line in lines if line["table"] != "withdrawals"]
+    assert not any(line.get("reader") == "b" for line in said)
+    assert counts["responses"] == counts["first_reads"] == counts["votes"] == 0
+    assert counts["verdicts"] == 1 and counts["withdrawals"] == 2
+    assert all("b" not in line["readers"] for line in lines if line["table"] == "studies")
+    flags = tmp_path / "flags.csv"
+    Studies(store).withdraw(reader="'A")
+    with flags.open("w", newline="") as file:
+        assert store.export_csv(file) == 0
 
 
 def test_imports_meet_what_is_there(

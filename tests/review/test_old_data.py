@@ -27,6 +27,9 @@ OLD = Path(__file__).parent / "written_by_9e21158"
 SQL = (OLD / "review.sql").read_bytes().decode("utf-8")
 # Added since, or given by the store and not by the export.
 NEWER_COLUMNS = {"category_label", "severity_label"}
+NEWER_TABLES = {"first_reads", "advice", "enrolments", "withdrawals"}
+# `region` is one of flags as well, where it may be empty.
+NEWER_IN_TABLES = {"wrong_share", "consent", "marks_region", "region"}
 
 
 @pytest.fixture
@@ -44,10 +47,13 @@ def rows_in_sql() -> dict[str, list[dict[str, Any]]]:
     connection = sqlite3.connect(":memory:")
     connection.row_factory = sqlite3.Row
     connection.executescript(SQL)
-    tables = [row.__tablename__ for row in ROWS]
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     return {
-        table: [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
-        for table in tables
+        row.__tablename__: [
+            dict(one) for one in connection.execute(f"SELECT * FROM {row.__tablename__}")
+        ]
+        for row in ROWS
+        if row.__tablename__ in there
     }
 
 
@@ -69,6 +75,7 @@ def sorted_rows(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
             for row in some
         )
         for table, some in rows.items()
+        if some or table not in NEWER_TABLES
     }
 
 
@@ -79,6 +86,8 @@ def _comparable(row: dict[str, Any]) -> dict[str, Any]:
     """
     found = {}
     for name, value in row.items():
+        if name in NEWER_IN_TABLES and value is None:
+            continue
         if name in ("reader", "person", "drawn_by", "assigned_by"):
             found[name] = canonical_name(value)
             continue
@@ -108,7 +117,7 @@ def test_every_export_opens_and_is_written_again_without_loss(form: Form, tmp_pa
     import_from(store, OLD / ("all.jsonl" if form == "jsonl" else form))
     expected = sorted_rows(rows_in_sql())
     assert sorted_rows(rows_of(tmp_path / "first.sqlite3")) == expected
-    export(store, tmp_path / "again", form)
+    export(store, tmp_path / "again", form, names=True)
     second = ReviewStore(f"sqlite:///{tmp_path / 'second.sqlite3'}")
     import_from(second, tmp_path / "again")
     assert sorted_rows(rows_of(tmp_path / "second.sqlite3")) == expected
@@ -127,7 +136,7 @@ def test_programs_get_flags_and_cases_as_before(opened: ReviewStore) -> None:
 
 def test_the_table_has_every_column_that_it_had(opened: ReviewStore) -> None:
     table = io.StringIO(newline="")
-    opened.export_csv(table)
+    opened.export_csv(table, names=True)
     found = list(csv.DictReader(io.StringIO(table.getvalue(), newline="")))
     with (OLD / "flags.csv").open(encoding="utf-8", newline="") as file:
         before = list(csv.DictReader(file))

@@ -8,10 +8,28 @@ from types import ModuleType
 import pytest
 
 from rarl.records import _base
-from rarl.review import reader_metrics, roles, studies, taxonomy
+from rarl.review import (
+    conditions,
+    privacy,
+    reader_metrics,
+    roles,
+    studies,
+    taxonomy,
+    wrong_advice,
+)
 from rarl.review.transfer import table
 
-MODULES = [_base, reader_metrics, roles, studies, table, taxonomy]
+MODULES = [
+    _base,
+    conditions,
+    privacy,
+    reader_metrics,
+    roles,
+    studies,
+    table,
+    taxonomy,
+    wrong_advice,
+]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

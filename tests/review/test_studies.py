@@ -13,7 +13,7 @@ import pytest
 
 from rarl.errors import ReviewError
 from rarl.review import CaseSnapshot, Judgement, Queue, ReviewStore
-from rarl.review.reader_metrics import CONDITIONS
+from rarl.review.conditions import USUAL
 from rarl.review.studies import Studies, allocate
 from rarl.review.summary import overview
 
@@ -23,9 +23,9 @@ MakeCase = Callable[..., CaseSnapshot]
 def test_balanced_by_seed() -> None:
     cases = [f"{number:02}" for number in range(18)]
     readers, arms = ["a", "b", "c"], ["sft", "rl", "rarl"]
-    tasks = allocate(cases, readers, arms, CONDITIONS, seed=4)
-    assert tasks == allocate(cases[::-1], readers, arms, CONDITIONS, seed=4)
-    assert tasks != allocate(cases, readers, arms, CONDITIONS, seed=5)
+    tasks = allocate(cases, readers, arms, USUAL, seed=4)
+    assert tasks == allocate(cases[::-1], readers, arms, USUAL, seed=4)
+    assert tasks != allocate(cases, readers, arms, USUAL, seed=5)
     orders = []
     for reader in readers:
         own = [task for task in tasks if task.reader == reader]
@@ -151,7 +151,7 @@ def test_what_a_study_shows(store: ReviewStore, make_case: MakeCase) -> None:
         with pytest.raises(ReviewError, match="You may not"):
             reader.outcomes(study.id)
     found = {one.condition: one for one in runs.outcomes(study.id)}
-    assert list(found) == list(CONDITIONS)
+    assert list(found) == list(USUAL)
     alone, helped = found["no-ai"], found["answer-only"]
     assert (alone.responses, alone.readers) == (9, 3)
     assert alone.right and alone.right.n == 6 and alone.right.value == 0.5

@@ -33,6 +33,7 @@ class Repository:
         keep_pixels: bool = True,
         person: str | None = None,
         role: Role | None = "admin",
+        consent: str = "",
     ) -> None:
         """Open or make the tables.
 
@@ -43,6 +44,7 @@ class Repository:
             keep_pixels: False stores only the hash of each picture.
             person: who works with this store, for the audit; None for the program itself.
             role: what that person may do.
+            consent: what the site asks readers of every study to agree to.
 
         Raises:
             ReviewError: the database cannot be used; no sentence repeats the URL, which may hold
@@ -55,6 +57,7 @@ class Repository:
         self._keep_pixels = keep_pixels
         self.person = person_name(person)
         self.role = role
+        self.consent = consent
 
     def close(self) -> None:
         """Let go of all connections."""

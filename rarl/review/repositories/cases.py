@@ -24,9 +24,11 @@ from rarl.records import (
 )
 from rarl.review._queue_index import forget
 from rarl.review._tables import (
+    AdviceRow,
     AnswerRow,
     AssignmentRow,
     CaseRow,
+    FirstReadRow,
     FlagRow,
     PictureRow,
     ResponseRow,
@@ -40,6 +42,8 @@ from rarl.review.repositories.base import Repository, columns_of
 # Children before parents, since the database checks.
 _OF_A_CASE = (
     ResponseRow,
+    FirstReadRow,
+    AdviceRow,
     TaskRow,
     AssignmentRow,
     VerdictRow,

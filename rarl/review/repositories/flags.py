@@ -14,6 +14,7 @@ from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, Flag, FlagDraft, FlagFilter, Region, storable
 from rarl.review._queue_index import is_current, refresh
 from rarl.review._tables import AnswerRow, CaseRow, FlagRow, PictureRow
+from rarl.review.privacy import Pseudonyms, Withdrawn
 from rarl.review.repositories.base import check_replaced, columns_of, person_name
 from rarl.review.repositories.cases import Cases
 from rarl.review.roles import canonical_name
@@ -98,7 +99,7 @@ class Flags(Cases):
             if known is None:
                 answer = self.answer_in(session, draft.case_id, draft.arm)
                 _place_sentence(row, answer.reasoning)
-                _check_region(session, draft.case_id, region)
+                check_region(session, draft.case_id, region)
                 if draft.replaces is not None:
                     old = session.scalar(select(FlagRow).where(FlagRow.key == draft.replaces))
                     same = old is not None and (old.case_id, old.arm) == (row.case_id, row.arm)
@@ -203,10 +204,17 @@ class Flags(Cases):
             ]
         return tuple(sorted(found, key=lambda one: (-one.flags, [v or "" for v in one.values])))
 
-    def flagged(self, chosen: FlagFilter | None = None) -> Iterator[tuple[Flag, CaseSnapshot]]:
+    def flagged(
+        self, chosen: FlagFilter | None = None, names: bool = False
+    ) -> Iterator[tuple[Flag, CaseSnapshot]]:
         """Flags that pass the filter with their cases, oldest first, one case in memory at a time.
 
-        Oldest first, so that today's export begins with yesterday's.
+        Oldest first, so that today's export begins with yesterday's. Those of readers who have
+        withdrawn are left out.
+
+        Args:
+            chosen: all flags where not given.
+            names: whether readers keep their names; otherwise they are pseudonyms.
 
         Raises:
             ReviewError: the database cannot be read.
@@ -216,9 +224,14 @@ class Flags(Cases):
         numbers_only = statement.with_only_columns(FlagRow.id).order_by(FlagRow.id)
         with self._database.reading() as session:
             numbers = session.scalars(numbers_only).all()
+            withdrawn, pseudonyms = Withdrawn.of(session), Pseudonyms.of(session)
         case: CaseSnapshot | None = None
         for number in numbers:
             flag = self.flag(number)
+            if withdrawn.holds(flag.reader):
+                continue
+            if not names:
+                flag = flag.model_copy(update={"reader": pseudonyms.of_name(flag.reader)})
             if case is None or case.id != flag.case_id:
                 case = self.case(flag.case_id)
             yield flag, case
@@ -266,7 +279,12 @@ def _place_sentence(row: FlagRow, reasoning: str) -> None:
     row.sentence_start = start
 
 
-def _check_region(session: Session, case_id: str, region: Region | None) -> None:
+def check_region(session: Session, case_id: str, region: Region | None) -> None:
+    """Let a place pass that lies on a picture of the case, or none.
+
+    Raises:
+        ReviewError: it does not.
+    """
     if region is None:
         return
     picture = session.get(PictureRow, (case_id, region.picture))

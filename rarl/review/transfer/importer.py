@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,41 @@ from rarl.review._tables import (
     AssignmentRow,
     Base,
     CaseRow,
+    EnrolmentRow,
+    FirstReadRow,
     FlagRow,
     PictureRow,
     ResponseRow,
+    StudyRow,
     TombstoneRow,
     VerdictRow,
     VoteRow,
+    WithdrawalRow,
 )
+from rarl.review.privacy import Pseudonyms, person_columns
 from rarl.review.store import ReviewStore
 from rarl.review.transfer.rows import BY_NAME, Record, any_row, columns_of, kind_of, row_model
 from rarl.review.transfer.table import harmful
 from rarl.review.transfer.writer import BATCH
 
-_WITH_KEY = (FlagRow, VoteRow, VerdictRow, AssignmentRow, ResponseRow)
+_WITH_KEY = (
+    FlagRow,
+    VoteRow,
+    VerdictRow,
+    AssignmentRow,
+    EnrolmentRow,
+    FirstReadRow,
+    ResponseRow,
+    WithdrawalRow,
+)
 
 
 def import_from(store: ReviewStore, source: Path) -> dict[str, int]:
     """Read an export back, in any of its forms, as one transaction.
 
     What the store has already, by id or key, stays as it is; a case that was deleted for good here
-    stays deleted. Numbers of flags and verdicts are kept where they are free.
+    stays deleted. Numbers of flags and verdicts are kept where they are free. Pseudonyms of people
+    whom this store knows become their names again.
 
     Args:
         store: with the person who imports.
@@ -60,9 +75,11 @@ def import_from(store: ReviewStore, source: Path) -> dict[str, int]:
     changed: set[str | None] = set()
     try:
         with store.writing() as session:
+            names = Pseudonyms.of(session).names(session)
             for name, records in _read(source):
                 row = BY_NAME[name]
                 for record in records:
+                    _name(row, record, names)
                     if _import_one(session, row, record, skipped):
                         counts[name] += 1
                         if row is CaseRow:
@@ -154,6 +171,14 @@ def _checked(
         raise _damaged(where, error) from None
     except (ValueError, KeyError, TypeError):
         raise _damaged(where) from None
+
+
+def _name(row: type[Base], record: Record, names: Mapping[str, str]) -> None:
+    """Put the names of this store's people for their pseudonyms."""
+    for column in person_columns(row):
+        record[column] = names.get(record[column] or "", record[column])
+    if row is StudyRow:
+        record["readers"] = [names.get(name, name) for name in record["readers"]]
 
 
 def _import_one(session: Session, row: type[Base], record: Record, skipped: set[str]) -> bool:

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TextIO
 
 from rarl.records import FlagFilter
+from rarl.review.privacy import Withdrawn
 from rarl.review.queue import Queue
 from rarl.review.store import ReviewStore
 from rarl.review.transfer.table import harmless
@@ -22,7 +23,9 @@ VERDICT_COLUMNS: tuple[str, ...] = (
 """Behind `COLUMNS`; empty until two readings are in, so that no reader learns the first one."""
 
 
-def export_flags(store: ReviewStore, file: TextIO, chosen: FlagFilter | None = None) -> int:
+def export_flags(
+    store: ReviewStore, file: TextIO, chosen: FlagFilter | None = None, names: bool = False
+) -> int:
     """Write one row per flag, with the verdicts on its answer behind the columns of the flag.
 
     `review` is "agreed", "differs", "adjudicated" or empty; the readers' scores stand in one cell,
@@ -32,6 +35,7 @@ def export_flags(store: ReviewStore, file: TextIO, chosen: FlagFilter | None = N
         store: with the person who exports.
         file: opened with `newline=""`.
         chosen: all flags where not given.
+        names: whether readers keep their names; otherwise they are pseudonyms.
 
     Returns:
         How many flags were written.
@@ -40,10 +44,12 @@ def export_flags(store: ReviewStore, file: TextIO, chosen: FlagFilter | None = N
         ReviewError: the person may not, or the database cannot be read.
     """
     queue = Queue(store)
+    with store.reading() as session:
+        withdrawn = Withdrawn.of(session)
     readings = queue.readings()
-    settled = {(one.case_id, one.arm): one for one in queue.settled()}
+    settled = {(one.case_id, one.arm): one for one in queue.settled(withdrawn=False)}
     flags = StringIO(newline="")
-    written = store.export_csv(flags, chosen)
+    written = store.export_csv(flags, chosen, names)
     flags.seek(0)
     rows = csv.reader(flags)
     columns = next(rows)
@@ -52,7 +58,11 @@ def export_flags(store: ReviewStore, file: TextIO, chosen: FlagFilter | None = N
     table.writerow([*columns, *VERDICT_COLUMNS])
     for row in rows:
         item = (row[place[0]], row[place[1]])
-        given = list(readings.get(item, {}).values())
+        given = [
+            opinion
+            for reader, opinion in readings.get(item, {}).items()
+            if not withdrawn.holds(reader)
+        ]
         final = settled.get(item)
         status = "differs" if given else ""
         if final is not None:

@@ -6,9 +6,10 @@
     FOLDER datasets   the same under data/, with the README.md that the Hub and
                       `datasets.load_dataset(FOLDER, TABLE)` read
 
-Folders hold `data_dictionary.csv`. A filter chooses cases by their flags; everything said about a
-chosen case goes along, corrected or not; studies go along only where there is no filter. The audit
-never does: it says who worked here.
+Readers' names are pseudonyms unless names are asked for; what readers who have withdrawn said is
+left out. Folders hold `data_dictionary.csv`. A filter chooses cases by their flags; everything said
+about a chosen case goes along, corrected or not; studies go along only where there is no filter.
+The audit never does: it says who worked here.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ from rarl.errors import ReviewError
 from rarl.records import FlagFilter
 from rarl.review._tables import (
     ROWS,
+    AdviceRow,
     Base,
     CaseRow,
+    EnrolmentRow,
+    FirstReadRow,
     FlagRow,
     PictureRow,
     ResponseRow,
@@ -38,9 +42,12 @@ from rarl.review._tables import (
     TaskRow,
     TombstoneRow,
     UtcDateTime,
+    WithdrawalRow,
 )
 from rarl.review.files import written_whole
+from rarl.review.privacy import Pseudonyms, Withdrawn, person_columns
 from rarl.review.repositories.flags import current_flags, filtered
+from rarl.review.roles import canonical_name
 from rarl.review.store import ReviewStore
 from rarl.review.transfer.rows import BY_NAME, Record, columns_of, data_dictionary, plain
 from rarl.review.transfer.table import harmless
@@ -52,11 +59,24 @@ BATCH = 200
 """Rows in memory at a time."""
 _DICTIONARY = "data_dictionary.csv"
 # A filter chooses cases, which a study is more than.
-_OF_A_STUDY = (StudyRow, TaskRow, ResponseRow, TombstoneRow)
+_OF_A_STUDY = (
+    StudyRow,
+    TaskRow,
+    EnrolmentRow,
+    AdviceRow,
+    FirstReadRow,
+    ResponseRow,
+    WithdrawalRow,
+    TombstoneRow,
+)
 
 
 def write_lines(
-    store: ReviewStore, file: TextIO, chosen: FlagFilter | None = None, pixels: bool = True
+    store: ReviewStore,
+    file: TextIO,
+    chosen: FlagFilter | None = None,
+    pixels: bool = True,
+    names: bool = False,
 ) -> dict[str, int]:
     """Write the JSON lines form.
 
@@ -67,7 +87,7 @@ def write_lines(
         ReviewError: the person may not, or the database cannot be read.
     """
     counts = dict.fromkeys(BY_NAME, 0)
-    for name, record in _records(store, chosen, pixels):
+    for name, record in _records(store, chosen, pixels, names):
         line = {"table": name, **{key: plain(value) for key, value in record.items()}}
         file.write(json.dumps(line, ensure_ascii=False) + "\n")
         counts[name] += 1
@@ -80,6 +100,7 @@ def export(
     form: Form,
     chosen: FlagFilter | None = None,
     pixels: bool = True,
+    names: bool = False,
 ) -> dict[str, int]:
     """Write one of the forms. It is written beside its place and then moved: never half of one.
 
@@ -89,6 +110,7 @@ def export(
         form: see the module.
         chosen: by flags; everything where not given, cases without flags and studies included.
         pixels: whether pictures go along, or only their hashes.
+        names: whether readers keep their names, as in a backup; otherwise they are pseudonyms.
 
     Returns:
         How many rows of each table were written.
@@ -102,13 +124,13 @@ def export(
     with written_whole(out) as part:
         if form == "jsonl":
             with part.open("w", encoding="utf-8", newline="") as file:
-                return write_lines(store, file, chosen, pixels)
+                return write_lines(store, file, chosen, pixels, names)
         part.mkdir()
-        return _write_folder(store, part, form, chosen, pixels)
+        return _write_folder(store, part, form, chosen, pixels, names)
 
 
 def _records(
-    store: ReviewStore, chosen: FlagFilter | None, pixels: bool
+    store: ReviewStore, chosen: FlagFilter | None, pixels: bool, names: bool
 ) -> Iterator[tuple[str, Record]]:
     """All rows, table by table, parents first."""
     store.need("export")
@@ -124,6 +146,8 @@ def _records(
     with store.reading() as session:
         store.note(session, "export", "case", exported)
     with store.reading(snapshot=True) as session:
+        withdrawn = Withdrawn.of(session)
+        pseudonyms = None if names else Pseudonyms.of(session)
         for row in ROWS:
             if case_ids is not None and row in _OF_A_STUDY:
                 continue
@@ -131,7 +155,28 @@ def _records(
                 record = {column.key: getattr(found, column.key) for column in columns_of(row)}
                 if row is PictureRow and not pixels:
                     record["png"] = None
+                if withdrawn.leaves(row.__tablename__, record):
+                    continue
+                _rename(row, record, withdrawn, pseudonyms)
                 yield row.__tablename__, record
+
+
+def _rename(
+    row: type[Base], record: Record, withdrawn: Withdrawn, pseudonyms: Pseudonyms | None
+) -> None:
+    """Put pseudonyms for names, where they are asked for; who has withdrawn is not named."""
+    for column in person_columns(row):
+        if column != "reader" and withdrawn.holds(record[column]):
+            record[column] = None
+        elif pseudonyms is not None:
+            record[column] = pseudonyms.of_name(record[column])
+    if row is StudyRow:
+        readers = [canonical_name(name) for name in record["readers"]]
+        kept = [name for name in readers if not withdrawn.holds(name, record["id"])]
+        if pseudonyms is not None:
+            record["readers"] = [pseudonyms.of_name(name) for name in kept]
+        elif len(kept) < len(readers):
+            record["readers"] = kept
 
 
 def _rows_of(session: Session, row: type[Base], case_ids: list[str] | None) -> Iterator[Base]:
@@ -157,7 +202,12 @@ def _rows_of(session: Session, row: type[Base], case_ids: list[str] | None) -> I
 
 
 def _write_folder(
-    store: ReviewStore, folder: Path, form: Form, chosen: FlagFilter | None, pixels: bool
+    store: ReviewStore,
+    folder: Path,
+    form: Form,
+    chosen: FlagFilter | None,
+    pixels: bool,
+    names: bool,
 ) -> dict[str, int]:
     counts = dict.fromkeys(BY_NAME, 0)
     tables = folder / "data" if form == "datasets" else folder
@@ -167,7 +217,7 @@ def _write_folder(
         for name, row in BY_NAME.items()
     }
     try:
-        for name, record in _records(store, chosen, pixels):
+        for name, record in _records(store, chosen, pixels, names):
             writers[name].add(record)
             counts[name] += 1
     finally:
