@@ -15,7 +15,7 @@ from rarl.arguments import check_output_folder, real_number, seed_number, whole_
 from rarl.data.example import Example
 from rarl.errors import QuestionError
 from rarl.evaluation.contamination import EXCLUSIONS, Leak, find_leaks, training_rows, without_leaks
-from rarl.evaluation.image_ablations import ALTERED, Condition
+from rarl.evaluation.image_ablations import ALTERED, ROTATED, Condition
 from rarl.evaluation.metrics import Labels
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import Selection, evaluate, select, summarise
@@ -56,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--blank", action="store_true", help="ask again about a grey picture of the same size"
+    )
+    parser.add_argument(
+        "--rotations",
+        action="store_true",
+        help="ask multiple-choice questions again in every rotation of their options",
     )
     parser.add_argument(
         "--samples",
@@ -129,7 +134,10 @@ def run(arguments: argparse.Namespace) -> int:
         arms=list(dict.fromkeys(arguments.arms.split(","))) if arguments.arms else offered,
         modes=modes,
         out=arguments.out,
-        altered=lambda example: conditions,
+        altered=lambda example: (
+            *conditions,
+            *(ROTATED[: len(example.options) - 1] if arguments.rotations else ()),
+        ),
         pool=[example for selection in selections for example in selection.pool],
         draws=lambda example: arguments.samples,
         temperature=arguments.temperature,

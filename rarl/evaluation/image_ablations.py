@@ -20,13 +20,22 @@ from zlib import crc32
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
-from rarl.data.example import Example, ImageRef
+from rarl.data.example import FORMATS, Example, ImageRef
 from rarl.errors import DataError
 
-Condition = Literal["scan", "blank", "mirrored", "swapped", "noisy", "faded", "cropped"]
+Condition = Literal[
+    "scan", "blank", "mirrored", "swapped", "noisy", "faded", "cropped",
+    "rotated 1", "rotated 2", "rotated 3", "rotated 4", "rotated 5", "rotated 6", "rotated 7",
+    "rotated 8", "rotated 9",
+]  # fmt: skip
 ALTERED: tuple[Condition, ...] = ("blank", "mirrored", "swapped")
 PERTURBED: tuple[Condition, ...] = ("noisy", "faded", "cropped")
-CONDITIONS: tuple[Condition, ...] = ("scan", *ALTERED, *PERTURBED)
+# The options of a multiple-choice question moved on by so many places, about the scan itself.
+ROTATED: tuple[Condition, ...] = (
+    "rotated 1", "rotated 2", "rotated 3", "rotated 4", "rotated 5", "rotated 6", "rotated 7",
+    "rotated 8", "rotated 9",
+)  # fmt: skip
+CONDITIONS: tuple[Condition, ...] = ("scan", *ALTERED, *PERTURBED, *ROTATED)
 
 MID_GREY = (128, 128, 128)
 # Standard deviation of the noise, of 255 grey levels.
@@ -101,7 +110,7 @@ def _border(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def image_of(example: Example) -> ImageRef:
-    """The example's image.
+    """The example's first image.
 
     Raises:
         DataError: it has none.
@@ -118,10 +127,10 @@ def image_size(image: ImageRef) -> tuple[int, int]:
         DataError: the file is missing or is not an image.
     """
     try:
-        with Image.open(io.BytesIO(image.read()), formats=("PNG", "JPEG", "WEBP")) as opened:
+        with Image.open(io.BytesIO(image.read()), formats=FORMATS) as opened:
             return opened.size
     except UnidentifiedImageError as error:
-        raise DataError(f"Image {image.key} is not a PNG, JPEG or WebP file.") from error
+        raise DataError(f"Image {image.key} is not a PNG, JPEG, WebP, BMP or TIFF file.") from error
 
 
 def picture_for(
@@ -169,9 +178,9 @@ def swap_partners(examples: Iterable[Example], seed: int) -> dict[str, ImageRef]
     """
     alike: dict[tuple[str, str, str], dict[str, ImageRef]] = defaultdict(dict)
     for example in examples:
-        if example.image is not None and example.modality is not None:
+        if example.modality is not None:
             group = (example.source, example.split, example.modality)
-            alike[group][example.image.key] = example.image
+            alike[group] |= {image.key: image for image in example.images}
     partners: dict[str, ImageRef] = {}
     for alike_in, images in alike.items():
         order = sorted(images)

@@ -20,7 +20,9 @@ from rarl.evaluation.tables import (
     judge_table,
     leakage_table,
     percent,
+    place_table,
     reliance_table,
+    rotation_table,
 )
 
 _CSS = """
@@ -165,6 +167,13 @@ def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
                 for group, of in _by_group(summary["calibration"], mode)
             ),
         )
+    for title, table in (
+        ("By the place of the right option, %", place_table(summary, mode)),
+        ("In every order of the options, %", rotation_table(summary, mode)),
+    ):
+        if not table.empty:
+            yield f"<h3>{title}</h3>"
+            yield _table(table)
     table = check_table(summary, mode)
     if not table.empty:
         yield "<h3>Answers that contradict the picture’s own kind, the question or themselves</h3>"

@@ -21,6 +21,8 @@ from tqdm import tqdm
 from rarl.data.example import SPLITS, Example, ImageRef, Split
 from rarl.data.sets import load_set
 from rarl.errors import DataError, QuestionError
+from rarl.evaluation.asked import Asked, asked_under
+from rarl.evaluation.choices import by_place, rotations
 from rarl.evaluation.contamination import Leak
 from rarl.evaluation.image_ablations import (
     CONDITIONS,
@@ -29,7 +31,6 @@ from rarl.evaluation.image_ablations import (
     image_of,
     image_size,
     picture_for,
-    reference_under,
     swap_partners,
 )
 from rarl.evaluation.metrics import (
@@ -156,13 +157,16 @@ def evaluate(
     settings = Settings(
         model_revision=revisions.get("base", engine.model_name),
         revisions=revisions,
-        prompts={mode: prompt_hash(mode) for mode in MODES},
+        prompts={mode: prompt_hash(mode) for mode in MODES}
+        | {f"{mode}, multiple choice": prompt_hash(mode, choice=True) for mode in MODES},
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=seed,
     )
     partners = swap_partners(examples if pool is None else pool, seed)
-    inquiries = _inquiries(examples, modes, altered, partners, draws)
+    inquiries = _inquiries(examples, modes, altered, partners, draws, seed)
+    wordings = {(each.mode, len(each.pictures), bool(each.options)) for each in inquiries}
+    prompts = {(mode, *form): prompt_hash(mode, *form) for mode, *form in wordings}
     kept = RowFile(out, settings)
     # The same object for the same picture, so that the engine sees which questions share it.
     load = lru_cache(2 * NEIGHBOURS)(Picture.load)
@@ -178,8 +182,13 @@ def evaluate(
         if inquiry.draw == 0:
             return Decoding(max_new_tokens=max_new_tokens, temperature=0.0, seed=seed)
         # A seed for each question: with one for all, every question would share its luck.
-        drawn = crc32(f"{seed} {inquiry.draw} {inquiry.picture.name} {inquiry.text}".encode())
+        drawn = crc32(f"{seed} {inquiry.draw} {inquiry.shown} {inquiry.text}".encode())
         return Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=drawn)
+
+    def asked_of(example: Example, condition: Condition) -> Asked:
+        asked = asked_under(example, condition, seed)
+        assert asked is not None
+        return asked
 
     def to_row(inquiry: _Inquiry, example: Example, condition: Condition, answer: Answer) -> Row:
         drawn = decoding(inquiry)
@@ -194,13 +203,15 @@ def evaluate(
             organ=example.organ,
             image=image_of(example).key,
             condition=condition,
-            shown=inquiry.picture.name,
+            shown=inquiry.shown,
             arm=answer.arm,
             mode=inquiry.mode,
             draw=inquiry.draw,
-            question=example.question,
+            question=inquiry.text,
             text=answer.response.text,
-            **score(answer.response.text, inquiry.mode, example, condition),
+            **score(
+                answer.response.text, inquiry.mode, example, condition, asked_of(example, condition)
+            ),
             tokens=answer.tokens,
             seconds=round(answer.seconds, 3),
             temperature=drawn.temperature,
@@ -208,11 +219,11 @@ def evaluate(
             model=engine.model_name,
             model_revision=settings.model_revision,
             revision=revisions[answer.arm],
-            prompt=settings.prompts[inquiry.mode],
+            prompt=prompts[inquiry.mode, len(inquiry.pictures), bool(inquiry.options)],
             seed=drawn.seed,
         )
 
-    wanted = {key: inquiry.picture.name for inquiry in inquiries for key in keys(inquiry)}
+    wanted = {key: inquiry.shown for inquiry in inquiries for key in keys(inquiry)}
     # A batch that a killed run left half written is asked again as a whole, so that every answer
     # comes from the batch it would have come from.
     missing = [
@@ -228,26 +239,27 @@ def evaluate(
         disable=not progress,
         mininterval=1.0,
     ) as bar:
-        for asked in missing:
+        for together in missing:
             answers = engine.answer_batch(
                 [
                     Question(
-                        images=(NamedImage(load(inquiry.picture)),),
+                        images=tuple(NamedImage(load(one)) for one in inquiry.pictures),
                         text=inquiry.text,
+                        options=inquiry.options,
                         arms=tuple(arms),
                         mode=inquiry.mode,
                         decoding=decoding(inquiry),
                     )
-                    for inquiry in asked
+                    for inquiry in together
                 ]
             )
             kept.add(
                 to_row(inquiry, example, condition, answer)
-                for inquiry, columns in zip(asked, answers, strict=True)
+                for inquiry, columns in zip(together, answers, strict=True)
                 for example, condition in inquiry.rows
                 for answer in columns
             )
-            bar.update(sum(len(keys(inquiry)) for inquiry in asked))
+            bar.update(sum(len(keys(inquiry)) for inquiry in together))
     every = [
         key
         for example in examples
@@ -261,8 +273,13 @@ def evaluate(
     for key in every:
         row = kept[key]
         # Judged anew, so that a corrected rule also holds for kept texts.
-        fresh = score(row.text, row.mode, by_id[row.id], row.condition)
-        if (row.question, row.reference) != (by_id[row.id].question, fresh["reference"]):
+        asked = asked_of(by_id[row.id], row.condition)
+        fresh = score(row.text, row.mode, by_id[row.id], row.condition, asked)
+        if (row.question, row.reference, row.options) != (
+            asked.text,
+            asked.reference,
+            asked.options,
+        ):
             raise DataError(
                 f"{out} holds answers to another wording of {row.id}; choose another --out."
             )
@@ -290,8 +307,9 @@ def summarise(
     Returns:
         `model`, `arms` (name, label and revision each), `interval` (how intervals were made),
         `figures` and `strata` (see `Figure`), `differences`, `reliance`, `calibration` (see the
-        classes of these names), `checks` (see `CheckCount`) and `leakage` (counts for each set, or
-        None).
+        classes of these names), `places` and `rotations` of multiple choice (see
+        `rarl.evaluation.choices`), `checks` (see `CheckCount`) and `leakage` (counts for each set,
+        or None).
     """
     answered = {row.arm for row in rows}
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks or ()}
@@ -309,6 +327,8 @@ def summarise(
         "differences": [asdict(one) for one in differences(frame, labels)],
         "reliance": [asdict(one) for one in reliance(frame, labels)],
         "calibration": [asdict(one) for one in calibration(frame, labels)],
+        "places": [asdict(one) for one in by_place(frame, labels)],
+        "rotations": [asdict(one) for one in rotations(frame, labels)],
         "checks": [asdict(one) for one in checked(rows)],
         "leakage": None if leaks is None else [leak.counts() for leak in leaks],
     }
@@ -316,21 +336,33 @@ def summarise(
 
 @dataclass(frozen=True, slots=True)
 class _Inquiry:
-    """One question about one picture, and the rows it answers.
+    """One question about one picture or several, and the rows it answers.
 
     Attributes:
-        picture: what is shown.
+        pictures: what is shown, in order.
         text: the question.
+        options: of a multiple-choice question, in the order in which they are shown.
         mode: inference mode.
         draw: 0 for the greedy answer, else which of the sampled ones.
         rows: each example with the condition under which this is what it is asked.
     """
 
-    picture: Picture
+    pictures: tuple[Picture, ...]
     text: str
+    options: tuple[str, ...]
     mode: Mode
     draw: int
     rows: tuple[tuple[Example, Condition], ...]
+
+    @property
+    def shown(self) -> str:
+        """Names of the pictures."""
+        return _shown(self.pictures)
+
+    @property
+    def length(self) -> int:
+        """Characters of the question with its options."""
+        return len(self.text) + sum(map(len, self.options))
 
 
 def _inquiries(
@@ -339,42 +371,52 @@ def _inquiries(
     altered: Callable[[Example], Collection[Condition]],
     partners: dict[str, ImageRef],
     draws: Callable[[Example], int],
+    seed: int,
 ) -> list[_Inquiry]:
     """The questions to ask, ordered by size of the picture, then by picture."""
-    images = {image.key: image for image in map(image_of, examples)}
+    for example in examples:
+        image_of(example)  # says which example has no picture
+    images = {image.key: image for example in examples for image in example.images}
     # Images that are swapped in need a size too.
-    shown = images | {partners[key].key: partners[key] for key in images if key in partners}
-    sizes = {key: image_size(image) for key, image in shown.items()}
-    pictures: dict[str, Picture] = {}
-    shared: dict[tuple[Mode, str, str, int], list[tuple[Example, Condition]]] = {}
+    needed = images | {partners[key].key: partners[key] for key in images if key in partners}
+    sizes = {key: image_size(image) for key, image in needed.items()}
+    pictures: dict[str, tuple[Picture, ...]] = {}
+    shared: dict[tuple[Mode, str, str, tuple[str, ...], int], list[tuple[Example, Condition]]] = {}
     for example in examples:
         extra = altered(example)
         for condition in CONDITIONS:
             if condition != "scan" and condition not in extra:
                 continue
-            picture = picture_for(image_of(example), condition, sizes, partners)
-            if picture is None or reference_under(example, condition) is None:
+            asked = asked_under(example, condition, seed)
+            found = [picture_for(one, condition, sizes, partners) for one in example.images]
+            shown = tuple(picture for picture in found if picture is not None)
+            if asked is None or len(shown) < len(found):
                 continue
-            pictures[picture.name] = picture
+            name = _shown(shown)
+            pictures[name] = shown
             for draw in range(1 + (draws(example) if condition == "scan" else 0)):
                 for mode in modes:
-                    asked = shared.setdefault((mode, picture.name, example.question, draw), [])
-                    asked.append((example, condition))
-    found = [
-        _Inquiry(pictures[name], text, mode, draw, tuple(of))
-        for (mode, name, text, draw), of in shared.items()
+                    key = (mode, name, asked.text, asked.options, draw)
+                    shared.setdefault(key, []).append((example, condition))
+    inquiries = [
+        _Inquiry(pictures[name], text, options, mode, draw, tuple(of))
+        for (mode, name, text, options, draw), of in shared.items()
     ]
-    found.sort(
+    inquiries.sort(
         key=lambda one: (
             modes.index(one.mode),
             one.draw > 0,
-            one.picture.source is None,
-            CONDITIONS.index(one.picture.change),
-            one.picture.size,
-            one.picture.name,
+            one.pictures[0].source is None,
+            CONDITIONS.index(one.pictures[0].change),
+            one.pictures[0].size,
+            one.shown,
         )
     )
-    return found
+    return inquiries
+
+
+def _shown(pictures: Iterable[Picture]) -> str:
+    return " + ".join(picture.name for picture in pictures)
 
 
 def _batches(inquiries: Iterable[_Inquiry], batch: int) -> Iterator[list[_Inquiry]]:
@@ -384,13 +426,13 @@ def _batches(inquiries: Iterable[_Inquiry], batch: int) -> Iterator[list[_Inquir
     costs as much as text does, and an engine keeps that many pictures encoded.
     """
     for _, of_mode in groupby(inquiries, key=lambda one: (one.mode, one.draw > 0)):
-        pictures = [list(group) for _, group in groupby(of_mode, key=lambda one: one.picture.name)]
+        pictures = [list(group) for _, group in groupby(of_mode, key=lambda one: one.shown)]
         ordered = [
             inquiry
             for first in range(0, len(pictures), NEIGHBOURS)
             for inquiry in sorted(
                 chain.from_iterable(pictures[first : first + NEIGHBOURS]),
-                key=lambda one: (len(one.text), one.text),
+                key=lambda one: (one.length, one.text, one.options),
             )
         ]
         yield from (ordered[first : first + batch] for first in range(0, len(ordered), batch))

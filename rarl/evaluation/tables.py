@@ -19,6 +19,8 @@ METRIC_NAMES = {
     "bleu1": "BLEU-1",
     "well_formed": "Well-formed answers",
     "hedged": "Answers that hedge",
+    "ambiguous": "Answers that name several options",
+    "unread": "Answers that name no option",
     "covered": "Annotated facts that the reasoning states",
     "contradicted": "Annotated facts that the reasoning contradicts",
     "agrees": "Reasoning that does not deny its answer",
@@ -115,6 +117,40 @@ def calibration_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     )
 
 
+def place_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Accuracy by the place of the right option, per arm, in per cent."""
+    rows = [row for row in summary.get("places", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "right option": row["letter"],
+            "n": row["n"],
+            "right": "" if row["right"] is None else percent(row["right"], row["low"], row["high"]),
+            "stands there": f"{100 * row['wanted']:.1f}",
+            "chosen": f"{100 * row['chosen']:.1f}",
+        }
+        for row in rows
+    )
+
+
+def rotation_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """How answers hold in every order of the options, per arm, in per cent."""
+    rows = [row for row in summary.get("rotations", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "n": row["n"],
+            "one order": f"{100 * row['once']:.1f}",
+            "mean of all orders": percent(row["mean"], row["mean_low"], row["mean_high"]),
+            "right in all": percent(row["always"], row["always_low"], row["always_high"]),
+            "same option in all": f"{100 * row['same']:.1f}",
+        }
+        for row in rows
+    )
+
+
 def _surest(points: Sequence[Mapping[str, float]]) -> str:
     """Accuracy where at least half the questions are answered, the fewest of such."""
     point = next(one for one in points if one["answered"] >= 0.5)
@@ -151,6 +187,12 @@ def as_text(summary: Mapping[str, Any]) -> str:
         table = calibration_table(summary, mode)
         if not table.empty:
             parts += [f"Self-consistency as a confidence, mode {mode}, %", _aligned(table)]
+        table = place_table(summary, mode)
+        if not table.empty:
+            parts += [f"By the place of the right option, mode {mode}, %", _aligned(table)]
+        table = rotation_table(summary, mode)
+        if not table.empty:
+            parts += [f"In every order of the options, mode {mode}, %", _aligned(table)]
     table = judge_table(summary)
     if not table.empty:
         parts.append(_aligned(table))

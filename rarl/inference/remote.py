@@ -29,7 +29,7 @@ from PIL import Image
 from rarl.errors import ModelError, QuestionError, UnreachableError
 from rarl.inference.composite import side_by_side
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
-from rarl.prompts import messages, user_text
+from rarl.prompts import messages, words_of
 from rarl.response import Mode, parse_response
 
 
@@ -160,7 +160,7 @@ class EndpointEngine:
                     raise QuestionError(
                         f"There is no arm {arm!r}; choose from {', '.join(self._models)}."
                     )
-            messages(user_text(question.text, question.mode), [one.name for one in question.images])
+            messages(words_of(question), [one.name for one in question.images])
             for named in question.images:
                 if id(named.image) not in urls:
                     urls[id(named.image)] = _data_url(named.image)
@@ -300,12 +300,10 @@ def _turns(question: Question, arm: str, urls: Mapping[int, str]) -> Any:
     """The conversation with its pictures inside, as the protocol wants it."""
     images = iter(question.images)
     earlier = [
-        (user_text(turn.text, turn.mode), turn.answers[arm])
-        for turn in question.earlier
-        if arm in turn.answers
+        (words_of(turn), turn.answers[arm]) for turn in question.earlier if arm in turn.answers
     ]
     names = [named.name for named in question.images]
-    turns = messages(user_text(question.text, question.mode), names, earlier)
+    turns = messages(words_of(question), names, earlier)
     return [
         {
             "role": turn["role"],

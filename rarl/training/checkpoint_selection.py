@@ -57,7 +57,7 @@ def greedy_answers(
         part = examples[start : start + _BATCH]
         texts = [
             processor.apply_chat_template(
-                messages(user_text(example.question, mode)),  # type: ignore[arg-type]
+                messages(user_text(example.question, mode, options=example.options)),  # type: ignore[arg-type]
                 tokenize=False,
                 add_generation_prompt=True,
             )
@@ -171,7 +171,9 @@ class Selection(TrainerCallback):
         count = len(self._examples)
         answers = [parse_response(text, self._mode).answer for text in texts]
         hits = [
-            is_right(answer, example.answer, example.question, example.explanation or "")
+            is_right(
+                answer, example.answer, example.question, example.explanation or "", example.options
+            )
             for answer, example in zip(answers, self._examples, strict=True)
         ]
         right = sum(hits) / count
