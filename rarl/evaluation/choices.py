@@ -91,7 +91,7 @@ def by_place(frame: pd.DataFrame, labels: Labels | None = None) -> list[Place]:
     places: list[Place] = []
     for group, mode, arm, part in _parts(frame, labels):
         seed = int(part["seed"].iloc[0])
-        for place in range(int(part["options"].map(len).max())):
+        for place in range(1 + int(part["position"].max())):
             here = part[part["position"] == place]
             right = None
             if len(here):
@@ -124,6 +124,8 @@ def rotations(frame: pd.DataFrame, labels: Labels | None = None) -> list[Rotatio
     ]
     found: list[Rotation] = []
     for group, mode, arm, part in _parts(frame, labels):
+        if not part["options"].map(len).all():
+            continue  # published without the words of the options
         chosen = [
             None if pd.isna(place) else options[int(place)]
             for place, options in zip(part["chosen"], part["options"], strict=True)

@@ -17,7 +17,7 @@ from rarl.errors import DataError
 from rarl.evaluation.image_ablations import Condition
 from rarl.response import Mode
 
-_LISTS = ("problems", "checks", "options")
+LISTS = ("problems", "checks", "options", "picture_hashes")
 Key = tuple[str, str, Mode, Condition, int]
 
 
@@ -71,6 +71,9 @@ class Row:
             several.
         ambiguous: whether it names several.
         position: place of the right option, None where there are no options.
+        asked: the exact prompt; where a server writes it, the turns that were sent, as JSON.
+        picture_hashes: SHA-256 of width, height and RGB pixels of each picture shown, 16 digits.
+        scored_against: JSON of the explanation and the annotated facts that scores were taken from.
     """
 
     id: str
@@ -116,6 +119,9 @@ class Row:
     chosen: int | None = None
     ambiguous: bool = False
     position: int | None = None
+    asked: str = ""
+    picture_hashes: tuple[str, ...] = ()
+    scored_against: str = "{}"
 
     @property
     def key(self) -> Key:
@@ -182,7 +188,7 @@ class RowFile:
                         f"{self._path}, line {number}: not a row of this version; "
                         "remove the folder or choose another --out."
                     )
-                lists = {name: tuple(values.get(name) or ()) for name in _LISTS}
+                lists = {name: tuple(values.get(name) or ()) for name in LISTS}
                 row = Row(**(values | lists))
                 self._rows[row.key] = row
 

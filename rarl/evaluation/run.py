@@ -7,8 +7,11 @@ rows share it, which is what makes blank and swapped pictures cheap.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import chain, groupby
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from PIL import Image
 from tqdm import tqdm
 
 from rarl.data.example import SPLITS, Example, ImageRef, Split
@@ -26,6 +30,7 @@ from rarl.evaluation.choices import by_place, rotations
 from rarl.evaluation.contamination import Leak
 from rarl.evaluation.image_ablations import (
     CONDITIONS,
+    ROTATED,
     Condition,
     Picture,
     image_of,
@@ -46,9 +51,9 @@ from rarl.evaluation.metrics import (
 )
 from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import Key, Row, RowFile, Settings
-from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question
+from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question, Verbatim
 from rarl.inference.self_consistency import TEMPERATURE
-from rarl.prompts import prompt_hash
+from rarl.prompts import messages, prompt_hash, words_of
 from rarl.response import MODES, Mode
 from rarl.stats.bootstrap import LEVEL, RESAMPLES
 
@@ -166,7 +171,9 @@ def evaluate(
     partners = swap_partners(examples if pool is None else pool, seed)
     inquiries = _inquiries(examples, modes, altered, partners, draws, seed)
     wordings = {(each.mode, len(each.pictures), bool(each.options)) for each in inquiries}
-    prompts = {(mode, *form): prompt_hash(mode, *form) for mode, *form in wordings}
+    prompts = {
+        (mode, count, choice): prompt_hash(mode, count, choice) for mode, count, choice in wordings
+    }
     kept = RowFile(out, settings)
     # The same object for the same picture, so that the engine sees which questions share it.
     load = lru_cache(2 * NEIGHBOURS)(Picture.load)
@@ -189,6 +196,19 @@ def evaluate(
         asked = asked_under(example, condition, seed)
         assert asked is not None
         return asked
+
+    def question_of(inquiry: _Inquiry) -> Question:
+        return Question(
+            images=tuple(NamedImage(load(one)) for one in inquiry.pictures),
+            text=inquiry.text,
+            options=inquiry.options,
+            arms=tuple(arms),
+            mode=inquiry.mode,
+            decoding=decoding(inquiry),
+        )
+
+    questions: dict[int, Question] = {}
+    fingerprint = lru_cache(4 * NEIGHBOURS)(lambda picture: pixel_hash(load(picture)))
 
     def to_row(inquiry: _Inquiry, example: Example, condition: Condition, answer: Answer) -> Row:
         drawn = decoding(inquiry)
@@ -221,6 +241,9 @@ def evaluate(
             revision=revisions[answer.arm],
             prompt=prompts[inquiry.mode, len(inquiry.pictures), bool(inquiry.options)],
             seed=drawn.seed,
+            asked=prompt_text(engine, questions[id(inquiry)], answer.arm),
+            picture_hashes=tuple(fingerprint(one) for one in inquiry.pictures),
+            scored_against=scored_against(example, condition),
         )
 
     wanted = {key: inquiry.shown for inquiry in inquiries for key in keys(inquiry)}
@@ -240,19 +263,8 @@ def evaluate(
         mininterval=1.0,
     ) as bar:
         for together in missing:
-            answers = engine.answer_batch(
-                [
-                    Question(
-                        images=tuple(NamedImage(load(one)) for one in inquiry.pictures),
-                        text=inquiry.text,
-                        options=inquiry.options,
-                        arms=tuple(arms),
-                        mode=inquiry.mode,
-                        decoding=decoding(inquiry),
-                    )
-                    for inquiry in together
-                ]
-            )
+            questions = {id(inquiry): question_of(inquiry) for inquiry in together}
+            answers = engine.answer_batch(list(questions.values()))
             kept.add(
                 to_row(inquiry, example, condition, answer)
                 for inquiry, columns in zip(together, answers, strict=True)
@@ -294,6 +306,32 @@ def evaluate(
     return rows
 
 
+def prompt_text(engine: Engine, question: Question, arm: str) -> str:
+    """What an arm reads; the turns that are sent to it, as JSON, where a server writes the text."""
+    if isinstance(engine, Verbatim):
+        # One arm of several may run on a server.
+        with suppress(QuestionError):
+            return engine.prompt(question, arm)
+    names = [named.name for named in question.images]
+    return json.dumps(messages(words_of(question), names), ensure_ascii=False)
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """16 hex digits of the SHA-256 of width, height and RGB pixels."""
+    pixels = image.convert("RGB")
+    return hashlib.sha256(f"{pixels.size}".encode() + pixels.tobytes()).hexdigest()[:16]
+
+
+def scored_against(example: Example, condition: Condition) -> str:
+    """JSON of what a row's scores are taken from, besides its reference."""
+    held: dict[str, Any] = {}
+    if example.explanation:
+        held["explanation"] = example.explanation
+    if example.facts and (condition == "scan" or condition in ROTATED):
+        held["facts"] = [asdict(fact) for fact in example.facts]
+    return json.dumps(held, ensure_ascii=False)
+
+
 def summarise(
     engine: Engine, rows: Sequence[Row], leaks: Sequence[Leak] | None = None
 ) -> dict[str, Any]:
@@ -313,10 +351,26 @@ def summarise(
     """
     answered = {row.arm for row in rows}
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks or ()}
+    arms = [asdict(arm) for arm in engine.arms if arm.name in answered]
+    summary = summary_of(engine.model_name, arms, rows, labels)
+    return summary | {"leakage": None if leaks is None else [leak.counts() for leak in leaks]}
+
+
+def summary_of(
+    model: str, arms: Sequence[Mapping[str, Any]], rows: Sequence[Row], labels: Labels
+) -> dict[str, Any]:
+    """`summarise` without leakage, from what the rows alone say.
+
+    Args:
+        model: name the base was resolved from.
+        arms: name, label and revision of each that answered.
+        rows: every row of the run.
+        labels: what each set and split is called, see `rarl.evaluation.metrics.groups`.
+    """
     frame = measured_frame(rows)
     return {
-        "model": engine.model_name,
-        "arms": [asdict(arm) for arm in engine.arms if arm.name in answered],
+        "model": model,
+        "arms": list(arms),
         "interval": {
             "level": LEVEL,
             "method": "percentile bootstrap, whole images resampled",
@@ -330,7 +384,6 @@ def summarise(
         "places": [asdict(one) for one in by_place(frame, labels)],
         "rotations": [asdict(one) for one in rotations(frame, labels)],
         "checks": [asdict(one) for one in checked(rows)],
-        "leakage": None if leaks is None else [leak.counts() for leak in leaks],
     }
 
 
