@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rarl.data.example import KINDS, Split
 from rarl.evaluation.image_ablations import ALTERED, Condition, flip_sides, sides
+from rarl.evaluation.report_metrics import REPORT_METRICS
 from rarl.evaluation.rows import Row, to_frame
 from rarl.response import CHECK_SENTENCES, Mode
 from rarl.stats.bootstrap import clustered_means, holm, mcnemar
@@ -40,7 +41,7 @@ ALL_GROUP = "all questions"
 # Of the reasoning, over the rows whose reasoning could be held against annotated facts.
 REASONING = ("covered", "contradicted", "agrees")
 CHOICE = ("ambiguous", "unread")
-METRICS = ("exact", "f1", "bleu1", "well_formed", "hedged", *CHOICE, *REASONING)
+METRICS = ("exact", "f1", "bleu1", *REPORT_METRICS, "well_formed", "hedged", *CHOICE, *REASONING)
 STRATA = ("modality", "organ", "category")
 
 # (source, split) to what the split is called: see `rarl.evaluation.contamination`.
@@ -337,6 +338,8 @@ def figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
                 metrics = ("exact", "f1", "hedged", *REASONING)
             elif (part["kind"] == "choice").all():
                 metrics = ("exact", *CHOICE, "hedged", *REASONING)
+            elif (part["kind"] == "report").all():
+                metrics = ("f1", *REPORT_METRICS, *REASONING)
             columns = [("scan", metric) for metric in metrics]
             if group != ALL_GROUP and _all_blank(part):
                 columns += [("blank", metric) for metric in ("exact", "f1") if metric in metrics]
@@ -360,7 +363,7 @@ def differences(frame: pd.DataFrame, labels: Labels | None = None) -> list[Diffe
     For the group of all questions the arms are compared too: there `changed` tells how often
     two arms say different things at all.
     """
-    frame = _greedy(frame)
+    frame = _answered(_greedy(frame))
     found: list[Difference] = []
     for group, mask in groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
@@ -381,7 +384,7 @@ def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance
 
     The group of all questions, which mixes tasks, is left out.
     """
-    frame = _greedy(frame)
+    frame = _answered(_greedy(frame))
     found = []
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
@@ -398,7 +401,7 @@ def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance
 
 def calibration(frame: pd.DataFrame, labels: Labels | None = None) -> list[Calibration]:
     """Self-consistency of each arm, where answers were sampled; all questions are left out."""
-    frame = frame[frame["condition"] == "scan"]
+    frame = _answered(frame[frame["condition"] == "scan"])
     found: list[Calibration] = []
     if not (frame["draw"] > 0).any():
         return found
@@ -444,6 +447,11 @@ def _sets(frame: pd.DataFrame, labels: Labels) -> Iterator[tuple[str, pd.Series,
 
 def _greedy(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["draw"] == 0]
+
+
+def _answered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that are right or wrong, which a free text is not."""
+    return frame[frame["kind"] != "report"]
 
 
 def _all_blank(part: pd.DataFrame) -> bool:

@@ -13,6 +13,7 @@ from rarl.checks import check_answer, header_facts
 from rarl.data.example import Example
 from rarl.evaluation.asked import Asked, asked_under
 from rarl.evaluation.image_ablations import ROTATED, Condition
+from rarl.evaluation.report_metrics import REPORT_METRICS, score_report
 from rarl.response import Mode, parse_response
 from rarl.rewards.accuracy import explained_credit, is_right, score_answer
 from rarl.rewards.reasoning import check_facts
@@ -82,8 +83,15 @@ def score(
         "facts_covered": check.covered if check else None,
         "facts_contradicted": check.contradicted if check else None,
         "agrees": not check.disagrees if check and answer else None,
+        **_of_report(words, known, example.kind),
         "checks": _checks(example, words, response.reasoning) if about_scan else (),
     }
+
+
+def _of_report(text: str, reference: str, kind: str) -> dict[str, float | None]:
+    if kind != "report" or not reference:
+        return dict.fromkeys(REPORT_METRICS)
+    return asdict(score_report(text, reference))
 
 
 def _checks(example: Example, answer: str, reasoning: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import pandas as pd
 from rarl.data.example import Kind, Split
 from rarl.errors import DataError
 from rarl.evaluation.image_ablations import Condition
+from rarl.evaluation.report_metrics import REPORT_METRICS
 from rarl.response import Mode
 
 LISTS = ("problems", "checks", "options", "picture_hashes")
@@ -71,6 +72,8 @@ class Row:
             several.
         ambiguous: whether it names several.
         position: place of the right option, None where there are no options.
+        bleu4, rouge_l, meteor, claim_precision, claim_recall, claim_contradicted: of kind report,
+            see `rarl.evaluation.report_metrics`; None of others.
         asked: the exact prompt; where a server writes it, the turns that were sent, as JSON.
         picture_hashes: SHA-256 of width, height and RGB pixels of each picture shown, 16 digits.
         scored_against: JSON of the explanation and the annotated facts that scores were taken from.
@@ -119,6 +122,12 @@ class Row:
     chosen: int | None = None
     ambiguous: bool = False
     position: int | None = None
+    bleu4: float | None = None
+    rouge_l: float | None = None
+    meteor: float | None = None
+    claim_precision: float | None = None
+    claim_recall: float | None = None
+    claim_contradicted: float | None = None
     asked: str = ""
     picture_hashes: tuple[str, ...] = ()
     scored_against: str = "{}"
@@ -223,6 +232,8 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     for name in ("facts", "facts_covered", "facts_contradicted", "chosen", "position"):
         frame[name] = frame[name].astype("Int64")
     frame["agrees"] = frame["agrees"].astype("boolean")
+    for name in REPORT_METRICS:
+        frame[name] = frame[name].astype(float)
     return frame
 
 
