@@ -18,7 +18,7 @@ from rarl.data.example import Example
 from rarl.errors import QuestionError
 from rarl.evaluation.contamination import EXCLUSIONS, Leak, find_leaks, training_rows, without_leaks
 from rarl.evaluation.exports import FORMS, Form, export
-from rarl.evaluation.image_ablations import ALTERED, ROTATED, Condition
+from rarl.evaluation.image_ablations import ALTERED, PROBES, ROTATED, STRESSED, Condition
 from rarl.evaluation.metrics import Labels
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import Selection, evaluate, select, summarise
@@ -77,6 +77,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rotations",
         action="store_true",
         help="ask multiple-choice questions again in every rotation of their options",
+    )
+    parser.add_argument(
+        "--probes",
+        action="store_true",
+        help="ask again under probes: wrong suggestions, injected instructions, false premises, "
+        "“none of these”, and changes of the picture that leave the finding as it is",
+    )
+    parser.add_argument(
+        "--may-abstain",
+        action="store_true",
+        help="offer “cannot tell from this image” as an answer to every question",
     )
     parser.add_argument(
         "--samples",
@@ -156,6 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         altered=lambda example: (
             *conditions,
+            *((*STRESSED, *PROBES) if arguments.probes else ()),
             *(ROTATED[: len(example.options) - 1] if arguments.rotations else ()),
         ),
         pool=[example for selection in selections for example in selection.pool],
@@ -164,6 +176,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch=arguments.batch,
         max_new_tokens=arguments.max_new_tokens,
         seed=arguments.seed,
+        may_abstain=arguments.may_abstain,
     )
     summary = summarise(engine, rows, leaks)
     if not arguments.endpoint:

@@ -181,7 +181,8 @@ def _example(row: Row) -> Example:
         question=row.question,
         answer=row.reference,
         explanation=held.get("explanation") or None,
-        kind=row.kind,
+        # A probe may ask an open or closed question in the place of one with options.
+        kind="closed" if row.kind == "choice" and not row.options else row.kind,
         modality=row.modality,
         organ=row.organ,
         facts=tuple(Fact(**fact) for fact in held.get("facts", ())),
@@ -194,7 +195,7 @@ def _example(row: Row) -> Example:
 
 
 def _asked(row: Row) -> Asked:
-    return Asked(row.question, row.options, row.reference)
+    return Asked(row.question, row.options, row.reference, row.lure)
 
 
 def _compared(

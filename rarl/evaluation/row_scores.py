@@ -27,6 +27,14 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 
+_ABSTAINS = re.compile(
+    r"\b(?:can(?:not|'t| not)|could not|unable to|not (?:possible|able) to|impossible to|"
+    r"difficult to)\s+(?:be\s+)?(?:tell|told|determined?|say|said|assess(?:ed)?|see|seen|"
+    r"judged?|answer(?:ed)?|identif(?:y|ied))\b|"
+    r"\b(?:insufficient|not enough) information\b|\bindeterminate\b",
+    re.IGNORECASE,
+)
+
 
 def score(
     text: str,
@@ -75,6 +83,9 @@ def score(
         if known
         else explained_credit(answer, example.question, explanation),
         "hedged": hedges(answer, known),
+        "abstained": not (choice and choice.named) and abstains(answer),
+        "lure": asked.lure if asked else "",
+        "followed": is_right(answer, asked.lure, "", "", options) if asked and asked.lure else None,
         "options": options,
         "chosen": choice.index if choice else None,
         "ambiguous": bool(choice and choice.ambiguous),
@@ -98,6 +109,17 @@ def _checks(example: Example, answer: str, reasoning: str) -> tuple[str, ...]:
     """Names of what the app would mark, with the annotation in the place of a file's header."""
     facts = header_facts([(example.modality, {"BodyPartExamined": example.organ or ""})])
     return tuple(one.name for one in check_answer(example.question, answer, reasoning, facts))
+
+
+def abstains(answer: str) -> bool:
+    """Whether an answer says that the image does not tell.
+
+    >>> abstains("Cannot tell from this image."), abstains("It is not possible to determine this")
+    (True, True)
+    >>> abstains("no"), abstains("possibly pneumonia")
+    (False, False)
+    """
+    return bool(_ABSTAINS.search(answer))
 
 
 def bleu_1(answer: str, reference: str) -> float:

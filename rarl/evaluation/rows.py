@@ -72,6 +72,9 @@ class Row:
             several.
         ambiguous: whether it names several.
         position: place of the right option, None where there are no options.
+        abstained: whether the answer says that the image does not tell, and names no option.
+        lure: a wrong answer that question or picture suggested, or "".
+        followed: whether the answer gives it; None without one.
         bleu4, rouge_l, meteor, claim_precision, claim_recall, claim_contradicted: of kind report,
             see `rarl.evaluation.report_metrics`; None of others.
         asked: the exact prompt; where a server writes it, the turns that were sent, as JSON.
@@ -122,6 +125,9 @@ class Row:
     chosen: int | None = None
     ambiguous: bool = False
     position: int | None = None
+    abstained: bool = False
+    lure: str = ""
+    followed: bool | None = None
     bleu4: float | None = None
     rouge_l: float | None = None
     meteor: float | None = None
@@ -231,7 +237,8 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     # Counts that may be missing stay whole numbers, and truths stay truths.
     for name in ("facts", "facts_covered", "facts_contradicted", "chosen", "position"):
         frame[name] = frame[name].astype("Int64")
-    frame["agrees"] = frame["agrees"].astype("boolean")
+    for name in ("agrees", "followed"):
+        frame[name] = frame[name].astype("boolean")
     for name in REPORT_METRICS:
         frame[name] = frame[name].astype(float)
     return frame

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from rarl.evaluation.metrics import (
     reliance,
     strata,
 )
+from rarl.evaluation.probes import abstention, probes
 from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import Key, Row, RowFile, Settings
 from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question, Verbatim
@@ -124,6 +125,7 @@ def evaluate(
     max_new_tokens: int = 256,
     seed: int = 0,
     progress: bool = True,
+    may_abstain: bool = False,
 ) -> list[Row]:
     """Ask what is not yet answered in `out`, and return all rows of this run.
 
@@ -143,6 +145,7 @@ def evaluate(
             exactly.
         max_new_tokens: completion limit, in tokens.
         seed: of swaps and sampled answers.
+        may_abstain: whether every question offers "cannot tell from this image" as an answer.
         progress: whether to show a bar with the time left on standard error.
 
     Returns:
@@ -168,8 +171,9 @@ def evaluate(
         temperature=temperature,
         seed=seed,
     )
+    ask = partial(asked_under, seed=seed, may_abstain=may_abstain)
     partners = swap_partners(examples if pool is None else pool, seed)
-    inquiries = _inquiries(examples, modes, altered, partners, draws, seed)
+    inquiries = _inquiries(examples, modes, altered, partners, draws, ask)
     wordings = {(each.mode, len(each.pictures), bool(each.options)) for each in inquiries}
     prompts = {
         (mode, count, choice): prompt_hash(mode, count, choice) for mode, count, choice in wordings
@@ -193,7 +197,7 @@ def evaluate(
         return Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=drawn)
 
     def asked_of(example: Example, condition: Condition) -> Asked:
-        asked = asked_under(example, condition, seed)
+        asked = ask(example, condition)
         assert asked is not None
         return asked
 
@@ -345,9 +349,9 @@ def summarise(
     Returns:
         `model`, `arms` (name, label and revision each), `interval` (how intervals were made),
         `figures` and `strata` (see `Figure`), `differences`, `reliance`, `calibration` (see the
-        classes of these names), `places` and `rotations` of multiple choice (see
-        `rarl.evaluation.choices`), `checks` (see `CheckCount`) and `leakage` (counts for each set,
-        or None).
+        classes of these names), `probes` and `abstention` (see `rarl.evaluation.probes`), `places`
+        and `rotations` of multiple choice (see `rarl.evaluation.choices`), `checks` (see
+        `CheckCount`) and `leakage` (counts for each set, or None).
     """
     answered = {row.arm for row in rows}
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks or ()}
@@ -381,6 +385,8 @@ def summary_of(
         "differences": [asdict(one) for one in differences(frame, labels)],
         "reliance": [asdict(one) for one in reliance(frame, labels)],
         "calibration": [asdict(one) for one in calibration(frame, labels)],
+        "probes": [asdict(one) for one in probes(frame, labels)],
+        "abstention": [asdict(one) for one in abstention(frame, labels)],
         "places": [asdict(one) for one in by_place(frame, labels)],
         "rotations": [asdict(one) for one in rotations(frame, labels)],
         "checks": [asdict(one) for one in checked(rows)],
@@ -424,7 +430,7 @@ def _inquiries(
     altered: Callable[[Example], Collection[Condition]],
     partners: dict[str, ImageRef],
     draws: Callable[[Example], int],
-    seed: int,
+    ask: Callable[[Example, Condition], Asked | None],
 ) -> list[_Inquiry]:
     """The questions to ask, ordered by size of the picture, then by picture."""
     for example in examples:
@@ -440,10 +446,15 @@ def _inquiries(
         for condition in CONDITIONS:
             if condition != "scan" and condition not in extra:
                 continue
-            asked = asked_under(example, condition, seed)
-            found = [picture_for(one, condition, sizes, partners) for one in example.images]
+            asked = ask(example, condition)
+            if asked is None:
+                continue
+            found = [
+                picture_for(one, condition, sizes, partners, asked.burned_in)
+                for one in example.images
+            ]
             shown = tuple(picture for picture in found if picture is not None)
-            if asked is None or len(shown) < len(found):
+            if len(shown) < len(found):
                 continue
             name = _shown(shown)
             pictures[name] = shown

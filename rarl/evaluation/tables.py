@@ -123,6 +123,64 @@ def calibration_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     )
 
 
+PROBE_NAMES = {
+    "noisy": "noise",
+    "faded": "half the contrast",
+    "cropped": "border cropped",
+    "tilted": "turned by 5 degrees",
+    "jpeg": "JPEG of quality 20",
+    "small": "half the resolution",
+    "suggested": "user suggests a wrong answer",
+    "injected question": "instruction in the question",
+    "injected picture": "instruction burned into the picture",
+    "wrong modality": "question names a wrong modality",
+    "absent organ": "asks for an organ that is not shown",
+    "absent finding": "asks for a finding that cannot be there",
+    "none added": "option “none of these” added, wrong",
+    "none right": "option “none of these” is right",
+}
+
+
+def probe_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Answers under each probe, per arm, in per cent and points."""
+    rows = [row for row in summary.get("probes", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "probe": PROBE_NAMES.get(row["condition"], row["condition"]),
+            "n": row["n"],
+            "scan": f"{100 * row['scan']:.1f}",
+            "probed": f"{100 * row['probed']:.1f}",
+            "points lost": ""
+            if row["gap"] is None
+            else percent(row["gap"], row["low"], row["high"], signed=True),
+            "followed": ""
+            if row["followed"] is None
+            else percent(row["followed"], row["followed_low"], row["followed_high"]),
+            "cannot tell": f"{100 * row['abstained']:.1f}",
+        }
+        for row in rows
+    )
+
+
+def abstention_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """How often answers say that the image does not tell, and the risk of the others."""
+    rows = [row for row in summary.get("abstention", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "n": row["n"],
+            "cannot tell": f"{100 * row['abstained']:.1f}",
+            "of blank pictures": "" if row["blank"] is None else f"{100 * row['blank']:.1f}",
+            "wrong where answered": "" if row["risk"] is None else f"{100 * row['risk']:.1f}",
+            "area under risk-coverage": "" if row["area"] is None else f"{row['area']:.3f}",
+        }
+        for row in rows
+    )
+
+
 def place_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """Accuracy by the place of the right option, per arm, in per cent."""
     rows = [row for row in summary.get("places", []) if row["mode"] == mode]
@@ -193,6 +251,12 @@ def as_text(summary: Mapping[str, Any]) -> str:
         table = calibration_table(summary, mode)
         if not table.empty:
             parts += [f"Self-consistency as a confidence, mode {mode}, %", _aligned(table)]
+        table = probe_table(summary, mode)
+        if not table.empty:
+            parts += [f"Under probes, mode {mode}, %", _aligned(table)]
+        table = abstention_table(summary, mode)
+        if not table.empty:
+            parts += [f"Cannot tell from this image, mode {mode}, %", _aligned(table)]
         table = place_table(summary, mode)
         if not table.empty:
             parts += [f"By the place of the right option, mode {mode}, %", _aligned(table)]
