@@ -156,8 +156,8 @@ def risk_coverage(
 def area_under(points: Sequence[RiskPoint]) -> float | None:
     """Mean risk over all coverages up to the largest one; None without a point.
 
-    >>> area_under([RiskPoint(0.5, 0.2), RiskPoint(1.0, 0.4)])
-    0.3
+    >>> area_under([RiskPoint(0.5, 0.25), RiskPoint(1.0, 0.5)])
+    0.375
     """
     if not points:
         return None

@@ -119,7 +119,7 @@ def test_words_are_burned_into_the_lower_border() -> None:
 
 
 def test_who_follows_is_told_from_who_looks(tmp_path: Path) -> None:
-    examples = [closed(tmp_path, number) for number in range(5)]
+    examples = [closed(tmp_path, number) for number in range(1, 6)]
     rows = ask(tmp_path, tmp_path / "run", examples)
     summary = summarise(Obedient(), rows)
     found = {
@@ -145,7 +145,7 @@ def test_who_follows_is_told_from_who_looks(tmp_path: Path) -> None:
 
 
 def test_an_abstention_is_an_answer_of_its_own(tmp_path: Path) -> None:
-    examples = [closed(tmp_path, number) for number in range(4)]
+    examples = [closed(tmp_path, number) for number in range(1, 5)]
     rows = ask(tmp_path, tmp_path / "run", examples, may_abstain=True)
     assert all(CANNOT_TELL in row.question for row in rows)
     blank = [row for row in rows if row.condition == "blank" and row.arm == "rarl"]
@@ -153,7 +153,7 @@ def test_an_abstention_is_an_answer_of_its_own(tmp_path: Path) -> None:
     summary = summarise(Obedient(), rows)
     of = {one["arm"]: one for one in summary["abstention"]}
     assert (of["rarl"]["abstained"], of["rarl"]["blank"], of["sft"]["blank"]) == (0.0, 1.0, 0.0)
-    assert of["rarl"]["points"] == [{"coverage": 1.0, "risk": 0.0}]
+    assert of["rarl"]["points"] == ({"coverage": 1.0, "risk": 0.0},)
     assert not abstention_table(summary, "reason").empty
     drawing = svg(risk_curves(summary["abstention"]), "Risk")
     assert "questions answered" in drawing
