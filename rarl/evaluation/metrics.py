@@ -239,13 +239,15 @@ def checked(rows: Sequence[Row]) -> list[CheckCount]:
 def measured_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """The rows as a table of what figures are taken of; longer texts are left out.
 
-    Added are `well_formed`; `unread`, whether an answer to a multiple-choice question names no
-    option (NaN of other questions, as is `ambiguous`); `normal`, the answer's normal form;
+    Added are `well_formed`; `reasoning_words`, how many there are; `unread`, whether an answer to a
+    multiple-choice question names no option (NaN of other questions, as is `ambiguous`); `normal`,
+    the answer's normal form;
     `covered` and `contradicted`, as shares of the annotated facts, NaN where nothing is annotated
     or no reasoning was checked.
     """
     frame = to_frame(rows)
-    frame = frame.drop(columns=["question", "text", "reasoning"])
+    frame["reasoning_words"] = [len(text.split()) for text in frame["reasoning"]]
+    frame = frame.drop(columns=["question", "text", "reasoning", "asked", "scored_against"])
     frame["well_formed"] = [not problems for problems in frame["problems"]]
     choice = frame["kind"] == "choice"
     frame["unread"] = (frame["chosen"].isna() & ~frame["ambiguous"]).astype(float).where(choice)

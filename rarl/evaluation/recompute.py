@@ -30,7 +30,7 @@ from rarl.judge import read_verdict
 # What a figure is known by, in any of the summary's lists.
 _NAMES = (
     "group", "arm", "mode", "condition", "metric", "first", "second", "check", "letter", "score",
-    "field", "value_of",
+    "field", "stratum",
 )  # fmt: skip
 _SHOWN = 3
 

@@ -21,7 +21,9 @@ from rarl.evaluation.tables import (
     abstention_table,
     calibration_table,
     check_table,
+    crossing_table,
     difference_table,
+    failure_table,
     figure_table,
     judge_sentences,
     judge_table,
@@ -176,6 +178,8 @@ def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
             ),
         )
     for title, table in (
+        ("Where it is wrong more often, %", failure_table(summary, mode)),
+        ("Where reasoning and answer part, %", crossing_table(summary, mode)),
         ("Under probes, %", probe_table(summary, mode)),
         ("Cannot tell from this image, %", abstention_table(summary, mode)),
         ("By the place of the right option, %", place_table(summary, mode)),

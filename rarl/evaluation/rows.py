@@ -79,6 +79,8 @@ class Row:
             see `rarl.evaluation.report_metrics`; None of others.
         asked: the exact prompt; where a server writes it, the turns that were sent, as JSON.
         picture_hashes: SHA-256 of width, height and RGB pixels of each picture shown, 16 digits.
+        picture_side: short side of the first picture shown, in pixels.
+        picture_contrast: standard deviation of its grey levels, 0 to 127.5.
         scored_against: JSON of the explanation and the annotated facts that scores were taken from.
     """
 
@@ -136,6 +138,8 @@ class Row:
     claim_contradicted: float | None = None
     asked: str = ""
     picture_hashes: tuple[str, ...] = ()
+    picture_side: int | None = None
+    picture_contrast: float | None = None
     scored_against: str = "{}"
 
     @property
@@ -235,11 +239,18 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     columns = [field.name for field in fields(Row)]
     frame = pd.DataFrame.from_records(map(attrgetter(*columns), rows), columns=columns)
     # Counts that may be missing stay whole numbers, and truths stay truths.
-    for name in ("facts", "facts_covered", "facts_contradicted", "chosen", "position"):
+    for name in (
+        "facts",
+        "facts_covered",
+        "facts_contradicted",
+        "chosen",
+        "position",
+        "picture_side",
+    ):
         frame[name] = frame[name].astype("Int64")
     for name in ("agrees", "followed"):
         frame[name] = frame[name].astype("boolean")
-    for name in REPORT_METRICS:
+    for name in (*REPORT_METRICS, "picture_contrast"):
         frame[name] = frame[name].astype(float)
     return frame
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -28,6 +29,7 @@ from rarl.errors import DataError, QuestionError
 from rarl.evaluation.asked import Asked, asked_under
 from rarl.evaluation.choices import by_place, rotations
 from rarl.evaluation.contamination import Leak
+from rarl.evaluation.failures import clusters, crossings
 from rarl.evaluation.image_ablations import (
     CONDITIONS,
     ROTATED,
@@ -212,7 +214,11 @@ def evaluate(
         )
 
     questions: dict[int, Question] = {}
-    fingerprint = lru_cache(4 * NEIGHBOURS)(lambda picture: pixel_hash(load(picture)))
+
+    @lru_cache(4 * NEIGHBOURS)
+    def seen(picture: Picture) -> tuple[str, float]:
+        image = load(picture)
+        return pixel_hash(image), round(float(np.asarray(image.convert("L")).std()), 1)
 
     def to_row(inquiry: _Inquiry, example: Example, condition: Condition, answer: Answer) -> Row:
         drawn = decoding(inquiry)
@@ -246,7 +252,9 @@ def evaluate(
             prompt=prompts[inquiry.mode, len(inquiry.pictures), bool(inquiry.options)],
             seed=drawn.seed,
             asked=prompt_text(engine, questions[id(inquiry)], answer.arm),
-            picture_hashes=tuple(fingerprint(one) for one in inquiry.pictures),
+            picture_hashes=tuple(seen(one)[0] for one in inquiry.pictures),
+            picture_side=min(inquiry.pictures[0].size),
+            picture_contrast=seen(inquiry.pictures[0])[1],
             scored_against=scored_against(example, condition),
         )
 
@@ -349,9 +357,10 @@ def summarise(
     Returns:
         `model`, `arms` (name, label and revision each), `interval` (how intervals were made),
         `figures` and `strata` (see `Figure`), `differences`, `reliance`, `calibration` (see the
-        classes of these names), `probes` and `abstention` (see `rarl.evaluation.probes`), `places`
-        and `rotations` of multiple choice (see `rarl.evaluation.choices`), `checks` (see
-        `CheckCount`) and `leakage` (counts for each set, or None).
+        classes of these names), `failures` and `crossings` (see `rarl.evaluation.failures`),
+        `probes` and `abstention` (see `rarl.evaluation.probes`), `places` and `rotations` of
+        multiple choice (see `rarl.evaluation.choices`), `checks` (see `CheckCount`) and `leakage`
+        (counts for each set, or None).
     """
     answered = {row.arm for row in rows}
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks or ()}
@@ -387,6 +396,8 @@ def summary_of(
         "calibration": [asdict(one) for one in calibration(frame, labels)],
         "probes": [asdict(one) for one in probes(frame, labels)],
         "abstention": [asdict(one) for one in abstention(frame, labels)],
+        "failures": [asdict(one) for one in clusters(frame, labels)],
+        "crossings": [asdict(one) for one in crossings(frame, labels)],
         "places": [asdict(one) for one in by_place(frame, labels)],
         "rotations": [asdict(one) for one in rotations(frame, labels)],
         "checks": [asdict(one) for one in checked(rows)],

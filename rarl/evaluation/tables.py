@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from rarl.evaluation.failures import FIELDS
 from rarl.evaluation.metrics import Figure
 from rarl.response import CHECK_SENTENCES
 
@@ -176,6 +177,45 @@ def abstention_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
             "of blank pictures": "" if row["blank"] is None else f"{100 * row['blank']:.1f}",
             "wrong where answered": "" if row["risk"] is None else f"{100 * row['risk']:.1f}",
             "area under risk-coverage": "" if row["area"] is None else f"{row['area']:.3f}",
+        }
+        for row in rows
+    )
+
+
+def failure_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Parts of each group that are wrong more or less often than the rest, per arm."""
+    rows = [row for row in summary.get("failures", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "part": f"{FIELDS[row['field']]}: {row['stratum']}",
+            "n": row["n"],
+            "wrong": percent(row["wrong"], row["low"], row["high"]),
+            "elsewhere": f"{100 * row['rest']:.1f}",
+            "points more": percent(
+                row["excess"], row["excess_low"], row["excess_high"], signed=True
+            ),
+            "p after Holm": f"{row['p_holm']:.3g}",
+        }
+        for row in rows
+    )
+
+
+def crossing_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """How often reasoning and answer part, per arm, in per cent."""
+    rows = [row for row in summary.get("crossings", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "n": row["n"],
+            "reasoning right, answer wrong": percent(
+                row["unlucky"], row["unlucky_low"], row["unlucky_high"]
+            ),
+            "answer right, reasoning wrong": percent(
+                row["lucky"], row["lucky_low"], row["lucky_high"]
+            ),
         }
         for row in rows
     )

@@ -8,7 +8,9 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["agreement", "bootstrap", "bradley_terry", "calibration"])
+@pytest.mark.parametrize(
+    "name", ["agreement", "bootstrap", "bradley_terry", "calibration", "strata"]
+)
 def test_examples(name: str) -> None:
     result = doctest.testmod(import_module(f"rarl.stats.{name}"))
     assert result.attempted > 0 and result.failed == 0
