@@ -113,7 +113,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--endpoint", metavar="URL", help="ask an OpenAI-compatible server instead")
     parser.add_argument(
-        "--concurrency", type=whole_number(1), default=8, help="requests at once, with --endpoint"
+        "--concurrency",
+        type=whole_number(1),
+        default=64,
+        help="most requests at once, with --endpoint (default: 64); fewer while it says it is busy",
     )
     parser.add_argument(
         "--judge", metavar="URL", help="have answers judged by a model of an OpenAI-compatible API"

@@ -54,7 +54,15 @@ from rarl.evaluation.metrics import (
 from rarl.evaluation.probes import abstention, probes
 from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import Key, Row, RowFile, Settings
-from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question, Verbatim
+from rarl.inference.engine import (
+    Answer,
+    AnswersAsTheyCome,
+    Decoding,
+    Engine,
+    NamedImage,
+    Question,
+    Verbatim,
+)
 from rarl.inference.self_consistency import TEMPERATURE
 from rarl.prompts import messages, prompt_hash, words_of
 from rarl.response import MODES, Mode
@@ -142,7 +150,8 @@ def evaluate(
         pool: examples whose images may be swapped in; those asked, where not given.
         draws: how many answers are sampled about each example's scan besides the greedy one.
         temperature: of these.
-        batch: questions handed over at once, each for all arms. Where a model's arithmetic
+        batch: questions handed over at once, each for all arms; of no account where an engine
+            keeps many under way itself (`AnswersAsTheyCome`). Where a model's arithmetic
             depends on the size of a batch, resuming with the same number repeats its answers
             exactly.
         max_new_tokens: completion limit, in tokens.
@@ -274,6 +283,30 @@ def evaluate(
         disable=not progress,
         mininterval=1.0,
     ) as bar:
+        if isinstance(engine, AnswersAsTheyCome):
+            # A server has no batches: whatever is not kept is asked, as fast as it answers.
+            open_ones = [
+                inquiry
+                for together in missing
+                for inquiry in together
+                if not all(key in kept for key in keys(inquiry))
+            ]
+
+            def asking() -> Iterator[Question]:
+                for inquiry in open_ones:
+                    questions[id(inquiry)] = question_of(inquiry)
+                    yield questions[id(inquiry)]
+
+            for place, columns in engine.answer_each(asking()):
+                inquiry = open_ones[place]
+                kept.add(
+                    to_row(inquiry, example, condition, answer)
+                    for example, condition in inquiry.rows
+                    for answer in columns
+                )
+                del questions[id(inquiry)]
+                bar.update(len(keys(inquiry)))
+            missing = []
         for together in missing:
             questions = {id(inquiry): question_of(inquiry) for inquiry in together}
             answers = engine.answer_batch(list(questions.values()))
