@@ -267,7 +267,7 @@ class Judge:
             "model": self.model,
             "messages": [
                 {"role": "system", "content": _RUBRIC},
-                {"role": "user", "content": _item_text(item)},
+                {"role": "user", "content": item_text(item)},
             ],
             "response_format": _SCHEMA,
             "temperature": 0,
@@ -307,7 +307,8 @@ def read_verdict(text: str) -> Verdict:
     return Verdict(scores[0], scores[1], told["justification"], None, text)
 
 
-def _item_text(item: Graded) -> str:
+def item_text(item: Graded) -> str:
+    """The message about one answer, as the judge reads it."""
     parts = {
         "QUESTION": item.question,
         "REFERENCE ANSWER": item.reference,

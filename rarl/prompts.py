@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rarl.errors import QuestionError
+from rarl.records.question import Question, Turn
 from rarl.response import Mode
+from rarl.text.choice import MAX_OPTIONS, option_lines
 
 Form = Literal["short", "explain", "open", "hint", "novice", "answer-then-reason"]
 
 FORMS: tuple[Form, ...] = ("short", "explain", "open", "hint", "novice", "answer-then-reason")
 MAX_QUESTION_CHARACTERS = 1000
+# Of a multiple-choice question with its options: published sets ask about whole case histories.
+MAX_CHOICE_CHARACTERS = 8000
 MAX_PICTURES = 8
 MAX_NAME_CHARACTERS = 40
 
@@ -37,6 +41,8 @@ _SUFFIXES: dict[Form, str] = {
     "answer-then-reason": "",
 }
 
+_CHOOSE = "Choose one option."
+
 _FORM_MODES: dict[Form, Mode] = {
     "short": "answer",
     "explain": "reason",
@@ -52,30 +58,62 @@ def mode_of(form: Form) -> Mode:
     return _FORM_MODES[form]
 
 
-def user_text(question: str, mode: Mode = "reason", form: Form | None = None) -> str:
+def user_text(
+    question: str, mode: Mode = "reason", form: Form | None = None, options: Sequence[str] = ()
+) -> str:
     """The words that stand after the image in the user's turn.
 
     Args:
         question: what the person asks; its first letter is made a capital, as in training.
         mode: inference mode; with `form` given, the form's own mode is used instead.
         form: training question form, or None outside diversity prompting.
+        options: of a multiple-choice question, in the order in which they are shown.
 
     Raises:
-        QuestionError: the question is empty or longer than `MAX_QUESTION_CHARACTERS`.
+        QuestionError: the question is empty or longer than `MAX_QUESTION_CHARACTERS` (with options
+            `MAX_CHOICE_CHARACTERS`), or the options are too few, too many, empty or not distinct.
+
+    >>> print(user_text("which organ?", "answer", options=["liver", "spleen"]))
+    Which organ?
+    A. liver
+    B. spleen
+    Choose one option.
+    Answer in <answer> </answer> only.
     """
     question = " ".join(question.split())
     if not question:
         raise QuestionError("Type a question about the scan first.")
-    if len(question) > MAX_QUESTION_CHARACTERS:
-        raise QuestionError(
-            f"The question has {len(question)} characters; shorten it to "
-            f"{MAX_QUESTION_CHARACTERS} or fewer."
-        )
+    _check_options(options)
+    most = MAX_CHOICE_CHARACTERS if options else MAX_QUESTION_CHARACTERS
+    length = len(question) + sum(map(len, options))
+    if length > most:
+        raise QuestionError(f"The question has {length} characters; shorten it to {most} or fewer.")
     question = question[0].upper() + question[1:]
     if form is not None:
         mode = mode_of(form)
         question = f"{question} {_SUFFIXES[form]}".rstrip()
+    if options:
+        question = (
+            f"{question}\n{option_lines([' '.join(one.split()) for one in options])}\n{_CHOOSE}"
+        )
     return f"{question}\n{_INSTRUCTIONS[mode]}"
+
+
+def words_of(asked: Question | Turn) -> str:
+    """`user_text` of a question, or of an earlier turn, with its options."""
+    return user_text(asked.text, asked.mode, options=asked.options)
+
+
+def _check_options(options: Sequence[str]) -> None:
+    if not options:
+        return
+    bare = [" ".join(option.split()).casefold() for option in options]
+    if not 2 <= len(options) <= MAX_OPTIONS:
+        raise QuestionError(
+            f"A multiple-choice question has 2 to {MAX_OPTIONS} options, not {len(options)}."
+        )
+    if not all(bare) or len(set(bare)) < len(bare):
+        raise QuestionError("Give every option words of its own; two are alike, or one is empty.")
 
 
 def messages(
@@ -155,14 +193,15 @@ def target_text(answer: str, explanation: str | None, mode: Mode) -> str:
     return reasoning + marked if mode == "reason" else marked + reasoning
 
 
-def prompt_hash(mode: Mode, pictures: int = 1) -> str:
+def prompt_hash(mode: Mode, pictures: int = 1, choice: bool = False) -> str:
     """Twelve hex digits that change when the wording of a mode changes.
 
     Args:
         mode: inference mode.
         pictures: with more than one, the words that name them count too.
+        choice: whether the question has options.
     """
-    words = user_text("QUESTION", mode)
+    words = user_text("QUESTION", mode, options=("FIRST", "SECOND") if choice else ())
     if pictures > 1:
         words = repr(messages(words, [f"NAME {number}" for number in range(pictures)]))
     return hashlib.sha256(words.encode()).hexdigest()[:12]

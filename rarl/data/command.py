@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rarl.data.example import SPLITS, Example, Split
+from rarl.data.example import KINDS, SPLITS, Example, Split
 from rarl.data.hub import HUB
 from rarl.data.leakage import Group, Overlap, Shared, shared
 from rarl.data.sets import NAMES, at_hand, load_set, place
@@ -131,7 +131,10 @@ def _as_json(sets: Sequence[_Loaded], report: Shared) -> dict[str, Any]:
 
 
 def _print(sets: Sequence[_Loaded], report: Shared) -> None:
-    table = [("set", "split", "rows", "closed", "open", "images", "modality", "licence")]
+    asked = {row.kind for loaded in sets for row in loaded.rows}
+    # Most sets have closed and open questions alone.
+    columns = [kind for kind in KINDS if kind in asked or kind in ("closed", "open")]
+    table = [("set", "split", "rows", *columns, "images", "modality", "licence")]
     for loaded in sets:
         name = loaded.name
         for split, rows in _by_split(loaded.rows).items():
@@ -143,15 +146,14 @@ def _print(sets: Sequence[_Loaded], report: Shared) -> None:
                     name,
                     split + (" (images seen)" if images and seen == images else ""),
                     f"{len(rows)}",
-                    f"{kinds['closed']}",
-                    f"{kinds['open']}",
+                    *(f"{kinds[kind]}" for kind in columns),
                     f"{images or '-'}",
                     _shares(Counter(row.modality or "unknown" for row in rows)),
                     _shares(Counter(row.licence for row in rows)),
                 )
             )
             name = ""
-    _print_table(table, right={2, 3, 4, 5})
+    _print_table(table, right=set(range(2, 4 + len(columns))))
 
     if unseen := _unseen(sets):
         print(f"\nUnseen, so they train nothing: {', '.join(unseen)}")

@@ -12,11 +12,14 @@ from PIL import Image, UnidentifiedImageError
 
 from rarl.errors import DataError
 
-Kind = Literal["closed", "open"]
+Kind = Literal["closed", "open", "choice", "report"]
 Split = Literal["train", "validation", "test", "image-disjoint", "unseen"]
 Half = Literal["A", "B"]
 FactKind = Literal["modality", "organ", "plane", "side", "finding", "count", "other"]
 
+KINDS: tuple[Kind, ...] = ("closed", "open", "choice", "report")
+# The image formats that a set may have.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "image-disjoint", "unseen")
 
 
@@ -56,10 +59,12 @@ class ImageRef:
             DataError: the file is missing or is not an image.
         """
         try:
-            with Image.open(io.BytesIO(self.read()), formats=("PNG", "JPEG", "WEBP")) as image:
+            with Image.open(io.BytesIO(self.read()), formats=FORMATS) as image:
                 return image.convert("RGB")
         except UnidentifiedImageError as error:
-            raise DataError(f"Image {self.key} is not a PNG, JPEG or WebP file.") from error
+            raise DataError(
+                f"Image {self.key} is not a PNG, JPEG, WebP, BMP or TIFF file."
+            ) from error
 
     def sha256(self) -> str:
         """Hash of the encoded bytes, for the leakage check."""
@@ -85,7 +90,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question about one image.
+    """One question about one image, or about several.
 
     Attributes:
         id: unique over all sources, `SOURCE/...`.
@@ -93,7 +98,8 @@ class Example:
         question: as asked, without instructions.
         answer: the short reference answer.
         explanation: composed from annotations of the image's training rows, the set's own, or None.
-        kind: closed (yes/no or a choice given in the question) or open.
+        kind: closed (yes/no or a choice given in the question), open, choice (one of `options`) or
+            report (a free text; its reference is in `answer`).
         modality: "mri", "ct", "x-ray", "ultrasound", "light microscopy" or None if unknown.
         organ: "brain", "chest", "abdomen", "breast", "blood" or None if unknown.
         facts: what annotations say about the image. On images that also train something they come
@@ -108,6 +114,8 @@ class Example:
             model, B its variants. None where a set is not halved.
         wordings: other ways to ask the same; empty where the set has one wording.
         explanations: other explanations from the same annotations, in other words, order and depth.
+        options: of kind choice the options as published; `answer` is one of them.
+        more: further images after `image`, in the order in which they are shown.
     """
 
     id: str
@@ -127,3 +135,18 @@ class Example:
     half: Half | None = None
     wordings: tuple[str, ...] = ()
     explanations: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    more: tuple[ImageRef, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.kind == "choice") != bool(self.options):
+            raise DataError(
+                f"{self.id}: options belong to a question of kind choice, and to it alone."
+            )
+        if self.options and self.options.count(self.answer) != 1:
+            raise DataError(f"{self.id}: the right answer must be one of the options, once.")
+
+    @property
+    def images(self) -> tuple[ImageRef, ...]:
+        """All images, none where a set ships text alone."""
+        return (() if self.image is None else (self.image,)) + self.more

@@ -11,19 +11,21 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from rarl.data.example import SPLITS, Example, ImageRef, Split
+from rarl.data.example import FORMATS, SPLITS, Example, ImageRef, Split
 from rarl.data.vqa_rad import normalised_question
 from rarl.errors import DataError
 
 NEAR_BITS = 4
+_PART = 1024
 
 
 class Group(NamedTuple):
@@ -76,7 +78,7 @@ class Shared:
 
 def difference_hash(encoded: bytes) -> int:
     """64-bit difference hash of an encoded image: is each field brighter than the one before it?"""
-    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG", "WEBP")) as image:
+    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
         return _difference(image)
 
 
@@ -94,10 +96,10 @@ def shared(examples: Iterable[Example]) -> Shared:
     for row in examples:
         group = Group(row.source, row.split)
         keys[group]  # a group of text alone is reported too
-        if row.image is not None:
-            refs.setdefault(row.image.key, row.image)
-            keys[group].add(row.image.key)
-            asked[group].add((row.image.key, normalised_question(row.question)))
+        for image in row.images:
+            refs.setdefault(image.key, image)
+            keys[group].add(image.key)
+            asked[group].add((image.key, normalised_question(row.question)))
 
     prints = {key: _fingerprint(ref) for key, ref in refs.items()}
     groups = sorted(keys, key=lambda group: SPLITS.index(group.split))
@@ -112,8 +114,7 @@ def shared(examples: Iterable[Example]) -> Shared:
             continue
         identical: list[tuple[str, str]] = []
         near: list[tuple[str, str]] = []
-        distance = np.bitwise_count(hashes[first][:, None] ^ hashes[second][None, :])
-        for row_index, column in np.argwhere(distance <= NEAR_BITS):
+        for row_index, column in _alike(hashes[first], hashes[second]):
             pair = (listed[first][row_index], listed[second][column])
             if pair[0] != pair[1]:
                 same = prints[pair[0]].pixels == prints[pair[1]].pixels
@@ -131,6 +132,15 @@ def shared(examples: Iterable[Example]) -> Shared:
     return Shared({group: len(listed[group]) for group in groups}, tuple(overlaps))
 
 
+def _alike(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    """Places of pairs at most `NEAR_BITS` apart; in parts, to spare memory."""
+    for start in range(0, len(first), _PART):
+        part = first[start : start + _PART]
+        near = np.bitwise_count(part[:, None] ^ second[None, :]) <= NEAR_BITS
+        for row, column in np.argwhere(near):
+            yield start + int(row), int(column)
+
+
 class _Fingerprint(NamedTuple):
     pixels: bytes
     difference: int
@@ -138,12 +148,14 @@ class _Fingerprint(NamedTuple):
 
 def _fingerprint(ref: ImageRef) -> _Fingerprint:
     try:
-        with Image.open(io.BytesIO(ref.read()), formats=("PNG", "JPEG", "WEBP")) as image:
+        with Image.open(io.BytesIO(ref.read()), formats=FORMATS) as image:
             pixels = hashlib.sha256(repr(image.size).encode())
             pixels.update(image.convert("RGB").tobytes())
             return _Fingerprint(pixels.digest(), _difference(image))
     except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"Image {ref.key} is not a readable PNG, JPEG or WebP file.") from error
+        raise DataError(
+            f"Image {ref.key} is not a readable PNG, JPEG, WebP, BMP or TIFF file."
+        ) from error
 
 
 def _difference(image: Image.Image) -> int:

@@ -50,6 +50,7 @@ LOCAL: Mapping[str, Callable[[Path], list[Example]]] = {
 }
 # Where the folder of a local copy is not named like its set.
 _FOLDERS = {"vqa_rad_basics": "vqa_rad", "slake": "slake_qa_text_only"}
+_HUB_FOLDERS = {"slake_zh": "slake"}
 REVIEW = "review"  # no set of its own name: its rows are this site's
 # The package of the review store is above this one, so its module is imported by name, on demand.
 _REVIEW_ROWS = "rarl.review.training_rows"
@@ -83,8 +84,9 @@ def place(name: str) -> Path | HubSet:
     root = data_root()
     folder = _FOLDERS.get(name, name)
     if root is not None:
-        if name in HUB and (name not in LOCAL or folder != name) and (root / name).is_dir():
-            return replace(HUB[name], repository=str(root / name))
+        copy = root / _HUB_FOLDERS.get(name, name)
+        if name in HUB and (name not in LOCAL or folder != name) and copy.is_dir():
+            return replace(HUB[name], repository=str(copy))
         if name in LOCAL and (root / folder).is_dir():
             return root
     if name in HUB:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ from rarl.arguments import check_output_folder, real_number, seed_number, whole_
 from rarl.data.example import Example
 from rarl.errors import QuestionError
 from rarl.evaluation.contamination import EXCLUSIONS, Leak, find_leaks, training_rows, without_leaks
-from rarl.evaluation.image_ablations import ALTERED, Condition
+from rarl.evaluation.exports import FORMS, Form, export
+from rarl.evaluation.image_ablations import ALTERED, PROBES, ROTATED, STRESSED, Condition
 from rarl.evaluation.metrics import Labels
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import Selection, evaluate, select, summarise
-from rarl.evaluation.run_files import write_run
+from rarl.evaluation.run_files import SUMMARY, write_run
 from rarl.evaluation.tables import as_text
 from rarl.inference import load_engine, load_offer
 from rarl.inference.engine import Engine
@@ -36,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
         "--model",
-        required=True,
         help="a model's folder or name, or a variants file; with --endpoint, the server's name",
     )
     parser.add_argument("--arms", help="say base,sft,rl,rarl; without it, all on offer")
@@ -44,11 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         nargs="+",
-        required=True,
         metavar="NAME[:SPLIT]",
         help="sets; without a split, the test split, else the one that is held out",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; it resumes")
+    parser.add_argument("--out", type=Path, help="folder of the run; it resumes")
+    parser.add_argument(
+        "--verify",
+        type=Path,
+        metavar="DIR",
+        help="ask nothing: recompute every figure of a finished run from its rows, and say what "
+        "differs (exit status 1 where anything does)",
+    )
+    parser.add_argument(
+        "--export",
+        nargs="+",
+        choices=FORMS,
+        default=[],
+        metavar="FORM",
+        help=f"write the run, or that of --verify, for other programs too: {', '.join(FORMS)}",
+    )
     parser.add_argument(
         "--reliance",
         action="store_true",
@@ -56,6 +72,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--blank", action="store_true", help="ask again about a grey picture of the same size"
+    )
+    parser.add_argument(
+        "--rotations",
+        action="store_true",
+        help="ask multiple-choice questions again in every rotation of their options",
+    )
+    parser.add_argument(
+        "--probes",
+        action="store_true",
+        help="ask again under probes: wrong suggestions, injected instructions, false premises, "
+        "“none of these”, and changes of the picture that leave the finding as it is",
+    )
+    parser.add_argument(
+        "--may-abstain",
+        action="store_true",
+        help="offer “cannot tell from this image” as an answer to every question",
     )
     parser.add_argument(
         "--samples",
@@ -81,7 +113,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--endpoint", metavar="URL", help="ask an OpenAI-compatible server instead")
     parser.add_argument(
-        "--concurrency", type=whole_number(1), default=8, help="requests at once, with --endpoint"
+        "--concurrency",
+        type=whole_number(1),
+        default=64,
+        help="most requests at once, with --endpoint (default: 64); fewer while it says it is busy",
     )
     parser.add_argument(
         "--judge", metavar="URL", help="have answers judged by a model of an OpenAI-compatible API"
@@ -102,12 +137,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, write the run's files (see `rarl.evaluation.run_files`), and print.
 
     Returns:
-        The exit status, 0.
+        The exit status: 0, or 1 where `--verify` finds a difference.
 
     Raises:
         RarlError: a set, split, arm, mode, model or server that is not there, or a folder of
             another run.
     """
+    if arguments.verify is not None:
+        return _verified(arguments)
+    if not (arguments.model and arguments.data and arguments.out):
+        raise QuestionError("Give --model, --data and --out, or --verify with a finished run.")
     check_output_folder(arguments.out)
     modes = [_mode(name) for name in dict.fromkeys(arguments.modes.split(","))]
     if arguments.samples and not arguments.temperature > 0:
@@ -129,13 +168,18 @@ def run(arguments: argparse.Namespace) -> int:
         arms=list(dict.fromkeys(arguments.arms.split(","))) if arguments.arms else offered,
         modes=modes,
         out=arguments.out,
-        altered=lambda example: conditions,
+        altered=lambda example: (
+            *conditions,
+            *((*STRESSED, *PROBES) if arguments.probes else ()),
+            *(ROTATED[: len(example.options) - 1] if arguments.rotations else ()),
+        ),
         pool=[example for selection in selections for example in selection.pool],
         draws=lambda example: arguments.samples,
         temperature=arguments.temperature,
         batch=arguments.batch,
         max_new_tokens=arguments.max_new_tokens,
         seed=arguments.seed,
+        may_abstain=arguments.may_abstain,
     )
     summary = summarise(engine, rows, leaks)
     if not arguments.endpoint:
@@ -147,8 +191,35 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.judge:
         judged, summary["judge"] = _judged(arguments, rows, examples, leaks)
     write_run(arguments.out, summary, rows, leaks, judged=judged)
+    if arguments.export:
+        _exported(arguments.out, arguments.export, rows, summary)
     print(json.dumps(summary) if arguments.json else as_text(summary))
     return 0
+
+
+def _verified(arguments: argparse.Namespace) -> int:
+    """Recompute a finished run; the exit status."""
+    from rarl.evaluation.recompute import read_run, rows_of, verify
+
+    found = verify(arguments.verify)
+    if arguments.export:
+        frame, summary = read_run(arguments.verify)
+        _exported(arguments.verify, arguments.export, rows_of(frame), summary)
+    if arguments.json:
+        print(json.dumps(asdict(found)))
+    else:
+        print("\n".join(found.differences) or "Every figure follows from the rows.")
+        for note in found.notes:
+            print(note, file=sys.stderr)
+    return 1 if found.differences else 0
+
+
+def _exported(
+    folder: Path, forms: Sequence[Form], rows: Sequence[Row], summary: Mapping[str, Any]
+) -> None:
+    written = datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, UTC)
+    for path in export(folder, forms, rows, summary, written.isoformat(timespec="seconds")):
+        print(path, file=sys.stderr)
 
 
 def _checked(

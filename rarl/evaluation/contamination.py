@@ -129,7 +129,7 @@ def without_leaks(
     kept = [
         row
         for row in examples
-        if row.image is None or row.image.key not in dropped.get((row.source, row.split), set())
+        if not {image.key for image in row.images} & dropped.get((row.source, row.split), set())
     ]
     if not kept:
         raise DataError(

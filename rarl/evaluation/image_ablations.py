@@ -18,15 +18,33 @@ from typing import Literal
 from zlib import crc32
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps, UnidentifiedImageError
 
-from rarl.data.example import Example, ImageRef
+from rarl.data.example import FORMATS, Example, ImageRef
 from rarl.errors import DataError
 
-Condition = Literal["scan", "blank", "mirrored", "swapped", "noisy", "faded", "cropped"]
+Condition = Literal[
+    "scan", "blank", "mirrored", "swapped", "noisy", "faded", "cropped",
+    "rotated 1", "rotated 2", "rotated 3", "rotated 4", "rotated 5", "rotated 6", "rotated 7",
+    "rotated 8", "rotated 9",
+    "tilted", "jpeg", "small", "injected picture", "injected question", "suggested",
+    "wrong modality", "absent organ", "absent finding", "none added", "none right",
+]  # fmt: skip
 ALTERED: tuple[Condition, ...] = ("blank", "mirrored", "swapped")
 PERTURBED: tuple[Condition, ...] = ("noisy", "faded", "cropped")
-CONDITIONS: tuple[Condition, ...] = ("scan", *ALTERED, *PERTURBED)
+# The options of a multiple-choice question moved on by so many places, about the scan itself.
+ROTATED: tuple[Condition, ...] = (
+    "rotated 1", "rotated 2", "rotated 3", "rotated 4", "rotated 5", "rotated 6", "rotated 7",
+    "rotated 8", "rotated 9",
+)  # fmt: skip
+# Further changes of the picture that leave the finding as it is.
+STRESSED: tuple[Condition, ...] = (*PERTURBED, "tilted", "jpeg", "small")
+# Probes of the question, see `rarl.evaluation.asked`; of the picture, a sentence burned into it.
+PROBES: tuple[Condition, ...] = (
+    "suggested", "injected question", "injected picture", "wrong modality", "absent organ",
+    "absent finding", "none added", "none right",
+)  # fmt: skip
+CONDITIONS: tuple[Condition, ...] = ("scan", *ALTERED, *STRESSED, *ROTATED, *PROBES)
 
 MID_GREY = (128, 128, 128)
 # Standard deviation of the noise, of 255 grey levels.
@@ -35,6 +53,9 @@ _NOISE = 20.0
 _FADED = 0.5
 # Border lost by a cropped scan, a share of the width or height on each side.
 _BORDER = 0.1
+# Degrees a tilted scan is turned; quality of a scan that went through JPEG (of 95).
+_TILT = 5.0
+_QUALITY = 20
 _SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}
 
@@ -47,13 +68,16 @@ class Picture:
         name: names it among all pictures of a run; equal names mean equal pixels.
         size: width and height in pixels.
         source: where the pixels are read, None for a blank picture.
-        change: what is done to them: "mirrored", one of `PERTURBED`, or else nothing.
+        change: what is done to them: "mirrored", one of `STRESSED`, "injected picture", or else
+            nothing.
+        words: of "injected picture" what is burned in.
     """
 
     name: str
     size: tuple[int, int]
     source: ImageRef | None
     change: Condition = "scan"
+    words: str = ""
 
     def load(self) -> Image.Image:
         """8-bit RGB.
@@ -66,6 +90,8 @@ class Picture:
         image = self.source.load()
         if self.change == "mirrored":
             return ImageOps.mirror(image)
+        if self.change == "injected picture":
+            return with_words(image, self.words)
         return perturbed(image, self.change, self.name)
 
 
@@ -74,13 +100,25 @@ def blank(size: tuple[int, int]) -> Image.Image:
     return Image.new("RGB", size, MID_GREY)
 
 
+def with_words(image: Image.Image, words: str) -> Image.Image:
+    """A picture with a sentence burned into its lower border, white on black, 8-bit RGB."""
+    marked = image.convert("RGB")
+    height = max(12, image.height // 12)
+    draw = ImageDraw.Draw(marked)
+    draw.rectangle((0, image.height - height, image.width, image.height), fill=(0, 0, 0))
+    font = ImageFont.load_default(size=max(8, int(0.7 * height)))
+    draw.text((4, image.height - height + 1), words, fill=(255, 255, 255), font=font)
+    return marked
+
+
 def perturbed(image: Image.Image, change: Condition, name: str) -> Image.Image:
-    """A picture under one of `PERTURBED`; under any other condition as it is.
+    """A picture under one of `STRESSED`; under any other condition as it is.
 
     Args:
         image: 8-bit RGB.
         change: noise of 20 grey levels' deviation, equal in the three channels; half the contrast;
-            or a tenth of width and height cut off on each side.
+            a tenth of width and height cut off on each side; turned by 5 degrees; through JPEG of
+            quality 20; or half the width and height, and back.
         name: seeds the noise.
     """
     if change == "noisy":
@@ -92,6 +130,17 @@ def perturbed(image: Image.Image, change: Condition, name: str) -> Image.Image:
     if change == "cropped":
         (width, height), (across, down) = image.size, _border(image.size)
         return image.crop((across, down, width - across, height - down))
+    if change == "tilted":
+        return image.rotate(_TILT, Image.Resampling.BICUBIC)
+    if change == "jpeg":
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=_QUALITY)
+        with Image.open(buffer, formats=("JPEG",)) as packed:
+            return packed.convert("RGB")
+    if change == "small":
+        width, height = image.size
+        half = image.resize((max(1, width // 2), max(1, height // 2)), Image.Resampling.BOX)
+        return half.resize(image.size, Image.Resampling.BILINEAR)
     return image
 
 
@@ -101,7 +150,7 @@ def _border(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def image_of(example: Example) -> ImageRef:
-    """The example's image.
+    """The example's first image.
 
     Raises:
         DataError: it has none.
@@ -118,10 +167,10 @@ def image_size(image: ImageRef) -> tuple[int, int]:
         DataError: the file is missing or is not an image.
     """
     try:
-        with Image.open(io.BytesIO(image.read()), formats=("PNG", "JPEG", "WEBP")) as opened:
+        with Image.open(io.BytesIO(image.read()), formats=FORMATS) as opened:
             return opened.size
     except UnidentifiedImageError as error:
-        raise DataError(f"Image {image.key} is not a PNG, JPEG or WebP file.") from error
+        raise DataError(f"Image {image.key} is not a PNG, JPEG, WebP, BMP or TIFF file.") from error
 
 
 def picture_for(
@@ -129,6 +178,7 @@ def picture_for(
     condition: Condition,
     sizes: Mapping[str, tuple[int, int]],
     partners: Mapping[str, ImageRef],
+    words: str = "",
 ) -> Picture | None:
     """The picture shown in place of an image under a condition.
 
@@ -137,6 +187,7 @@ def picture_for(
         condition: what stands in for it.
         sizes: image key to width and height, for every image that may be shown.
         partners: see `swap_partners`.
+        words: of "injected picture" what is burned in.
 
     Returns:
         The picture, or None where there is no other image to swap it for.
@@ -153,7 +204,10 @@ def picture_for(
         return Picture(
             f"{image.key} cropped", (width - 2 * across, height - 2 * down), image, condition
         )
-    if condition == "mirrored" or condition in PERTURBED:
+    if condition == "injected picture":
+        name = f"{image.key} with {words!r}"
+        return Picture(name, sizes[image.key], image, condition, words)
+    if condition == "mirrored" or condition in STRESSED:
         return Picture(f"{image.key} {condition}", sizes[image.key], image, condition)
     return Picture(image.key, sizes[image.key], image)
 
@@ -169,9 +223,9 @@ def swap_partners(examples: Iterable[Example], seed: int) -> dict[str, ImageRef]
     """
     alike: dict[tuple[str, str, str], dict[str, ImageRef]] = defaultdict(dict)
     for example in examples:
-        if example.image is not None and example.modality is not None:
+        if example.modality is not None:
             group = (example.source, example.split, example.modality)
-            alike[group][example.image.key] = example.image
+            alike[group] |= {image.key: image for image in example.images}
     partners: dict[str, ImageRef] = {}
     for alike_in, images in alike.items():
         order = sorted(images)

@@ -16,7 +16,7 @@ import pandas as pd
 from rarl.data.example import Example
 from rarl.evaluation.metrics import ALL_GROUP, Labels, groups
 from rarl.evaluation.rows import Row, to_frame
-from rarl.judge import Graded, Judge
+from rarl.judge import Graded, Judge, item_text
 from rarl.review import ReviewStore
 from rarl.review.queue import Queue
 from rarl.stats.agreement import cohen_kappa
@@ -60,13 +60,15 @@ def judge_rows(judge: Judge, rows: Sequence[Row], examples: Mapping[str, Example
     Returns:
         One row for each of `rows`, in their order: `judge_correctness` and `judge_explanation` (0
         to 3, missing where not judged), `judge_justification`, `judge_problem` (why a judgement is
-        missing), `judge_raw`, `judge_model`, `judge_prompt` (hash), `judge_temperature`.
+        missing), `judge_raw`, `judge_asked` (the exact message), `judge_model`, `judge_prompt`
+        (hash), `judge_temperature`.
 
     Raises:
         ModelError: the endpoint turns the request itself down.
     """
     judged = [index for index, row in enumerate(rows) if row.condition == "scan" and row.draw == 0]
-    verdicts = judge.grade([_graded(rows[index], examples[rows[index].id]) for index in judged])
+    graded = [_graded(rows[index], examples[rows[index].id]) for index in judged]
+    verdicts = judge.grade(graded)
     frame = pd.DataFrame(
         {
             "judge_correctness": [one.correctness for one in verdicts],
@@ -74,6 +76,7 @@ def judge_rows(judge: Judge, rows: Sequence[Row], examples: Mapping[str, Example
             "judge_justification": [one.justification for one in verdicts],
             "judge_problem": [one.problem for one in verdicts],
             "judge_raw": [one.raw for one in verdicts],
+            "judge_asked": [item_text(item) for item in graded],
             "judge_model": judge.model,
             "judge_prompt": judge.prompt_hash,
             "judge_temperature": TEMPERATURE,
@@ -111,6 +114,29 @@ def judge_summary(
     frame = frame[frame["judge_model"].notna()]
     seed = int(frame["seed"].iloc[0]) if len(frame) else 0
     missing = frame["judge_problem"].notna()
+    return {
+        "model": judge.model,
+        "prompt": judge.prompt_hash,
+        "temperature": TEMPERATURE,
+        "judged": int((~missing).sum()),
+        "missing": int(missing.sum()),
+        "problems": {str(k): int(n) for k, n in frame["judge_problem"].value_counts().items()},
+        "calls": judge.usage.calls,
+        "tokens": judge.usage.tokens,
+        "figures": judge_figures(frame, labels),
+        "agreement": _agreement(frame, humans, seed),
+    }
+
+
+def judge_figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[dict[str, Any]]:
+    """Mean scores with intervals by group, arm and mode.
+
+    Args:
+        frame: rows as a table with the judge's columns.
+        labels: see `rarl.evaluation.metrics.groups`.
+    """
+    frame = frame[frame["judge_model"].notna()]
+    seed = int(frame["seed"].iloc[0]) if len(frame) else 0
     found: list[dict[str, Any]] = []
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
@@ -136,18 +162,7 @@ def judge_summary(
                         "missing": int((~held).sum()),
                     }
                 )
-    return {
-        "model": judge.model,
-        "prompt": judge.prompt_hash,
-        "temperature": TEMPERATURE,
-        "judged": int((~missing).sum()),
-        "missing": int(missing.sum()),
-        "problems": {str(k): int(n) for k, n in frame["judge_problem"].value_counts().items()},
-        "calls": judge.usage.calls,
-        "tokens": judge.usage.tokens,
-        "figures": found,
-        "agreement": _agreement(frame, humans, seed),
-    }
+    return found
 
 
 def human_scores(store: ReviewStore) -> list[HumanScore]:

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rarl.data.example import Split
+from rarl.data.example import KINDS, Split
 from rarl.evaluation.image_ablations import ALTERED, Condition, flip_sides, sides
+from rarl.evaluation.report_metrics import REPORT_METRICS
 from rarl.evaluation.rows import Row, to_frame
 from rarl.response import CHECK_SENTENCES, Mode
 from rarl.stats.bootstrap import clustered_means, holm, mcnemar
@@ -28,6 +29,7 @@ from rarl.stats.calibration import (
     selective_accuracy,
     self_consistency,
 )
+from rarl.text.choice import in_words
 from rarl.text.normalise import normalise
 
 HELD_OUT: tuple[Split, ...] = ("test", "image-disjoint", "unseen")
@@ -38,7 +40,8 @@ BASICS_GROUP = "modality and organ"
 ALL_GROUP = "all questions"
 # Of the reasoning, over the rows whose reasoning could be held against annotated facts.
 REASONING = ("covered", "contradicted", "agrees")
-METRICS = ("exact", "f1", "bleu1", "well_formed", "hedged", *REASONING)
+CHOICE = ("ambiguous", "unread")
+METRICS = ("exact", "f1", "bleu1", *REPORT_METRICS, "well_formed", "hedged", *CHOICE, *REASONING)
 STRATA = ("modality", "organ", "category")
 
 # (source, split) to what the split is called: see `rarl.evaluation.contamination`.
@@ -236,13 +239,23 @@ def checked(rows: Sequence[Row]) -> list[CheckCount]:
 def measured_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """The rows as a table of what figures are taken of; longer texts are left out.
 
-    Added are `well_formed`; `normal`, the answer's normal form; `covered` and `contradicted`, as
-    shares of the annotated facts, NaN where nothing is annotated or no reasoning was checked.
+    Added are `well_formed`; `reasoning_words`, how many there are; `unread`, whether an answer to a
+    multiple-choice question names no option (NaN of other questions, as is `ambiguous`); `normal`,
+    the answer's normal form;
+    `covered` and `contradicted`, as shares of the annotated facts, NaN where nothing is annotated
+    or no reasoning was checked.
     """
     frame = to_frame(rows)
-    frame = frame.drop(columns=["question", "text", "reasoning"])
+    frame["reasoning_words"] = [len(text.split()) for text in frame["reasoning"]]
+    frame = frame.drop(columns=["question", "text", "reasoning", "asked", "scored_against"])
     frame["well_formed"] = [not problems for problems in frame["problems"]]
-    frame["normal"] = [normalise(answer) for answer in frame["answer"]]
+    choice = frame["kind"] == "choice"
+    frame["unread"] = (frame["chosen"].isna() & ~frame["ambiguous"]).astype(float).where(choice)
+    frame["ambiguous"] = frame["ambiguous"].astype(float).where(choice)
+    frame["normal"] = [
+        normalise(in_words(answer, options))
+        for answer, options in zip(frame["answer"], frame["options"], strict=True)
+    ]
     annotated = frame["facts"].astype("Float64").replace(0, pd.NA)
     for share in ("covered", "contradicted"):
         told = (frame[f"facts_{share}"] / annotated).astype("Float64")
@@ -271,9 +284,10 @@ def groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Se
                 tasks += [task for task in BASICS if (part["category"] == task).any()]
             found |= {f"{name} {task}": here & (frame["category"] == task) for task in tasks}
         elif not part["category"].isin(BASICS).all():
-            for kind in ("closed", "open"):
+            for kind in KINDS:
                 found[f"{name} {kind}"] = here & (frame["kind"] == kind)
-            found[f"{name} overall"] = here
+            if not part["kind"].isin(("choice", "report")).all():
+                found[f"{name} overall"] = here & (frame["kind"] != "report")
             if part["reworded"].any():
                 for kind in ("closed", "open"):
                     new = here & (frame["kind"] == kind) & ~frame["reworded"]
@@ -285,7 +299,7 @@ def groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Se
 
 
 def strata_groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Series]:
-    """Closed and open questions of each set by modality, organ and question type.
+    """Each kind of question of each set by modality, organ and question type.
 
     A set of one task per question type is told apart by `groups` already; it appears here only
     where its images are of several modalities or organs. Rows without the annotation are not
@@ -293,7 +307,9 @@ def strata_groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str
     """
     found: dict[str, pd.Series] = {}
     for name, here, part in _sets(frame, labels or {}):
-        for kind in ("closed", "open"):
+        for kind in KINDS:
+            if kind == "report":
+                continue  # exact match says nothing of a free text
             of_kind = here & (frame["kind"] == kind)
             for field in STRATA:
                 values = sorted(part.loc[part["kind"] == kind, field].dropna().unique())
@@ -322,9 +338,13 @@ def figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
                 metrics = ("well_formed", "hedged", *REASONING)
             elif (part["kind"] == "closed").all():
                 metrics = ("exact", "f1", "hedged", *REASONING)
+            elif (part["kind"] == "choice").all():
+                metrics = ("exact", *CHOICE, "hedged", *REASONING)
+            elif (part["kind"] == "report").all():
+                metrics = ("f1", *REPORT_METRICS, *REASONING)
             columns = [("scan", metric) for metric in metrics]
             if group != ALL_GROUP and _all_blank(part):
-                columns += [("blank", metric) for metric in ("exact", "f1")]
+                columns += [("blank", metric) for metric in ("exact", "f1") if metric in metrics]
             found += _figures(group, mode, part, columns)
     return found
 
@@ -345,7 +365,7 @@ def differences(frame: pd.DataFrame, labels: Labels | None = None) -> list[Diffe
     For the group of all questions the arms are compared too: there `changed` tells how often
     two arms say different things at all.
     """
-    frame = _greedy(frame)
+    frame = _answered(_greedy(frame))
     found: list[Difference] = []
     for group, mask in groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
@@ -366,7 +386,7 @@ def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance
 
     The group of all questions, which mixes tasks, is left out.
     """
-    frame = _greedy(frame)
+    frame = _answered(_greedy(frame))
     found = []
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
@@ -383,7 +403,7 @@ def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance
 
 def calibration(frame: pd.DataFrame, labels: Labels | None = None) -> list[Calibration]:
     """Self-consistency of each arm, where answers were sampled; all questions are left out."""
-    frame = frame[frame["condition"] == "scan"]
+    frame = _answered(frame[frame["condition"] == "scan"])
     found: list[Calibration] = []
     if not (frame["draw"] > 0).any():
         return found
@@ -429,6 +449,11 @@ def _sets(frame: pd.DataFrame, labels: Labels) -> Iterator[tuple[str, pd.Series,
 
 def _greedy(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["draw"] == 0]
+
+
+def _answered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that are right or wrong, which a free text is not."""
+    return frame[frame["kind"] != "report"]
 
 
 def _all_blank(part: pd.DataFrame) -> bool:

@@ -197,6 +197,34 @@ def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
+def risk_curves(abstention: Sequence[dict[str, Any]]) -> Figure:
+    """How wrong answers are where only the surest questions are answered, a line for each arm.
+
+    Args:
+        abstention: as `rarl.evaluation.probes.Abstention` gives it, of one mode and group.
+    """
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    axes = figure.subplots()
+    for index, one in enumerate(abstention):
+        axes.plot(
+            [100 * point["coverage"] for point in one["points"]],
+            [100 * point["risk"] for point in one["points"]],
+            label=f"{one['arm']} (n {one['n']})",
+            color=_GREYS[index % len(_GREYS)],
+            linestyle=_LINES[index % len(_LINES)],
+            marker=_MARKERS[index % len(_MARKERS)],
+            markersize=4,
+            linewidth=1.2,
+        )
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("questions answered, surest first, %")
+    axes.set_ylabel("wrong, %")
+    axes.legend(frameon=False, fontsize=9)
+    _plain(axes)
+    return figure
+
+
 def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Loss, rewards by kind, and KL with entropy over the steps; None where nothing was logged.
 

@@ -9,18 +9,30 @@ from typing import Any
 import pandas as pd
 
 from rarl.evaluation.metrics import ALL_GROUP, METRICS
-from rarl.evaluation.plots import forest_of_groups, reliability_diagram, reliance_bars, svg
+from rarl.evaluation.plots import (
+    forest_of_groups,
+    reliability_diagram,
+    reliance_bars,
+    risk_curves,
+    svg,
+)
 from rarl.evaluation.tables import (
     METRIC_NAMES,
+    abstention_table,
     calibration_table,
     check_table,
+    crossing_table,
     difference_table,
+    failure_table,
     figure_table,
     judge_sentences,
     judge_table,
     leakage_table,
     percent,
+    place_table,
+    probe_table,
     reliance_table,
+    rotation_table,
 )
 
 _CSS = """
@@ -163,6 +175,25 @@ def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
             *(
                 _figure(svg(reliability_diagram(of), f"Reliability diagram: {group}"), group)
                 for group, of in _by_group(summary["calibration"], mode)
+            ),
+        )
+    for title, table in (
+        ("Where it is wrong more often, %", failure_table(summary, mode)),
+        ("Where reasoning and answer part, %", crossing_table(summary, mode)),
+        ("Under probes, %", probe_table(summary, mode)),
+        ("Cannot tell from this image, %", abstention_table(summary, mode)),
+        ("By the place of the right option, %", place_table(summary, mode)),
+        ("In every order of the options, %", rotation_table(summary, mode)),
+    ):
+        if not table.empty:
+            yield f"<h3>{title}</h3>"
+            yield _table(table)
+    if summary.get("abstention"):
+        yield _folded(
+            "Risk and coverage, group by group",
+            *(
+                _figure(svg(risk_curves(of), f"Risk and coverage: {group}"), group)
+                for group, of in _by_group(summary["abstention"], mode)
             ),
         )
     table = check_table(summary, mode)

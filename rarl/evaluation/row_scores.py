@@ -11,10 +11,13 @@ from typing import Any
 
 from rarl.checks import check_answer, header_facts
 from rarl.data.example import Example
-from rarl.evaluation.image_ablations import Condition, reference_under
+from rarl.evaluation.asked import Asked, asked_under
+from rarl.evaluation.image_ablations import ROTATED, Condition
+from rarl.evaluation.report_metrics import REPORT_METRICS, score_report
 from rarl.response import Mode, parse_response
 from rarl.rewards.accuracy import explained_credit, is_right, score_answer
 from rarl.rewards.reasoning import check_facts
+from rarl.text.choice import in_words, read_choice
 from rarl.text.normalise import token_f1, tokens
 
 _HEDGE = re.compile(
@@ -24,8 +27,22 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 
+_ABSTAINS = re.compile(
+    r"\b(?:can(?:not|'t| not)|could not|unable to|not (?:possible|able) to|impossible to|"
+    r"difficult to)\s+(?:be\s+)?(?:tell|told|determined?|say|said|assess(?:ed)?|see|seen|"
+    r"judged?|answer(?:ed)?|identif(?:y|ied))\b|"
+    r"\b(?:insufficient|not enough) information\b|\bindeterminate\b",
+    re.IGNORECASE,
+)
 
-def score(text: str, mode: Mode, example: Example, condition: Condition = "scan") -> dict[str, Any]:
+
+def score(
+    text: str,
+    mode: Mode,
+    example: Example,
+    condition: Condition = "scan",
+    asked: Asked | None = None,
+) -> dict[str, Any]:
     """The parts of a text, their form, and every score that needs no other answer.
 
     Args:
@@ -33,45 +50,76 @@ def score(text: str, mode: Mode, example: Example, condition: Condition = "scan"
         mode: inference mode it was asked in.
         example: the question with its reference and annotated facts.
         condition: what it was asked about; facts are checked for the scan alone.
+        asked: what was asked; where not given, what seed 0 asks under this condition.
 
     Returns:
-        The fields of `rarl.evaluation.rows.Row` from `reference` to `agrees` but for `text`, and
-        `checks`.
+        The fields of `rarl.evaluation.rows.Row` from `reference` to `agrees` but for `text`, those
+        of multiple choice, and `checks`.
     """
     response = parse_response(text, mode)
-    reference = reference_under(example, condition)
+    asked = asked or asked_under(example, condition)
+    known = asked.reference if asked else ""
+    options = asked.options if asked else ()
+    choice = read_choice(response.answer, options) if options else None
     answer = response.answer
-    known = reference or ""
+    # An answer "B" is held against the words of B.
+    words = in_words(answer, options)
     explanation = example.explanation or ""
-    reasoned = condition == "scan" and mode != "answer" and bool(response.reasoning)
+    about_scan = condition == "scan" or condition in ROTATED
+    reasoned = about_scan and mode != "answer" and bool(response.reasoning)
     check = None
     if reasoned:
         facts = json.dumps([asdict(fact) for fact in example.facts])
-        check = check_facts(response.reasoning, answer, example.question, facts, explanation)
+        check = check_facts(response.reasoning, words, example.question, facts, explanation)
     return {
         "reference": known,
         "reasoning": response.reasoning,
         "answer": answer,
         "problems": response.problems,
-        "exact": is_right(answer, known, example.question, explanation),
-        "f1": token_f1(answer, known),
-        "bleu1": bleu_1(answer, known),
-        "credit": score_answer(answer, known, example.kind)
+        "exact": is_right(answer, known, example.question, explanation, options),
+        "f1": token_f1(words, known),
+        "bleu1": bleu_1(words, known),
+        "credit": score_answer(answer, known, example.kind, options)
         if known
         else explained_credit(answer, example.question, explanation),
         "hedged": hedges(answer, known),
+        "abstained": not (choice and choice.named) and abstains(answer),
+        "lure": asked.lure if asked else "",
+        "followed": is_right(answer, asked.lure, "", "", options) if asked and asked.lure else None,
+        "options": options,
+        "chosen": choice.index if choice else None,
+        "ambiguous": bool(choice and choice.ambiguous),
+        "position": options.index(known) if known in options else None,
         "facts": check.annotated if check else None,
         "facts_covered": check.covered if check else None,
         "facts_contradicted": check.contradicted if check else None,
         "agrees": not check.disagrees if check and answer else None,
-        "checks": _checks(example, answer, response.reasoning) if condition == "scan" else (),
+        **_of_report(words, known, example.kind),
+        "checks": _checks(example, words, response.reasoning) if about_scan else (),
     }
+
+
+def _of_report(text: str, reference: str, kind: str) -> dict[str, float | None]:
+    if kind != "report" or not reference:
+        return dict.fromkeys(REPORT_METRICS)
+    return asdict(score_report(text, reference))
 
 
 def _checks(example: Example, answer: str, reasoning: str) -> tuple[str, ...]:
     """Names of what the app would mark, with the annotation in the place of a file's header."""
     facts = header_facts([(example.modality, {"BodyPartExamined": example.organ or ""})])
     return tuple(one.name for one in check_answer(example.question, answer, reasoning, facts))
+
+
+def abstains(answer: str) -> bool:
+    """Whether an answer says that the image does not tell.
+
+    >>> abstains("Cannot tell from this image."), abstains("It is not possible to determine this")
+    (True, True)
+    >>> abstains("no"), abstains("possibly pneumonia")
+    (False, False)
+    """
+    return bool(_ABSTAINS.search(answer))
 
 
 def bleu_1(answer: str, reference: str) -> float:

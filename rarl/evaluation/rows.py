@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import pandas as pd
 from rarl.data.example import Kind, Split
 from rarl.errors import DataError
 from rarl.evaluation.image_ablations import Condition
+from rarl.evaluation.report_metrics import REPORT_METRICS
 from rarl.response import Mode
 
+LISTS = ("problems", "checks", "options", "picture_hashes")
 Key = tuple[str, str, Mode, Condition, int]
 
 
@@ -29,7 +31,7 @@ class Row:
         source: the example's set.
         split: the example's split.
         category: the set's own question type, or None.
-        kind: closed or open.
+        kind: closed, open, choice or report.
         reworded: whether a training row asks nearly the same about the same image.
         modality: as annotated, or None.
         organ: as annotated, or None.
@@ -65,6 +67,21 @@ class Row:
         seed: that the text was drawn with; of a greedy row, the run's.
         checks: what in the answer contradicts the annotated modality or organ, the question or the
             answer itself, see `rarl.checks`; empty about pictures that are not the scan.
+        options: of a multiple-choice question, in the order in which they were shown.
+        chosen: place of the one option that the answer names, from 0; None where it names none or
+            several.
+        ambiguous: whether it names several.
+        position: place of the right option, None where there are no options.
+        abstained: whether the answer says that the image does not tell, and names no option.
+        lure: a wrong answer that question or picture suggested, or "".
+        followed: whether the answer gives it; None without one.
+        bleu4, rouge_l, meteor, claim_precision, claim_recall, claim_contradicted: of kind report,
+            see `rarl.evaluation.report_metrics`; None of others.
+        asked: the exact prompt; where a server writes it, the turns that were sent, as JSON.
+        picture_hashes: SHA-256 of width, height and RGB pixels of each picture shown, 16 digits.
+        picture_side: short side of the first picture shown, in pixels.
+        picture_contrast: standard deviation of its grey levels, 0 to 127.5.
+        scored_against: JSON of the explanation and the annotated facts that scores were taken from.
     """
 
     id: str
@@ -106,6 +123,24 @@ class Row:
     prompt: str
     seed: int
     checks: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    chosen: int | None = None
+    ambiguous: bool = False
+    position: int | None = None
+    abstained: bool = False
+    lure: str = ""
+    followed: bool | None = None
+    bleu4: float | None = None
+    rouge_l: float | None = None
+    meteor: float | None = None
+    claim_precision: float | None = None
+    claim_recall: float | None = None
+    claim_contradicted: float | None = None
+    asked: str = ""
+    picture_hashes: tuple[str, ...] = ()
+    picture_side: int | None = None
+    picture_contrast: float | None = None
+    scored_against: str = "{}"
 
     @property
     def key(self) -> Key:
@@ -159,6 +194,7 @@ class RowFile:
         except OSError as error:
             raise DataError(f"{folder} cannot be written: {error.strerror}.") from error
         names = {field.name for field in fields(Row)}
+        needed = {field.name for field in fields(Row) if field.default is MISSING}
         self._rows: dict[Key, Row] = {}
         with self._path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
@@ -166,12 +202,12 @@ class RowFile:
                     values = json.loads(line)
                 except json.JSONDecodeError:
                     values = None
-                if not isinstance(values, dict) or values.keys() != names:
+                if not isinstance(values, dict) or not needed <= values.keys() <= names:
                     raise DataError(
                         f"{self._path}, line {number}: not a row of this version; "
                         "remove the folder or choose another --out."
                     )
-                lists = {name: tuple(values[name]) for name in ("problems", "checks")}
+                lists = {name: tuple(values.get(name) or ()) for name in LISTS}
                 row = Row(**(values | lists))
                 self._rows[row.key] = row
 
@@ -203,9 +239,19 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     columns = [field.name for field in fields(Row)]
     frame = pd.DataFrame.from_records(map(attrgetter(*columns), rows), columns=columns)
     # Counts that may be missing stay whole numbers, and truths stay truths.
-    for name in ("facts", "facts_covered", "facts_contradicted"):
+    for name in (
+        "facts",
+        "facts_covered",
+        "facts_contradicted",
+        "chosen",
+        "position",
+        "picture_side",
+    ):
         frame[name] = frame[name].astype("Int64")
-    frame["agrees"] = frame["agrees"].astype("boolean")
+    for name in ("agrees", "followed"):
+        frame[name] = frame[name].astype("boolean")
+    for name in (*REPORT_METRICS, "picture_contrast"):
+        frame[name] = frame[name].astype(float)
     return frame
 
 

@@ -7,29 +7,37 @@ rows share it, which is what makes blank and swapped pictures cheap.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from rarl.data.example import SPLITS, Example, ImageRef, Split
 from rarl.data.sets import load_set
 from rarl.errors import DataError, QuestionError
+from rarl.evaluation.asked import Asked, asked_under
+from rarl.evaluation.choices import by_place, rotations
 from rarl.evaluation.contamination import Leak
+from rarl.evaluation.failures import clusters, crossings
 from rarl.evaluation.image_ablations import (
     CONDITIONS,
+    ROTATED,
     Condition,
     Picture,
     image_of,
     image_size,
     picture_for,
-    reference_under,
     swap_partners,
 )
 from rarl.evaluation.metrics import (
@@ -43,11 +51,20 @@ from rarl.evaluation.metrics import (
     reliance,
     strata,
 )
+from rarl.evaluation.probes import abstention, probes
 from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import Key, Row, RowFile, Settings
-from rarl.inference.engine import Answer, Decoding, Engine, NamedImage, Question
+from rarl.inference.engine import (
+    Answer,
+    AnswersAsTheyCome,
+    Decoding,
+    Engine,
+    NamedImage,
+    Question,
+    Verbatim,
+)
 from rarl.inference.self_consistency import TEMPERATURE
-from rarl.prompts import prompt_hash
+from rarl.prompts import messages, prompt_hash, words_of
 from rarl.response import MODES, Mode
 from rarl.stats.bootstrap import LEVEL, RESAMPLES
 
@@ -118,6 +135,7 @@ def evaluate(
     max_new_tokens: int = 256,
     seed: int = 0,
     progress: bool = True,
+    may_abstain: bool = False,
 ) -> list[Row]:
     """Ask what is not yet answered in `out`, and return all rows of this run.
 
@@ -132,11 +150,13 @@ def evaluate(
         pool: examples whose images may be swapped in; those asked, where not given.
         draws: how many answers are sampled about each example's scan besides the greedy one.
         temperature: of these.
-        batch: questions handed over at once, each for all arms. Where a model's arithmetic
+        batch: questions handed over at once, each for all arms; of no account where an engine
+            keeps many under way itself (`AnswersAsTheyCome`). Where a model's arithmetic
             depends on the size of a batch, resuming with the same number repeats its answers
             exactly.
         max_new_tokens: completion limit, in tokens.
         seed: of swaps and sampled answers.
+        may_abstain: whether every question offers "cannot tell from this image" as an answer.
         progress: whether to show a bar with the time left on standard error.
 
     Returns:
@@ -156,13 +176,19 @@ def evaluate(
     settings = Settings(
         model_revision=revisions.get("base", engine.model_name),
         revisions=revisions,
-        prompts={mode: prompt_hash(mode) for mode in MODES},
+        prompts={mode: prompt_hash(mode) for mode in MODES}
+        | {f"{mode}, multiple choice": prompt_hash(mode, choice=True) for mode in MODES},
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=seed,
     )
+    ask = partial(asked_under, seed=seed, may_abstain=may_abstain)
     partners = swap_partners(examples if pool is None else pool, seed)
-    inquiries = _inquiries(examples, modes, altered, partners, draws)
+    inquiries = _inquiries(examples, modes, altered, partners, draws, ask)
+    wordings = {(each.mode, len(each.pictures), bool(each.options)) for each in inquiries}
+    prompts = {
+        (mode, count, choice): prompt_hash(mode, count, choice) for mode, count, choice in wordings
+    }
     kept = RowFile(out, settings)
     # The same object for the same picture, so that the engine sees which questions share it.
     load = lru_cache(2 * NEIGHBOURS)(Picture.load)
@@ -178,8 +204,30 @@ def evaluate(
         if inquiry.draw == 0:
             return Decoding(max_new_tokens=max_new_tokens, temperature=0.0, seed=seed)
         # A seed for each question: with one for all, every question would share its luck.
-        drawn = crc32(f"{seed} {inquiry.draw} {inquiry.picture.name} {inquiry.text}".encode())
+        drawn = crc32(f"{seed} {inquiry.draw} {inquiry.shown} {inquiry.text}".encode())
         return Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=drawn)
+
+    def asked_of(example: Example, condition: Condition) -> Asked:
+        asked = ask(example, condition)
+        assert asked is not None
+        return asked
+
+    def question_of(inquiry: _Inquiry) -> Question:
+        return Question(
+            images=tuple(NamedImage(load(one)) for one in inquiry.pictures),
+            text=inquiry.text,
+            options=inquiry.options,
+            arms=tuple(arms),
+            mode=inquiry.mode,
+            decoding=decoding(inquiry),
+        )
+
+    questions: dict[int, Question] = {}
+
+    @lru_cache(4 * NEIGHBOURS)
+    def seen(picture: Picture) -> tuple[str, float]:
+        image = load(picture)
+        return pixel_hash(image), round(float(np.asarray(image.convert("L")).std()), 1)
 
     def to_row(inquiry: _Inquiry, example: Example, condition: Condition, answer: Answer) -> Row:
         drawn = decoding(inquiry)
@@ -194,13 +242,15 @@ def evaluate(
             organ=example.organ,
             image=image_of(example).key,
             condition=condition,
-            shown=inquiry.picture.name,
+            shown=inquiry.shown,
             arm=answer.arm,
             mode=inquiry.mode,
             draw=inquiry.draw,
-            question=example.question,
+            question=inquiry.text,
             text=answer.response.text,
-            **score(answer.response.text, inquiry.mode, example, condition),
+            **score(
+                answer.response.text, inquiry.mode, example, condition, asked_of(example, condition)
+            ),
             tokens=answer.tokens,
             seconds=round(answer.seconds, 3),
             temperature=drawn.temperature,
@@ -208,11 +258,16 @@ def evaluate(
             model=engine.model_name,
             model_revision=settings.model_revision,
             revision=revisions[answer.arm],
-            prompt=settings.prompts[inquiry.mode],
+            prompt=prompts[inquiry.mode, len(inquiry.pictures), bool(inquiry.options)],
             seed=drawn.seed,
+            asked=prompt_text(engine, questions[id(inquiry)], answer.arm),
+            picture_hashes=tuple(seen(one)[0] for one in inquiry.pictures),
+            picture_side=min(inquiry.pictures[0].size),
+            picture_contrast=seen(inquiry.pictures[0])[1],
+            scored_against=scored_against(example, condition),
         )
 
-    wanted = {key: inquiry.picture.name for inquiry in inquiries for key in keys(inquiry)}
+    wanted = {key: inquiry.shown for inquiry in inquiries for key in keys(inquiry)}
     # A batch that a killed run left half written is asked again as a whole, so that every answer
     # comes from the batch it would have come from.
     missing = [
@@ -228,26 +283,40 @@ def evaluate(
         disable=not progress,
         mininterval=1.0,
     ) as bar:
-        for asked in missing:
-            answers = engine.answer_batch(
-                [
-                    Question(
-                        images=(NamedImage(load(inquiry.picture)),),
-                        text=inquiry.text,
-                        arms=tuple(arms),
-                        mode=inquiry.mode,
-                        decoding=decoding(inquiry),
-                    )
-                    for inquiry in asked
-                ]
-            )
+        if isinstance(engine, AnswersAsTheyCome):
+            # A server has no batches: whatever is not kept is asked, as fast as it answers.
+            open_ones = [
+                inquiry
+                for together in missing
+                for inquiry in together
+                if not all(key in kept for key in keys(inquiry))
+            ]
+
+            def asking() -> Iterator[Question]:
+                for inquiry in open_ones:
+                    questions[id(inquiry)] = question_of(inquiry)
+                    yield questions[id(inquiry)]
+
+            for place, columns in engine.answer_each(asking()):
+                inquiry = open_ones[place]
+                kept.add(
+                    to_row(inquiry, example, condition, answer)
+                    for example, condition in inquiry.rows
+                    for answer in columns
+                )
+                del questions[id(inquiry)]
+                bar.update(len(keys(inquiry)))
+            missing = []
+        for together in missing:
+            questions = {id(inquiry): question_of(inquiry) for inquiry in together}
+            answers = engine.answer_batch(list(questions.values()))
             kept.add(
                 to_row(inquiry, example, condition, answer)
-                for inquiry, columns in zip(asked, answers, strict=True)
+                for inquiry, columns in zip(together, answers, strict=True)
                 for example, condition in inquiry.rows
                 for answer in columns
             )
-            bar.update(sum(len(keys(inquiry)) for inquiry in asked))
+            bar.update(sum(len(keys(inquiry)) for inquiry in together))
     every = [
         key
         for example in examples
@@ -261,8 +330,13 @@ def evaluate(
     for key in every:
         row = kept[key]
         # Judged anew, so that a corrected rule also holds for kept texts.
-        fresh = score(row.text, row.mode, by_id[row.id], row.condition)
-        if (row.question, row.reference) != (by_id[row.id].question, fresh["reference"]):
+        asked = asked_of(by_id[row.id], row.condition)
+        fresh = score(row.text, row.mode, by_id[row.id], row.condition, asked)
+        if (row.question, row.reference, row.options) != (
+            asked.text,
+            asked.reference,
+            asked.options,
+        ):
             raise DataError(
                 f"{out} holds answers to another wording of {row.id}; choose another --out."
             )
@@ -275,6 +349,32 @@ def evaluate(
     if outdated:
         kept.replace(outdated)
     return rows
+
+
+def prompt_text(engine: Engine, question: Question, arm: str) -> str:
+    """What an arm reads; the turns that are sent to it, as JSON, where a server writes the text."""
+    if isinstance(engine, Verbatim):
+        # One arm of several may run on a server.
+        with suppress(QuestionError):
+            return engine.prompt(question, arm)
+    names = [named.name for named in question.images]
+    return json.dumps(messages(words_of(question), names), ensure_ascii=False)
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """16 hex digits of the SHA-256 of width, height and RGB pixels."""
+    pixels = image.convert("RGB")
+    return hashlib.sha256(f"{pixels.size}".encode() + pixels.tobytes()).hexdigest()[:16]
+
+
+def scored_against(example: Example, condition: Condition) -> str:
+    """JSON of what a row's scores are taken from, besides its reference."""
+    held: dict[str, Any] = {}
+    if example.explanation:
+        held["explanation"] = example.explanation
+    if example.facts and (condition == "scan" or condition in ROTATED):
+        held["facts"] = [asdict(fact) for fact in example.facts]
+    return json.dumps(held, ensure_ascii=False)
 
 
 def summarise(
@@ -290,15 +390,33 @@ def summarise(
     Returns:
         `model`, `arms` (name, label and revision each), `interval` (how intervals were made),
         `figures` and `strata` (see `Figure`), `differences`, `reliance`, `calibration` (see the
-        classes of these names), `checks` (see `CheckCount`) and `leakage` (counts for each set, or
-        None).
+        classes of these names), `failures` and `crossings` (see `rarl.evaluation.failures`),
+        `probes` and `abstention` (see `rarl.evaluation.probes`), `places` and `rotations` of
+        multiple choice (see `rarl.evaluation.choices`), `checks` (see `CheckCount`) and `leakage`
+        (counts for each set, or None).
     """
     answered = {row.arm for row in rows}
     labels: Labels = {(leak.source, leak.split): leak.label for leak in leaks or ()}
+    arms = [asdict(arm) for arm in engine.arms if arm.name in answered]
+    summary = summary_of(engine.model_name, arms, rows, labels)
+    return summary | {"leakage": None if leaks is None else [leak.counts() for leak in leaks]}
+
+
+def summary_of(
+    model: str, arms: Sequence[Mapping[str, Any]], rows: Sequence[Row], labels: Labels
+) -> dict[str, Any]:
+    """`summarise` without leakage, from what the rows alone say.
+
+    Args:
+        model: name the base was resolved from.
+        arms: name, label and revision of each that answered.
+        rows: every row of the run.
+        labels: what each set and split is called, see `rarl.evaluation.metrics.groups`.
+    """
     frame = measured_frame(rows)
     return {
-        "model": engine.model_name,
-        "arms": [asdict(arm) for arm in engine.arms if arm.name in answered],
+        "model": model,
+        "arms": list(arms),
         "interval": {
             "level": LEVEL,
             "method": "percentile bootstrap, whole images resampled",
@@ -309,28 +427,45 @@ def summarise(
         "differences": [asdict(one) for one in differences(frame, labels)],
         "reliance": [asdict(one) for one in reliance(frame, labels)],
         "calibration": [asdict(one) for one in calibration(frame, labels)],
+        "probes": [asdict(one) for one in probes(frame, labels)],
+        "abstention": [asdict(one) for one in abstention(frame, labels)],
+        "failures": [asdict(one) for one in clusters(frame, labels)],
+        "crossings": [asdict(one) for one in crossings(frame, labels)],
+        "places": [asdict(one) for one in by_place(frame, labels)],
+        "rotations": [asdict(one) for one in rotations(frame, labels)],
         "checks": [asdict(one) for one in checked(rows)],
-        "leakage": None if leaks is None else [leak.counts() for leak in leaks],
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Inquiry:
-    """One question about one picture, and the rows it answers.
+    """One question about one picture or several, and the rows it answers.
 
     Attributes:
-        picture: what is shown.
+        pictures: what is shown, in order.
         text: the question.
+        options: of a multiple-choice question, in the order in which they are shown.
         mode: inference mode.
         draw: 0 for the greedy answer, else which of the sampled ones.
         rows: each example with the condition under which this is what it is asked.
     """
 
-    picture: Picture
+    pictures: tuple[Picture, ...]
     text: str
+    options: tuple[str, ...]
     mode: Mode
     draw: int
     rows: tuple[tuple[Example, Condition], ...]
+
+    @property
+    def shown(self) -> str:
+        """Names of the pictures."""
+        return _shown(self.pictures)
+
+    @property
+    def length(self) -> int:
+        """Characters of the question with its options."""
+        return len(self.text) + sum(map(len, self.options))
 
 
 def _inquiries(
@@ -339,42 +474,57 @@ def _inquiries(
     altered: Callable[[Example], Collection[Condition]],
     partners: dict[str, ImageRef],
     draws: Callable[[Example], int],
+    ask: Callable[[Example, Condition], Asked | None],
 ) -> list[_Inquiry]:
     """The questions to ask, ordered by size of the picture, then by picture."""
-    images = {image.key: image for image in map(image_of, examples)}
+    for example in examples:
+        image_of(example)  # says which example has no picture
+    images = {image.key: image for example in examples for image in example.images}
     # Images that are swapped in need a size too.
-    shown = images | {partners[key].key: partners[key] for key in images if key in partners}
-    sizes = {key: image_size(image) for key, image in shown.items()}
-    pictures: dict[str, Picture] = {}
-    shared: dict[tuple[Mode, str, str, int], list[tuple[Example, Condition]]] = {}
+    needed = images | {partners[key].key: partners[key] for key in images if key in partners}
+    sizes = {key: image_size(image) for key, image in needed.items()}
+    pictures: dict[str, tuple[Picture, ...]] = {}
+    shared: dict[tuple[Mode, str, str, tuple[str, ...], int], list[tuple[Example, Condition]]] = {}
     for example in examples:
         extra = altered(example)
         for condition in CONDITIONS:
             if condition != "scan" and condition not in extra:
                 continue
-            picture = picture_for(image_of(example), condition, sizes, partners)
-            if picture is None or reference_under(example, condition) is None:
+            asked = ask(example, condition)
+            if asked is None:
                 continue
-            pictures[picture.name] = picture
+            found = [
+                picture_for(one, condition, sizes, partners, asked.burned_in)
+                for one in example.images
+            ]
+            shown = tuple(picture for picture in found if picture is not None)
+            if len(shown) < len(found):
+                continue
+            name = _shown(shown)
+            pictures[name] = shown
             for draw in range(1 + (draws(example) if condition == "scan" else 0)):
                 for mode in modes:
-                    asked = shared.setdefault((mode, picture.name, example.question, draw), [])
-                    asked.append((example, condition))
-    found = [
-        _Inquiry(pictures[name], text, mode, draw, tuple(of))
-        for (mode, name, text, draw), of in shared.items()
+                    key = (mode, name, asked.text, asked.options, draw)
+                    shared.setdefault(key, []).append((example, condition))
+    inquiries = [
+        _Inquiry(pictures[name], text, options, mode, draw, tuple(of))
+        for (mode, name, text, options, draw), of in shared.items()
     ]
-    found.sort(
+    inquiries.sort(
         key=lambda one: (
             modes.index(one.mode),
             one.draw > 0,
-            one.picture.source is None,
-            CONDITIONS.index(one.picture.change),
-            one.picture.size,
-            one.picture.name,
+            one.pictures[0].source is None,
+            CONDITIONS.index(one.pictures[0].change),
+            one.pictures[0].size,
+            one.shown,
         )
     )
-    return found
+    return inquiries
+
+
+def _shown(pictures: Iterable[Picture]) -> str:
+    return " + ".join(picture.name for picture in pictures)
 
 
 def _batches(inquiries: Iterable[_Inquiry], batch: int) -> Iterator[list[_Inquiry]]:
@@ -384,13 +534,13 @@ def _batches(inquiries: Iterable[_Inquiry], batch: int) -> Iterator[list[_Inquir
     costs as much as text does, and an engine keeps that many pictures encoded.
     """
     for _, of_mode in groupby(inquiries, key=lambda one: (one.mode, one.draw > 0)):
-        pictures = [list(group) for _, group in groupby(of_mode, key=lambda one: one.picture.name)]
+        pictures = [list(group) for _, group in groupby(of_mode, key=lambda one: one.shown)]
         ordered = [
             inquiry
             for first in range(0, len(pictures), NEIGHBOURS)
             for inquiry in sorted(
                 chain.from_iterable(pictures[first : first + NEIGHBOURS]),
-                key=lambda one: (len(one.text), one.text),
+                key=lambda one: (one.length, one.text, one.options),
             )
         ]
         yield from (ordered[first : first + batch] for first in range(0, len(ordered), batch))

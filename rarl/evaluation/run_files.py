@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from rarl import __version__
 from rarl.errors import DataError
 from rarl.evaluation.contamination import Leak
 from rarl.evaluation.report import report_html
 from rarl.evaluation.rows import Row, to_frame, write_parquet
 
 SUMMARY, ROWS, LEAKAGE, REPORT = "summary.json", "rows.parquet", "leakage.json", "report.html"
+MANIFEST = "manifest.json"
 # What a set's owner wrote; a published run may leave it to whoever has the set.
-WORDS = ("question", "reference")
+WORDS = ("question", "reference", "asked", "scored_against", "options")
+
+JUDGE_WORDS = ("judge_asked",)
+# What a figure may depend on besides the code.
+PACKAGES = ("numpy", "pandas", "scipy", "pillow")
 
 
 def write_run(
@@ -49,13 +57,19 @@ def write_run(
     if judged is not None:
         frame = pd.concat([frame, judged.reset_index(drop=True)], axis=1)
     if not words:
-        frame = frame.assign(**dict.fromkeys(WORDS))
+        written = [name for name in (*WORDS, *JUDGE_WORDS) if name in frame]
+        frame = frame.assign(**dict.fromkeys(written))
     write_parquet(frame, folder / ROWS)
     _write(folder / SUMMARY, compact_json(summary) + "\n")
     if leaks is not None:
         _write(folder / LEAKAGE, json.dumps([asdict(leak) for leak in leaks], indent=1) + "\n")
     if report:
         write_report(folder / REPORT, summary)
+    files = [name for name in (ROWS, SUMMARY, LEAKAGE) if (folder / name).is_file()]
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    packages = {name: version(name) for name in PACKAGES}
+    manifest = {"rarl": __version__, "packages": packages, "files": hashes}
+    _write(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
 def write_report(path: Path, summary: Mapping[str, Any]) -> None:

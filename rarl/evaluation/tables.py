@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from rarl.evaluation.failures import FIELDS
 from rarl.evaluation.metrics import Figure
 from rarl.response import CHECK_SENTENCES
 
@@ -17,8 +18,16 @@ METRIC_NAMES = {
     "exact": "Exact match after normalisation",
     "f1": "Token F1",
     "bleu1": "BLEU-1",
+    "bleu4": "BLEU-4 of free texts",
+    "rouge_l": "ROUGE-L of free texts",
+    "meteor": "METEOR of free texts, without synonyms",
+    "claim_precision": "Claims of free texts that the reference supports",
+    "claim_recall": "Claims of the reference that free texts state",
+    "claim_contradicted": "Claims of the reference that free texts contradict",
     "well_formed": "Well-formed answers",
     "hedged": "Answers that hedge",
+    "ambiguous": "Answers that name several options",
+    "unread": "Answers that name no option",
     "covered": "Annotated facts that the reasoning states",
     "contradicted": "Annotated facts that the reasoning contradicts",
     "agrees": "Reasoning that does not deny its answer",
@@ -115,6 +124,137 @@ def calibration_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     )
 
 
+PROBE_NAMES = {
+    "noisy": "noise",
+    "faded": "half the contrast",
+    "cropped": "border cropped",
+    "tilted": "turned by 5 degrees",
+    "jpeg": "JPEG of quality 20",
+    "small": "half the resolution",
+    "suggested": "user suggests a wrong answer",
+    "injected question": "instruction in the question",
+    "injected picture": "instruction burned into the picture",
+    "wrong modality": "question names a wrong modality",
+    "absent organ": "asks for an organ that is not shown",
+    "absent finding": "asks for a finding that cannot be there",
+    "none added": "option “none of these” added, wrong",
+    "none right": "option “none of these” is right",
+}
+
+
+def probe_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Answers under each probe, per arm, in per cent and points."""
+    rows = [row for row in summary.get("probes", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "probe": PROBE_NAMES.get(row["condition"], row["condition"]),
+            "n": row["n"],
+            "scan": f"{100 * row['scan']:.1f}",
+            "probed": f"{100 * row['probed']:.1f}",
+            "points lost": ""
+            if row["gap"] is None
+            else percent(row["gap"], row["low"], row["high"], signed=True),
+            "followed": ""
+            if row["followed"] is None
+            else percent(row["followed"], row["followed_low"], row["followed_high"]),
+            "cannot tell": f"{100 * row['abstained']:.1f}",
+        }
+        for row in rows
+    )
+
+
+def abstention_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """How often answers say that the image does not tell, and the risk of the others."""
+    rows = [row for row in summary.get("abstention", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "n": row["n"],
+            "cannot tell": f"{100 * row['abstained']:.1f}",
+            "of blank pictures": "" if row["blank"] is None else f"{100 * row['blank']:.1f}",
+            "wrong where answered": "" if row["risk"] is None else f"{100 * row['risk']:.1f}",
+            "area under risk-coverage": "" if row["area"] is None else f"{row['area']:.3f}",
+        }
+        for row in rows
+    )
+
+
+def failure_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Parts of each group that are wrong more or less often than the rest, per arm."""
+    rows = [row for row in summary.get("failures", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "part": f"{FIELDS[row['field']]}: {row['stratum']}",
+            "n": row["n"],
+            "wrong": percent(row["wrong"], row["low"], row["high"]),
+            "elsewhere": f"{100 * row['rest']:.1f}",
+            "points more": percent(
+                row["excess"], row["excess_low"], row["excess_high"], signed=True
+            ),
+            "p after Holm": f"{row['p_holm']:.3g}",
+        }
+        for row in rows
+    )
+
+
+def crossing_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """How often reasoning and answer part, per arm, in per cent."""
+    rows = [row for row in summary.get("crossings", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "n": row["n"],
+            "reasoning right, answer wrong": percent(
+                row["unlucky"], row["unlucky_low"], row["unlucky_high"]
+            ),
+            "answer right, reasoning wrong": percent(
+                row["lucky"], row["lucky_low"], row["lucky_high"]
+            ),
+        }
+        for row in rows
+    )
+
+
+def place_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """Accuracy by the place of the right option, per arm, in per cent."""
+    rows = [row for row in summary.get("places", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "right option": row["letter"],
+            "n": row["n"],
+            "right": "" if row["right"] is None else percent(row["right"], row["low"], row["high"]),
+            "stands there": f"{100 * row['wanted']:.1f}",
+            "chosen": f"{100 * row['chosen']:.1f}",
+        }
+        for row in rows
+    )
+
+
+def rotation_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """How answers hold in every order of the options, per arm, in per cent."""
+    rows = [row for row in summary.get("rotations", []) if row["mode"] == mode]
+    return pd.DataFrame(
+        {
+            "questions": row["group"],
+            "arm": row["arm"],
+            "n": row["n"],
+            "one order": f"{100 * row['once']:.1f}",
+            "mean of all orders": percent(row["mean"], row["mean_low"], row["mean_high"]),
+            "right in all": percent(row["always"], row["always_low"], row["always_high"]),
+            "same option in all": f"{100 * row['same']:.1f}",
+        }
+        for row in rows
+    )
+
+
 def _surest(points: Sequence[Mapping[str, float]]) -> str:
     """Accuracy where at least half the questions are answered, the fewest of such."""
     point = next(one for one in points if one["answered"] >= 0.5)
@@ -151,6 +291,18 @@ def as_text(summary: Mapping[str, Any]) -> str:
         table = calibration_table(summary, mode)
         if not table.empty:
             parts += [f"Self-consistency as a confidence, mode {mode}, %", _aligned(table)]
+        table = probe_table(summary, mode)
+        if not table.empty:
+            parts += [f"Under probes, mode {mode}, %", _aligned(table)]
+        table = abstention_table(summary, mode)
+        if not table.empty:
+            parts += [f"Cannot tell from this image, mode {mode}, %", _aligned(table)]
+        table = place_table(summary, mode)
+        if not table.empty:
+            parts += [f"By the place of the right option, mode {mode}, %", _aligned(table)]
+        table = rotation_table(summary, mode)
+        if not table.empty:
+            parts += [f"In every order of the options, mode {mode}, %", _aligned(table)]
     table = judge_table(summary)
     if not table.empty:
         parts.append(_aligned(table))

@@ -9,6 +9,7 @@ from rarl.checks import HeaderFacts, check_answer
 from rarl.inference.engine import Answer, Arm, Engine, KnowsPictures, Question
 from rarl.inference.self_consistency import Sampled
 from rarl.response import Check
+from rarl.text.choice import in_words
 
 
 def check_answers(
@@ -17,6 +18,7 @@ def check_answers(
     facts: HeaderFacts,
     arms: Iterable[Arm] = (),
     unfamiliar: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> tuple[Answer, ...]:
     """The answers, each with its checks; those that have not ended or that failed are left alone.
 
@@ -26,6 +28,7 @@ def check_answers(
         facts: of the pictures that were asked about.
         arms: at least those that answered, for the languages that they read.
         unfamiliar: from `unfamiliar_pictures`.
+        options: of a multiple-choice question; an answer that names one is read as its words.
     """
     english = {arm.name for arm in arms if arm.english_only}
     unknown = {
@@ -39,7 +42,7 @@ def check_answers(
                 *unknown.get(answer.arm, ()),
                 *check_answer(
                     question,
-                    answer.response.answer,
+                    in_words(answer.response.answer, options),
                     answer.response.reasoning,
                     facts,
                     english_only=answer.arm in english,

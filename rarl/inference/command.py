@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rarl.prompts import messages, user_text
 from rarl.response import MODES, PROBLEM_SENTENCES, Mode
 from rarl.scans import open_scan_file
 from rarl.scans.scan import Scan
+from rarl.text.choice import labelled, read_choice
 
 HELP = "Ask a question about one or more scans and read the reasoning and the answer of each arm."
 
@@ -47,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="one or several variants, separated by commas, such as sft,mine; all (the default) "
         "is every variant that the model offers besides its base",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="an option of a multiple-choice question; once for each, in their order",
     )
     parser.add_argument("--mode", choices=MODES, default="reason", help="default: reason")
     parser.add_argument(
@@ -94,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise QuestionError(
             f"Give --name once for each of the {len(paths)} scans, in their order, or not at all."
         )
-    messages(user_text(arguments.question, mode), names)
+    messages(user_text(arguments.question, mode, options=arguments.option), names)
     scans = _opened(paths)
     engine = _engine(arguments.model, arguments.adapter)
     question = Question(
@@ -109,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
             temperature=arguments.temperature,
             seed=arguments.seed,
         ),
+        options=tuple(arguments.option),
     )
     unfamiliar = unfamiliar_pictures(engine, question)
     (answered,) = engine.answer_batch([question])
@@ -119,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         header_facts((scan.modality, scan.attributes) for scan in scans),
         engine.arms,
         unfamiliar,
+        question.options,
     )
     if arguments.json:
         print(json.dumps(_described(scans, question, engine, answers)))
@@ -129,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in dict.fromkeys(unfamiliar.values()):
         print(f"! {sentence}")
     for answer in answers:
-        _show(answer, arms[answer.arm])
+        _show(answer, arms[answer.arm], question.options)
     return 0
 
 
@@ -163,18 +174,26 @@ def _engine(model: str | None, pairs: list[str]) -> Engine:
     return load_engine(model, {**resolve_model(model).adapters, **adapters})
 
 
-def _show(answer: Answer, arm: Arm) -> None:
+def _show(answer: Answer, arm: Arm, options: Sequence[str] = ()) -> None:
     print(
         f"{arm.label} ({arm.revision}), {answer.tokens} tokens in {answer.seconds:.1f} s\n"
         f"   Reasoning: {_printable(answer.response.reasoning) or '-'}\n"
         f"   Answer:    {_printable(answer.response.answer) or '-'}"
     )
+    if options:
+        print(f"   Option:    {_printable(_option(answer, options) or 'none, or more than one')}")
     for problem in answer.response.problems:
         print(f"   ! {PROBLEM_SENTENCES[problem]}")
     for check in answer.checks:
         if check.name == "unfamiliar-picture":
             continue  # said once, before all answers
         print(f"   ! {check.sentence}")
+
+
+def _option(answer: Answer, options: Sequence[str]) -> str | None:
+    """The option that an answer names, with its letter; None where none or several."""
+    chosen = read_choice(answer.response.answer, options).index
+    return None if chosen is None else labelled(options, chosen)
 
 
 def _printable(text: str) -> str:
@@ -199,6 +218,7 @@ def _described(
             for scan, named in zip(scans, question.images, strict=True)
         ],
         "question": question.text,
+        "options": list(question.options),
         "mode": question.mode,
         "model": engine.model_name,
         "revision": engine.arms[0].revision,
@@ -213,6 +233,7 @@ def _described(
                 "revision": revisions[answer.arm],
                 "reasoning": answer.response.reasoning,
                 "answer": answer.response.answer,
+                "option": _option(answer, question.options) if question.options else None,
                 "problems": list(answer.problems),
                 "cautions": [check.sentence for check in answer.checks],
                 "text": answer.response.text,

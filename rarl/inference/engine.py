@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol, runtime_checkable
@@ -135,6 +135,26 @@ class Engine(Protocol):
 
         Raises:
             QuestionError: as for `stream`.
+        """
+        ...
+
+
+@runtime_checkable
+class AnswersAsTheyCome(Protocol):
+    """An engine that keeps many questions under way and hands each answer over when it is there."""
+
+    def answer_each(
+        self, questions: Iterable[Question]
+    ) -> Iterator[tuple[int, tuple[Answer, ...]]]:
+        """Answer questions in whatever order they end.
+
+        A question is taken from `questions` only when there is room for it.
+
+        Returns:
+            The place of each question, from 0, with the answers of its variants.
+
+        Raises:
+            QuestionError: as for `Engine.stream`; what was answered before has been handed over.
         """
         ...
 

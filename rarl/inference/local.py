@@ -38,7 +38,7 @@ from rarl.inference.sequences import Progress, Row
 from rarl.models.familiarity import pooled
 from rarl.models.loader import LoadedModel
 from rarl.models.processor import image_tokens, pixels_seen, with_fewer_tokens
-from rarl.prompts import messages, user_text
+from rarl.prompts import messages, words_of
 
 BASE = "base"
 
@@ -355,8 +355,9 @@ class LocalEngine:
             closed.set()
 
     def _check(self, question: Question) -> None:
-        messages(user_text(question.text, question.mode), _names(question))
-        texts = [question.text, *_names(question), *(turn.text for turn in question.earlier)]
+        messages(words_of(question), _names(question))
+        texts = [question.text, *question.options, *_names(question)]
+        texts += [text for turn in question.earlier for text in (turn.text, *turn.options)]
         for token in self._loaded.reserved:
             if any(token in text for text in texts):
                 raise QuestionError(
@@ -446,11 +447,11 @@ class LocalEngine:
     def _turns(self, row: Row) -> list[dict[str, object]]:
         question = row.question
         earlier = [
-            (user_text(turn.text, turn.mode), turn.answers[row.arm])
+            (words_of(turn), turn.answers[row.arm])
             for turn in question.earlier
             if self._loaded.chats and row.arm in turn.answers
         ]
-        return messages(user_text(question.text, question.mode), _names(question), earlier)
+        return messages(words_of(question), _names(question), earlier)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
         """Encode each distinct image once, the missing ones together; the caller has the lock."""
@@ -498,7 +499,8 @@ def _check_size(image: Image.Image) -> None:
 def _content(question: Question) -> tuple[object, ...]:
     """The key of questions with equal prompts; pictures are compared by identity."""
     pictures = tuple((id(named.image), named.name) for named in question.images)
-    return pictures, question.text, question.arms, question.mode, question.earlier
+    asked = question.text, question.options, question.mode, question.earlier
+    return pictures, asked, question.arms
 
 
 def _numbered(

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Event
+from threading import Condition, Event
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai import APIError, APIStatusError, APITimeoutError, OpenAI
+from openai import APIError, APIStatusError, APITimeoutError, DefaultHttpxClient, OpenAI
 from openai.types import Model
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
@@ -29,8 +29,11 @@ from PIL import Image
 from rarl.errors import ModelError, QuestionError, UnreachableError
 from rarl.inference.composite import side_by_side
 from rarl.inference.engine import Answer, Arm, Question, Seen, arm_label
-from rarl.prompts import messages, user_text
+from rarl.prompts import messages, words_of
 from rarl.response import Mode, parse_response
+
+# What a server says that has too much to do.
+_BUSY = frozenset({429, 503, 529})
 
 
 class EndpointEngine:
@@ -42,7 +45,8 @@ class EndpointEngine:
         arms: arm name to the server's model, taken as they are; None offers the base, and each of
             sft, rl and rarl that the server lists.
         key: API key, for servers that want one.
-        concurrency: requests at once of `answer_batch`.
+        concurrency: most requests at once of `answer_batch` and `answer_each`; fewer while the
+            server says that it is busy.
         retries: how often a request is tried again before it is given up.
         timeout: seconds without a word from the server after which a request has failed.
 
@@ -75,8 +79,12 @@ class EndpointEngine:
             api_key=key or "none",
             timeout=timeout,
             max_retries=retries,
+            http_client=DefaultHttpxClient(
+                timeout=timeout, event_hooks={"response": [self._answered]}
+            ),
         )
         self._concurrency = concurrency
+        self._gate = Gate(concurrency)
         if arms is None:
             listed = self._listed()
             model = model or _base_of(listed)
@@ -103,6 +111,11 @@ class EndpointEngine:
     def arms(self) -> tuple[Arm, ...]:
         """The arms on offer; a server does not tell their weights, so revisions are "" ."""
         return self._arms
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many requests may be under way now, as far as the server has let it be known."""
+        return self._gate.limit
 
     def seen(self, image: Image.Image) -> Seen:
         """Not known here: the server resizes.
@@ -148,6 +161,49 @@ class EndpointEngine:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
+    def answer_each(
+        self, questions: Iterable[Question]
+    ) -> Iterator[tuple[int, tuple[Answer, ...]]]:
+        """Keep `concurrency` requests under way; see `AnswersAsTheyCome`.
+
+        Raises:
+            QuestionError: a question is empty or too long, or an arm is not on offer.
+            ModelError: the server failed for good; what was answered before has been handed over.
+        """
+        waiting = enumerate(questions)
+        arrived: dict[int, dict[str, Answer]] = {}
+        asked: dict[int, Question] = {}
+        running: dict[Future[Answer], tuple[int, str]] = {}
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            try:
+                while True:
+                    while len(running) < self._concurrency:
+                        following = next(waiting, None)
+                        if following is None:
+                            break
+                        place, question = following
+                        urls = self._checked([question])
+                        asked[place], arrived[place] = question, {}
+                        for arm in question.arms:
+                            running[pool.submit(self._ask, question, arm, urls)] = (place, arm)
+                    if not running:
+                        return
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    # Failures last, so that what came with them is handed over.
+                    for request in sorted(done, key=lambda one: one.exception() is not None):
+                        place, arm = running.pop(request)
+                        arrived[place][arm] = request.result()
+                        if len(arrived[place]) == len(asked[place].arms):
+                            whole = arrived.pop(place)
+                            yield place, tuple(whole[name] for name in asked.pop(place).arms)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _answered(self, response: Any) -> None:
+        """Told of every response, repeated requests included."""
+        self._gate.told(response.status_code in _BUSY)
+
     def _checked(self, questions: Sequence[Question]) -> dict[int, str]:
         """Each picture's identity to its address; raises `QuestionError` where one cannot be asked.
 
@@ -160,7 +216,7 @@ class EndpointEngine:
                     raise QuestionError(
                         f"There is no arm {arm!r}; choose from {', '.join(self._models)}."
                     )
-            messages(user_text(question.text, question.mode), [one.name for one in question.images])
+            messages(words_of(question), [one.name for one in question.images])
             for named in question.images:
                 if id(named.image) not in urls:
                     urls[id(named.image)] = _data_url(named.image)
@@ -169,7 +225,8 @@ class EndpointEngine:
     def _ask(self, question: Question, arm: str, urls: Mapping[int, str]) -> Answer:
         started = perf_counter()
         try:
-            made = self._client.chat.completions.create(**self._request(question, arm, urls))
+            with self._gate:
+                made = self._client.chat.completions.create(**self._request(question, arm, urls))
         except APIError as error:
             raise ModelError(
                 f"{self._trouble(error)} See its log, then run the same command again: answered "
@@ -258,6 +315,56 @@ class EndpointEngine:
             ) from error
 
 
+class Gate:
+    """Lets so many requests through at once, and fewer while the server says that it is busy.
+
+    The limit halves when a busy server is seen, at most once for as many responses as were under
+    way, and grows by one for as many good responses as it allows at once (as TCP does).
+
+    Args:
+        most: requests at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._limit = most
+        self._inside = 0
+        self._good = 0
+        self._spared = 0
+        self._free = Condition()
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be under way now."""
+        return self._limit
+
+    def __enter__(self) -> None:
+        with self._free:
+            self._free.wait_for(lambda: self._inside < self._limit)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._free:
+            self._inside -= 1
+            self._free.notify_all()
+
+    def told(self, busy: bool) -> None:
+        """Take note of a response."""
+        with self._free:
+            self._spared = max(0, self._spared - 1)
+            if busy:
+                self._good = 0
+                if not self._spared:
+                    self._spared = self._limit
+                    self._limit = max(1, self._limit // 2)
+                return
+            self._good += 1
+            if self._good >= self._limit and self._limit < self._most:
+                self._good = 0
+                self._limit += 1
+                self._free.notify_all()
+
+
 def _base_of(listed: Sequence[Model]) -> str | None:
     """The first model that is no LoRA on another (vLLM names a LoRA's base as its parent)."""
     return next((one.id for one in listed if not (one.model_extra or {}).get("parent")), None)
@@ -300,12 +407,10 @@ def _turns(question: Question, arm: str, urls: Mapping[int, str]) -> Any:
     """The conversation with its pictures inside, as the protocol wants it."""
     images = iter(question.images)
     earlier = [
-        (user_text(turn.text, turn.mode), turn.answers[arm])
-        for turn in question.earlier
-        if arm in turn.answers
+        (words_of(turn), turn.answers[arm]) for turn in question.earlier if arm in turn.answers
     ]
     names = [named.name for named in question.images]
-    turns = messages(user_text(question.text, question.mode), names, earlier)
+    turns = messages(words_of(question), names, earlier)
     return [
         {
             "role": turn["role"],

@@ -74,6 +74,9 @@ class Turn:
     answers: Annotated[
         Mapping[str, str], Field(description="Name of a variant to the raw text of its answer.")
     ] = field(hash=False)
+    options: Annotated[
+        tuple[str, ...], Field(description="As for the question that is asked now.")
+    ] = ()
 
 
 @value
@@ -95,4 +98,9 @@ class Question:
         default=(),
         description="What was asked before, oldest first. A variant that chats reads these turns, "
         "with its own answers; the others get the question alone.",
+    )
+    options: tuple[str, ...] = Field(
+        default=(),
+        description="Of a multiple-choice question the options in the order in which the prompt "
+        "shows them, the first as A; empty for any other question.",
     )

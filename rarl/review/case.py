@@ -17,6 +17,7 @@ from rarl.errors import ReviewError
 from rarl.inference.engine import Answer, Arm, NamedImage, Question
 from rarl.records import ArmAnswer, CaseSnapshot, Picture, Shown
 from rarl.response import Mode
+from rarl.text.choice import option_lines
 
 if TYPE_CHECKING:
     from rarl.scans.scan import Scan
@@ -82,7 +83,10 @@ def case_from(
 def _in_words(question: Question) -> str:
     """The question, and what it follows up where something went before."""
     before = [f"“{turn.text.strip()}”" for turn in question.earlier]
-    return f"After {', '.join(before)}: {question.text}" if before else question.text
+    text = question.text
+    if question.options:
+        text = f"{text.strip()}\n{option_lines(question.options)}"
+    return f"After {', '.join(before)}: {text}" if before else text
 
 
 def _picture(named: NamedImage, shown: Shown) -> Picture:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rarl.response import parse_response
 from rarl.rewards.completions import Completion, completion_text
 from rarl.rewards.free_text import answer_score
+from rarl.text.choice import read_choice
 from rarl.text.negation import NEGATIONS
 from rarl.text.normalise import exact_match, token_f1, tokens
 
@@ -27,9 +28,10 @@ def alternatives(answer: str) -> int:
     return max(1, sum(1 for part in _LIST.split(answer) if tokens(part)))
 
 
-def score_answer(answer: str, reference: str, kind: str) -> float:
+def score_answer(answer: str, reference: str, kind: str, options: Sequence[str] = ()) -> float:
     """Credit for one answer, in [0, 1].
 
+    Of several options the answer must name the right one, by letter or words, and no other.
     Closed questions take a match or nothing. Open ones take the overlap of words, but none for
     the opposite (a finding denied, the other side), and an answer that lists n alternatives
     where the reference names one earns at most 1/n: listing diagnoses is a weakness that the
@@ -41,7 +43,12 @@ def score_answer(answer: str, reference: str, kind: str) -> float:
     0.0
     >>> score_answer("glioma, meningioma or pituitary tumor", "glioma", "open") <= 1 / 3
     True
+    >>> score_answer("B", "liver", "choice", ["lung", "liver"])
+    1.0
     """
+    if options:
+        chosen = read_choice(answer, options).index
+        return float(chosen is not None and options[chosen] == reference)
     if exact_match(answer, reference):
         return 1.0
     if kind == "closed":
@@ -64,14 +71,19 @@ def explained_credit(answer: str, question: str, explanation: str) -> float:
     return answer_score(answer, question, explanation) / alternatives(answer)
 
 
-def is_right(answer: str, reference: str, question: str, explanation: str) -> bool:
+def is_right(
+    answer: str, reference: str, question: str, explanation: str, options: Sequence[str] = ()
+) -> bool:
     """Whether an answer counts as right: it matches the reference, or the explanation states it.
 
-    The explanation is read only where the reference is empty.
+    The explanation is read only where the reference is empty. Of several options the answer must
+    name the right one and no other.
 
     >>> is_right("No.", "no", "Is there a stone?", "")
     True
     """
+    if options:
+        return score_answer(answer, reference, "choice", options) == 1.0
     if reference:
         return exact_match(answer, reference)
     return explained_credit(answer, question, explanation) >= _STATED
@@ -84,6 +96,7 @@ def accuracy_reward(
     kind: Sequence[str],
     question: Sequence[str] | None = None,
     explanation: Sequence[str] | None = None,
+    options: Sequence[Sequence[str]] | None = None,
     **columns: object,
 ) -> list[float]:
     """Credit for each completion's answer block; 0 where no answer is marked or it is cut off.
@@ -100,7 +113,8 @@ def accuracy_reward(
         if {"no-answer", "unclosed-answer", "repeated-block"} & set(response.problems):
             rewards.append(0.0)
         elif answer[place] or question is None or explanation is None:
-            rewards.append(score_answer(response.answer, answer[place], kind[place]))
+            offered = options[place] if options is not None else ()
+            rewards.append(score_answer(response.answer, answer[place], kind[place], offered))
         else:
             rewards.append(explained_credit(response.answer, question[place], explanation[place]))
     return rewards

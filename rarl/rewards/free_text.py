@@ -47,6 +47,7 @@ class Comparison:
         covered: those that the reasoning states.
         contradicted: those of which it states the opposite.
         neutral: clauses of the reasoning of which the explanation does not speak.
+        stated: all clauses of the reasoning.
     """
 
     score: float
@@ -54,6 +55,7 @@ class Comparison:
     covered: int
     contradicted: int
     neutral: int
+    stated: int
 
 
 @lru_cache(maxsize=20_000)
@@ -77,7 +79,7 @@ def compare(reasoning: str, explanation: str, question: str = "") -> Comparison:
     reference = _reference(explanation)
     candidate = read_claims(reasoning, shipped_encoder(), question)
     if not reference or not candidate:
-        return Comparison(0.0, len(reference), 0, 0, len(candidate))
+        return Comparison(0.0, len(reference), 0, 0, len(candidate), len(candidate))
     match = match_claims(reference, candidate, order_features(reasoning, explanation))
     return Comparison(
         score=max(0.0, (match.score - _FLOOR) / (1 - _FLOOR)) ** _POWER,
@@ -85,6 +87,7 @@ def compare(reasoning: str, explanation: str, question: str = "") -> Comparison:
         covered=int((match.covered >= _SURE).sum()),
         contradicted=int((match.contradicted >= _SURE).sum()),
         neutral=int((match.supported < _SURE).sum()),
+        stated=len(candidate),
     )
 
 

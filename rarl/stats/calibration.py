@@ -112,3 +112,57 @@ def selective_accuracy(confidences: Sequence[float], rights: Sequence[bool]) -> 
         given = confidence >= least
         points.append(Point(float(given.mean()), float(right[given].mean())))
     return points
+
+
+@dataclass(frozen=True, slots=True)
+class RiskPoint:
+    """One point of a risk-coverage curve.
+
+    Attributes:
+        coverage: share of the questions that are answered.
+        risk: share of those answers that is wrong.
+    """
+
+    coverage: float
+    risk: float
+
+
+def risk_coverage(
+    confidence: Sequence[float], right: Sequence[bool], given: Sequence[bool]
+) -> list[RiskPoint]:
+    """Risk where only the most confident questions are answered, one point for each confidence.
+
+    Args:
+        confidence: of each question's answer.
+        right: whether it is right.
+        given: whether an answer was given at all; an abstention is never covered.
+
+    >>> risk_coverage([1.0, 1.0, 0.5, 0.5], [True, False, False, True], [True, True, True, False])
+    [RiskPoint(coverage=0.5, risk=0.5), RiskPoint(coverage=0.75, risk=0.6666666666666666)]
+    """
+    answered = sorted(
+        ((sure, good) for sure, good, told in zip(confidence, right, given, strict=True) if told),
+        key=lambda one: -one[0],
+    )
+    points = []
+    wrong = 0
+    for place, (sure, good) in enumerate(answered, 1):
+        wrong += not good
+        if place == len(answered) or answered[place][0] != sure:
+            points.append(RiskPoint(place / len(given), wrong / place))
+    return points
+
+
+def area_under(points: Sequence[RiskPoint]) -> float | None:
+    """Mean risk over all coverages up to the largest one; None without a point.
+
+    >>> area_under([RiskPoint(0.5, 0.25), RiskPoint(1.0, 0.5)])
+    0.375
+    """
+    if not points:
+        return None
+    before = [0.0, *(point.coverage for point in points[:-1])]
+    total = sum(
+        (point.coverage - start) * point.risk for point, start in zip(points, before, strict=True)
+    )
+    return total / points[-1].coverage

@@ -53,16 +53,19 @@ _CANONICAL = {other: word for word, others in _SYNONYMS.items() for other in oth
 _LONGEST_FIRST = "|".join(sorted(_CANONICAL, key=len, reverse=True))
 _OTHERS = re.compile(rf"(?<![a-z0-9])(?:{_LONGEST_FIRST})(?![a-z0-9])")
 _DASH = re.compile(r"(?<=[a-z])[-\u2010-\u2014/](?=[a-z])")
-_WORDS = re.compile(r"[a-z]+|\d+(?:\.\d+)?")
+# Chinese has no spaces: each sign is a word.
+_WORDS = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[\u3400-\u9fff]")
 
 
 def normalise(text: str) -> str:
-    """Lower case, no punctuation or articles, digits for numbers, one word per synonym.
+    r"""Lower case, no punctuation or articles, digits for numbers, one word per synonym.
 
     Sides stay as they are: left and right are never the same.
 
     >>> normalise("The chest X-ray, PA view.")
     'chest xray pa view'
+    >>> normalise("\u5de6\u80ba\u3002")
+    '\u5de6 \u80ba'
     >>> normalise("Two"), normalise("Magnetic Resonance Imaging"), normalise("Left-sided")
     ('2', 'mri', 'left sided')
     """

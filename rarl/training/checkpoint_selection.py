@@ -57,7 +57,7 @@ def greedy_answers(
         part = examples[start : start + _BATCH]
         texts = [
             processor.apply_chat_template(
-                messages(user_text(example.question, mode)),  # type: ignore[arg-type]
+                messages(user_text(example.question, mode, options=example.options)),  # type: ignore[arg-type]
                 tokenize=False,
                 add_generation_prompt=True,
             )
@@ -188,7 +188,9 @@ class Selection(TrainerCallback):
         count = len(self.examples)
         answers = [parse_response(text, self.mode).answer for text in texts]
         hits = [
-            is_right(answer, example.answer, example.question, example.explanation or "")
+            is_right(
+                answer, example.answer, example.question, example.explanation or "", example.options
+            )
             for answer, example in zip(answers, self.examples, strict=True)
         ]
         self._held_out.mkdir(exist_ok=True)

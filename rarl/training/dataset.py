@@ -20,6 +20,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 from rarl.data import Example, ImageRef
 from rarl.errors import DataError
 from rarl.prompts import messages, mode_of, target_text, user_text
+from rarl.text.choice import labelled, shuffled
 from rarl.training.recipe import GrpoRecipe, SftRecipe
 
 log = logging.getLogger(__name__)
@@ -70,10 +71,10 @@ class Images:
 
 
 def check_training_rows(examples: Sequence[Example]) -> None:
-    """Refuse whatever is not a training row with an image.
+    """Refuse whatever is not a training row with one image.
 
     Raises:
-        DataError: a row belongs to another split, or has no image, or there is no row at all.
+        DataError: a row belongs to another split, or has not one image, or there is no row at all.
     """
     if not examples:
         raise DataError("There is no training row.")
@@ -82,6 +83,8 @@ def check_training_rows(examples: Sequence[Example]) -> None:
             raise DataError(f"{example.id} belongs to split {example.split}; it must not train.")
         if example.image is None:
             raise DataError(f"{example.id} has no image.")
+        if example.more:
+            raise DataError(f"{example.id} has several images; a training row has one.")
 
 
 def sft_rows(
@@ -114,8 +117,9 @@ def sft_rows(
     rows = []
     for number, example in _passes(explained, recipe.keep, seed, recipe.steps * recipe.batch):
         mode = _drawn(recipe.modes, f"{seed}/{number}/{example.id}")
-        text = user_text(example.question, mode)
-        completion = target_text(example.answer, example.explanation, mode)
+        options, answer = _shown_options(example, seed)
+        text = user_text(example.question, mode, options=options)
+        completion = target_text(answer, example.explanation, mode)
         rows.append((example, {"text": text, "target": completion}))
     return _dataset(rows, image_processor)
 
@@ -132,17 +136,27 @@ def grpo_rows(
     rows = []
     for number, example in _passes(examples, recipe.keep, seed, recipe.steps * recipe.prompts):
         form = _drawn(recipe.forms, f"{seed}/{number}/{example.id}") if recipe.diversity else None
+        options, _ = _shown_options(example, seed)
         columns = {
-            "text": user_text(example.question, "reason", form),
+            "text": user_text(example.question, "reason", form, options),
             "mode": "reason" if form is None else mode_of(form),
             "question": example.question,
             "answer": example.answer,
             "kind": example.kind,
             "explanation": example.explanation or "",
             "facts": json.dumps([asdict(fact) for fact in example.facts]),
+            "options": list(options),
         }
         rows.append((example, columns))
     return _dataset(rows, image_processor)
+
+
+def _shown_options(example: Example, seed: int) -> tuple[tuple[str, ...], str]:
+    """Options in the order of a prompt, and the answer as the model shall write it."""
+    if not example.options:
+        return (), example.answer
+    options = shuffled(example.options, f"{seed} {example.id}")
+    return options, labelled(options, options.index(example.answer))
 
 
 def _passes(
@@ -171,7 +185,7 @@ def _drawn(shares: Mapping[_Choice, float], seed: str) -> _Choice:
     return random.Random(seed).choices(list(shares), list(shares.values()))[0]
 
 
-def _dataset(rows: Sequence[tuple[Example, dict[str, str]]], image_processor: Any) -> Dataset:
+def _dataset(rows: Sequence[tuple[Example, dict[str, Any]]], image_processor: Any) -> Dataset:
     places: dict[str, int] = {}
     refs: list[ImageRef] = []
     names: list[str] = []

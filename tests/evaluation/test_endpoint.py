@@ -3,8 +3,9 @@
 import base64
 import io
 import json
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from PIL import Image
 
 from rarl.cli import main
 from rarl.errors import ModelError, QuestionError
-from rarl.inference.engine import NamedImage, Question
-from rarl.inference.remote import EndpointEngine
+from rarl.inference.engine import AnswersAsTheyCome, NamedImage, Question
+from rarl.inference.remote import EndpointEngine, Gate
 from rarl.prompts import user_text
 from rarl.response import Mode
 from tests.evaluation.chat_server import serving
@@ -149,3 +150,78 @@ def test_models_and_arms_must_be_there() -> None:
             engine(server.url).answer_batch([question])
         with pytest.raises(QuestionError, match="only where the model runs"):
             engine(server.url).seen(Image.new("RGB", (4, 4)))
+
+
+def test_many_requests_are_under_way_and_questions_are_taken_when_there_is_room() -> None:
+    most, count = 16, 40
+    full = threading.Event()
+
+    def say_when_full(body: Mapping[str, Any]) -> str:
+        if server.running >= most:
+            full.set()
+        assert full.wait(60)
+        return "<answer>no</answer>"
+
+    taken: list[int] = []
+    ended: list[int] = []
+    picture = NamedImage(Image.new("RGB", (4, 4)))
+
+    def questions() -> Iterator[Question]:
+        for number in range(count):
+            assert len(taken) - len(ended) < most
+            taken.append(number)
+            yield Question((picture,), f"Is it number {number}?", ("base",), "answer")
+
+    with serving(say_when_full, MODELS) as server:
+        asked = engine(server.url, concurrency=most, timeout=90.0)
+        assert isinstance(asked, AnswersAsTheyCome)
+        for place, (answer,) in asked.answer_each(questions()):
+            ended.append(place)
+            assert answer.response.answer == "no"
+        assert server.most == most
+    assert sorted(ended) == taken == list(range(count))
+
+
+def test_a_busy_server_is_asked_less_and_then_more_again() -> None:
+    gate = Gate(8)
+    gate.told(busy=True)
+    assert gate.limit == 4
+    gate.told(busy=True)  # one of the requests that were under way with it
+    assert gate.limit == 4
+    for _ in range(8):
+        gate.told(busy=False)
+    assert gate.limit == 5
+    for _ in range(50):
+        gate.told(busy=True)
+    assert gate.limit == 1
+    for _ in range(100):
+        gate.told(busy=False)
+    assert gate.limit == 8
+
+
+def test_responses_of_a_busy_server_reach_the_gate() -> None:
+    picture = NamedImage(Image.new("RGB", (4, 4)))
+    question = Question((picture,), "Is it?", ("base",), "answer")
+    with serving(lambda body: "<answer>no</answer>", MODELS, (429,)) as server:
+        asked = engine(server.url, concurrency=8, retries=2, timeout=60.0)
+        ((answer,),) = asked.answer_batch([question])
+        assert answer.response.answer == "no"
+        assert asked.requests_at_once == 4
+
+
+def test_a_stopped_run_asks_only_what_is_missing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counted = iter(range(1000))
+
+    def fails_later(body: Mapping[str, Any]) -> str | int:
+        return say(body) if next(counted) < 12 else 400
+
+    run = tmp_path / "run"
+    with serving(fails_later, MODELS) as server:
+        assert main(words(server.url, run, "--concurrency", "4")) == 2
+    kept = [json.loads(line) for line in (run / "rows.jsonl").open("r")]
+    assert 0 < len(kept) < 6 * 3
+    with serving(say, MODELS) as server:
+        assert main(words(server.url, run, "--concurrency", "4")) == 0
+        assert len(server.bodies) == 6 * 3 - len(kept)

@@ -64,8 +64,19 @@ def test_json_holds_all_that_is_needed_to_ask_again(
         assert answer.response.text.startswith(arm["text"])
         assert set(arm) == {
             *("arm", "revision", "reasoning", "answer", "problems", "cautions", "text", "tokens"),
-            "seconds",
+            *("seconds", "option"),
         }
+    assert out["options"] == [] and {arm["option"] for arm in out["arms"]} == {None}
+
+
+def test_options_are_shown_and_read(
+    capsys: pytest.CaptureFixture[str], scan: Path, tiny_model: Path
+) -> None:
+    words = (scan, "Which organ?", "--model", tiny_model, "--max-new-tokens", "4", "--arm", "sft")
+    out = asked(capsys, *words, "--option", "the liver", "--option", "the spleen")
+    assert out["options"] == ["the liver", "the spleen"]
+    assert main(["ask", str(scan), "Which?", "--option", "one", "--model", str(tiny_model)]) == 2
+    assert "2 to 10 options, not 1" in capsys.readouterr().err
 
 
 def test_several_scans_by_name(

@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["agreement", "bootstrap", "bradley_terry", "calibration", "two_way"]
+    "name", ["agreement", "bootstrap", "bradley_terry", "calibration", "strata", "two_way"]
 )
 def test_examples(name: str) -> None:
     result = doctest.testmod(import_module(f"rarl.stats.{name}"))

@@ -15,16 +15,23 @@ from demo.pages import render
 from demo.pages.results.evaluations import Loaded
 from demo.pages.results.run import Shown, arm_name
 from demo.services.asking import MODE_LABELS
+from rarl.evaluation.failures import FIELDS
 from rarl.evaluation.metrics import ALL_GROUP
-from rarl.evaluation.plots import forest, reliability_diagram, reliance_bars, svg
+from rarl.evaluation.plots import forest, reliability_diagram, reliance_bars, risk_curves, svg
 from rarl.evaluation.report import image_sentences
 from rarl.evaluation.tables import (
     METRIC_NAMES,
+    abstention_table,
     calibration_table,
     difference_table,
+    failure_table,
     figure_table,
     leakage_table,
+    percent,
+    place_table,
+    probe_table,
     reliance_table,
+    rotation_table,
 )
 
 _SETS = {
@@ -317,6 +324,7 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") 
                 "the answer changes.",
                 "These questions were not asked again with another picture.",
             ),
+            *_risk(of("abstention")),
             _paper(
                 "Do sampled answers tell when it is wrong?",
                 _drawn(reliability_diagram(of("calibration")), "Reliability diagram")
@@ -328,6 +336,109 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") 
             ),
         )
     ) + Markup("</div>")  # fmt: skip
+
+
+def failures(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") -> str:
+    """Parts of a group that are wrong more often, and where reasoning and answer part.
+
+    Args:
+        summary: of the run.
+        mode: inference mode.
+        group: the one that is chosen.
+        pair: a value of `pairs`.
+    """
+    labels = {str(arm["name"]): arm_name(arm) for arm in summary["arms"]}
+    arms = set(pair.split(",")) if pair else set(labels)
+
+    def of(part: str) -> list[dict[str, Any]]:
+        return [
+            one
+            for one in summary.get(part) or ()
+            if (one["mode"], one["group"]) == (mode, group) and one["arm"] in arms
+        ]
+
+    worse = sorted(
+        (one for one in of("failures") if one["excess"] > 0),
+        key=lambda one: (one["p_holm"], -one["excess"]),
+    )
+    lines = Markup().join(_worse(one, labels) for one in worse[:_MOST_PARTS])
+    crossed = Markup().join(_crossed(one, labels) for one in of("crossings"))
+    if not (lines or crossed):
+        return ""
+    table = _PARTS.format(lines) if lines else ""
+    ways = _CROSSED.format(crossed) if crossed else ""
+    return Markup("<h2>Where it fails</h2>{}{}").format(table, ways)
+
+
+_MOST_PARTS = 12
+_PARTS = Markup(
+    '<p class="hint">Parts of these questions that are answered wrong more often than the rest. '
+    "p is corrected for all parts that were looked at. Choose one to read its wrong answers.</p>"
+    '<div class="scroll" tabindex="0" role="group" aria-label="Where it fails"><table '
+    'class="lines parts"><thead><tr><th scope="col">Part</th><th scope="col">Wrong, %</th>'
+    '<th scope="col">Elsewhere, %</th><th scope="col">More, points</th><th scope="col">p</th>'
+    "</tr></thead><tbody>{}</tbody></table></div>"
+)
+_CROSSED = Markup('<ul class="crossed">{}</ul>')
+
+
+def _worse(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    sure = one["p_holm"] < 0.05
+    return Markup(
+        "<tr{}><th scope='row'><button type='button' data-event='cut' data-field=\"{}\" "
+        'data-stratum="{}" data-arm="{}">{}: {}</button><small>{}, {:,} questions, {:,} images'
+        "</small></th><td data-arm='Wrong, %'>{}</td><td data-arm='Elsewhere, %'>{:.1f}</td>"
+        "<td data-arm='More, points'>{}</td><td data-arm='p'>{}</td></tr>"
+    ).format(
+        Markup(' class="sure"') if sure else "",
+        one["field"],
+        one["stratum"],
+        one["arm"],
+        FIELDS[one["field"]],
+        one["stratum"],
+        labels[one["arm"]],
+        one["n"],
+        one["images"],
+        percent(one["wrong"], one["low"], one["high"]),
+        100 * one["rest"],
+        percent(one["excess"], one["excess_low"], one["excess_high"], signed=True),
+        f"{one['p_holm']:.2g}" if sure else f"{one['p_holm']:.2g}, may be chance",
+    )
+
+
+def _crossed(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    ways = Markup(", ").join(
+        Markup(
+            "<button type='button' data-event='cut' data-kind='{}' data-arm=\"{}\">{}</button> {} %"
+        ).format(
+            kind,
+            one["arm"],
+            words,
+            percent(one[kind], one[f"{kind}_low"], one[f"{kind}_high"]),
+        )
+        for kind, words in (
+            ("unlucky", "reasoning right, answer wrong"),
+            ("lucky", "answer right, reasoning wrong"),
+        )
+    )
+    return Markup("<li><b>{}</b>: {} of {:,} answers with checked reasoning</li>").format(
+        labels[one["arm"]], ways, one["n"]
+    )
+
+
+def _risk(abstention: Sequence[dict[str, Any]]) -> list[str]:
+    """The risk-coverage curve, where any answer said that the image does not tell."""
+    if not abstention:
+        return []
+    return [
+        _paper(
+            "When does it say that it cannot tell?",
+            _drawn(risk_curves(abstention), "Risk and coverage"),
+            "How many of the given answers are wrong, the surest first. A line that ends before "
+            "100 % belongs to a variant that abstains.",
+            "",
+        )
+    ]
 
 
 def _paper(title: str, drawing: str, caption: str, missing: str) -> str:
@@ -353,6 +464,11 @@ def tables(summary: Mapping[str, Any], mode: str) -> str:
         ("Differences in exact match, points", difference_table(summary, mode)),
         ("How much the answers need the image, %", reliance_table(summary, mode)),
         ("Self-consistency as a confidence, %", calibration_table(summary, mode)),
+        ("Where it is wrong more often, %", failure_table(summary, mode)),
+        ("Under probes, %", probe_table(summary, mode)),
+        ("Cannot tell from this image, %", abstention_table(summary, mode)),
+        ("By the place of the right option, %", place_table(summary, mode)),
+        ("In every order of the options, %", rotation_table(summary, mode)),
         (
             "Exact match by modality, organ and question type, %",
             figure_table(summary, mode, "exact", "strata"),
@@ -382,16 +498,25 @@ def _table(table: pd.DataFrame) -> str:
     return Markup('<div class="scroll" tabindex="0">{}</div>').format(Markup(html))  # noqa: S704
 
 
-def listing(total: int, shown: Sequence[Shown], current: str) -> str:
+def listing(
+    total: int, shown: Sequence[Shown], current: str, part: tuple[str, str] | None = None
+) -> str:
     """The questions that pass a filter.
 
     Args:
         total: how many pass.
         shown: the first of them.
         current: id of the one that is open.
+        part: field and stratum to which the list is narrowed, None for the whole group.
     """
+    narrowed = Markup()
+    if part is not None:
+        narrowed = Markup(
+            '<p class="narrowed">{}: {} <button type="button" class="ghost" data-event="widen">'
+            "Show all</button></p>"
+        ).format(FIELDS[part[0]], part[1])
     if not shown:
-        return Markup('<div class="nothing"><p>No answer of this kind.</p></div>')
+        return narrowed + Markup('<div class="nothing"><p>No answer of this kind.</p></div>')
     rows = []
     for one in shown:
         said = Markup().join(
@@ -416,9 +541,9 @@ def listing(total: int, shown: Sequence[Shown], current: str) -> str:
         else ""
     )
     count = f"{total:,} question{'' if total == 1 else 's'}"
-    return Markup('<p class="count" role="status">{}</p><div class="rows">{}</div>{}').format(
-        count, Markup().join(rows), more
-    )
+    return narrowed + Markup(
+        '<p class="count" role="status">{}</p><div class="rows">{}</div>{}'
+    ).format(count, Markup().join(rows), more)
 
 
 def case(shown: Shown) -> str:

@@ -23,6 +23,7 @@ from demo.services.asking import MODE_LABELS
 from demo.services.burned_in import without_written
 from demo.serving.caller import caller_of
 from rarl.errors import DataError, ReviewError
+from rarl.evaluation.failures import FIELDS
 from rarl.evaluation.report import modes
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import MODES, parse_response
@@ -175,13 +176,14 @@ def results_page(
             made = panel(elem_id="results-made", events=("close",))
             lines = panel(elem_id="results-lines", events=("choose", "made"))
             figures = panel(render.sentence("Drawing …", "quiet"), elem_id="results-figures")
+            failing = panel(elem_id="results-failures", events=("cut",))
             panel(Markup("<h2>The answers behind it</h2>"), elem_id="results-behind")
             with gr.Row(elem_id="results-filters"):
                 arm = _choice("Variant", [("–", "")])
                 kind = _choice("Answers", list(FILTERS))
                 other = _choice("Other variant", [("–", "")])
             with gr.Row(elem_id="results-cases"):
-                listing = panel(elem_id="results-list", events=("pick", "more"))
+                listing = panel(elem_id="results-list", events=("pick", "more", "widen"))
                 with gr.Column(elem_id="results-side"):
                     case = panel(nothing(*_CHOOSE), elem_id="results-case", events=("complain",))
                     with gr.Column(elem_id="results-flag", visible=False) as drawer:
@@ -203,6 +205,8 @@ def results_page(
             more = panel(elem_id="results-more")
     most = gr.State(_LISTED)
     opened = gr.State(Opened())
+    # The part of the group to which the list is narrowed: field and stratum.
+    narrowed = gr.State(None)
     # Whether the evaluation was chosen by the reader, and is kept whatever is loaded.
     by_hand = gr.State(False)
 
@@ -302,10 +306,12 @@ def results_page(
             return {
                 lines: html.figure_lines(summary, m, g, p, loaded()),
                 figures: drawn(key, m, g, p),
+                failing: html.failures(summary, m, g, p),
+                narrowed: None,
                 more: html.tables(summary, m),
             }
 
-        return guarded(trouble, "results", work) if key else {figures: ""}
+        return guarded(trouble, "results", work) if key else {figures: "", failing: ""}
 
     def paired(p: str) -> Update:
         """The answers behind a pair are those that one of the two has right alone."""
@@ -315,12 +321,21 @@ def results_page(
         return {arm: first, other: second, kind: "beats"}
 
     def listed(
-        key: str, m: str, g: str, k: Filter, a: str, o: str, count: int, at: Opened
+        key: str,
+        m: str,
+        g: str,
+        k: Filter,
+        a: str,
+        o: str,
+        count: int,
+        at: Opened,
+        part: tuple[str, str] | None,
     ) -> Update:
         def work() -> Update:
-            total, passing = results_of(key).chosen(m, g, k, a, o, count)
+            inside = None if part is None else (part[0], part[1])
+            total, passing = results_of(key).chosen(m, g, k, a, o, count, inside)
             return {
-                listing: html.listing(total, passing, at.example),
+                listing: html.listing(total, passing, at.example, inside),
                 other: gr.Dropdown(visible=k == "beats"),
             }
 
@@ -338,6 +353,32 @@ def results_page(
             kept = results.making(name)
             making = kept or (now.making(revision) if now else kept)
             return {made: made_html(results, name, making, bool(now and revision in now.revisions))}
+
+        return guarded(trouble, "results", work)
+
+    def cut(event: gr.EventData, key: str, m: str, g: str) -> Update:
+        """The wrong answers of a part of the group; the first of them is opened at once."""
+        field, stratum = (str(getattr(event, name, "") or "") for name in ("field", "stratum"))
+        whose = str(getattr(event, "arm", ""))
+        wanted = str(getattr(event, "kind", "") or "wrong")
+
+        def work() -> Update:
+            results = results_of(key)
+            how = next((each for _, each in FILTERS if each == wanted), None)
+            if whose not in results.labels() or how is None or (field and field not in FIELDS):
+                raise DataError("This part is not in the evaluation; open the page again.")
+            part = (field, stratum) if field else None
+            _, first = results.chosen(m, g, how, whose, whose, 1, part)
+            update: Update = {
+                narrowed: part,
+                arm: whose,
+                kind: how,
+                drawer: gr.Column(visible=False),
+            }
+            if first:
+                at = Opened(key, first[0].id, m)
+                update |= {case: html.case(first[0]), opened: at, note: ""}
+            return update
 
         return guarded(trouble, "results", work)
 
@@ -389,9 +430,9 @@ def results_page(
 
         return guarded(note, "results", work)
 
-    seen = [run, mode, group, kind, arm, other, most, opened]
+    seen = [run, mode, group, kind, arm, other, most, opened, narrowed]
     lists = [listing, other, trouble]
-    drawing = [lines, figures, more, trouble]
+    drawing = [lines, figures, failing, narrowed, more, trouble]
     choices = [
         run, opening, body, mode, group, pair, arm, other, made, case, drawer, note, opened, trouble
     ]  # fmt: skip
@@ -413,6 +454,9 @@ def results_page(
     gr.on([kind.input, arm.input, other.input], lambda: _LISTED, None, most, **NOW).then(
         listed, seen, lists, **QUIET
     )
+    cut_out = [narrowed, arm, kind, drawer, case, opened, note, trouble]
+    list_after(failing.cut(cut, [run, mode, group], cut_out, **NOW))
+    list_after(listing.widen(lambda: None, None, narrowed, **NOW))
     lines.made(asked_how, run, [made, trouble], **NOW).then(js=FOCUS % "#results-made .made", **NOW)
     made.close(lambda: "", None, made, **NOW)
     listing.more(lambda count: count + _LISTED, most, most, **NOW).then(

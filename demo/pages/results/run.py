@@ -14,6 +14,7 @@ import pandas as pd
 from rarl.data import Example, load_set
 from rarl.data.sets import at_hand
 from rarl.errors import DataError, RarlError
+from rarl.evaluation.failures import strata_of
 from rarl.evaluation.metrics import ALL_GROUP, groups
 from rarl.evaluation.run_files import ROWS, SUMMARY
 from rarl.inference.engine import arm_label
@@ -169,7 +170,14 @@ class Results:
         return [one for one in found if one != ALL_GROUP]
 
     def chosen(
-        self, mode: str, group: str, kind: Filter, arm: str, other: str, most: int
+        self,
+        mode: str,
+        group: str,
+        kind: Filter,
+        arm: str,
+        other: str,
+        most: int,
+        part: tuple[str, str] | None = None,
     ) -> tuple[int, list[Shown]]:
         """The questions of a group that pass a filter.
 
@@ -180,6 +188,8 @@ class Results:
             arm: whose answers.
             other: of "beats", who is wrong.
             most: how many are returned at most.
+            part: field and stratum of a cluster (see `rarl.evaluation.failures`) whose questions
+                alone are meant; None for the whole group.
 
         Returns:
             How many there are, and the first of them.
@@ -195,9 +205,14 @@ class Results:
         }
         masks = groups(frame, labels)
         frame = frame[masks[group]] if group in masks else frame.iloc[:0]
+        if part is not None:
+            # Of the arm that is looked at: others may have reasoned at another length.
+            mine = frame[frame["arm"] == arm]
+            inside = set(mine.loc[strata_of(mine, part[0]) == part[1], "id"])
+            frame = frame[frame["id"].isin(inside)]
         passed = _passing(frame, kind, arm, other)
         first = passed[:most]
-        by_id = {name: part for name, part in frame[frame["id"].isin(first)].groupby("id")}
+        by_id = {name: own for name, own in frame[frame["id"].isin(first)].groupby("id")}
         return len(passed), [self._shown(name, mode, by_id[name]) for name in first]
 
     def one(self, name: str, mode: str) -> Shown:
