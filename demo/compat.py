@@ -33,7 +33,7 @@ __all__ = [
 Start = Callable[..., tuple[str, int, str, Server]]
 """Takes an app and where to listen; returns host, port, address and the running server."""
 
-WITHOUT_PAGE_CHECK: dict[str, bool] = {"_frontend": False}
+WITHOUT_PAGE_CHECK: dict[str, Any] = {"_frontend": False}
 """Options of `launch` without its second look at the address, which a busy machine fails.
 
 It has asked the server for its start by then; the second request gives up after three seconds.

@@ -71,7 +71,7 @@ def script(examples: Sequence[Example], count: int, seed: int) -> list[Dialogue]
             words = _follow_ups(second)
             if words and firsts:
                 one = Dialogue(rng.choice(firsts), second, rng.choice(words))
-                drawn[second.source, second.category].append(one)
+                drawn[second.source, second.category or ""].append(one)
     chosen: list[Dialogue] = []
     used: set[str] = set()
     queues = [drawn[kind] for kind in sorted(drawn)]

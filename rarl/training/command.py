@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import random
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--limit", type=whole_number(1), metavar="N", help="use N rows, drawn by the seed"
+    )
+    parser.add_argument(
+        "--pass-rates",
+        type=Path,
+        metavar="FILE",
+        help="train on the questions that the base gets right in part; see rarl pass-rates",
     )
     parser.add_argument("--seed", type=seed_number, default=0, help="0 if not given")
     parser.add_argument("--threads", type=whole_number(1, 4096), metavar="N", help="CPU threads")
@@ -122,6 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         rows = load_examples(names, ("train", "validation"))
         examples = [row for row in rows if row.split == "train"]
+        if arguments.pass_rates:
+            examples = _differing(arguments.pass_rates, arguments.model, examples)
         if arguments.limit and arguments.limit < len(examples):
             examples = random.Random(arguments.seed).sample(examples, arguments.limit)
     judge = None
@@ -168,6 +177,25 @@ def run(arguments: argparse.Namespace) -> int:
         )
         print(next_steps(arguments.out, name, names))
     return 0
+
+
+def _differing(path: Path, model: str, examples: list[Example]) -> list[Example]:
+    """Rows that the base gets right in part."""
+    from rarl.models.loader import resolve_model, weights_revision
+    from rarl.training.pass_rates import read_pass_rates, with_differing_answers
+
+    folder = resolve_model(model).directory
+    if folder is None:
+        raise DataError("--pass-rates needs the model as a folder; name its local copy.")
+    rates = read_pass_rates(path)
+    kept = with_differing_answers(examples, rates, weights_revision(folder))
+    share = 100 * sum(rate.differs for rate in rates) / len(rates)
+    print(
+        f"Pass rates: {len(kept)} questions are trained on; of those sampled, the base gets "
+        f"{share:.0f} % right in part.",
+        file=sys.stderr,
+    )
+    return kept
 
 
 def _preferences(
