@@ -71,7 +71,8 @@ def composed_revision(directory: Path) -> str:
     Raises:
         ModelError: the folder is damaged.
     """
-    digest = hashlib.sha256(_note(directory)["sha256"].encode())
+    note = _note(directory)
+    digest = hashlib.sha256(f"{note['sha256']} {note['lora_scale']}".encode())
     for path in _delta_files(directory):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -21,8 +21,10 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFas
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 
 from rarl.data import Example, Split, load_examples
+from rarl.inference import load_engine
 from rarl.models.composed import NOTE, compose, language_state
 from rarl.models.convolution import HybridQwen2VL, HybridTower, NetworkName
+from rarl.models.loader import weights_revision
 from rarl.models.smollm2 import (
     FILE,
     HUB,
@@ -54,6 +56,12 @@ from rarl.pocket.tower_stage import (
     start_blocks_as_identity,
     train_tower,
 )
+from rarl.training.pass_rates import (
+    in_turn,
+    measure_pass_rates,
+    read_pass_rates,
+    with_differing_answers,
+)
 from rarl.training.recipe import RecipeName
 from rarl.training.run import Options, train
 
@@ -84,6 +92,9 @@ TOWER = (
 )
 NAMING = NamingPhase(steps=2500)
 READING = ReadingPhase(steps=700)
+# Questions of half B whose pass rate is sampled before RL.
+QUESTIONS = 800
+PASS_RATES = "pass_rates.jsonl"
 # All weights ever committed must stay small, so shards do too.
 SHARD_BYTES = 9_000_000
 
@@ -427,6 +438,20 @@ def _fluency(place: Place) -> None:
     (place.work / "fluency.json").write_text(json.dumps(figures), "utf-8")
 
 
+def _pass_rates(place: Place) -> None:
+    """Sample the base's answers to questions of half B, from each kind of question in turn."""
+    rows = permitted(load_examples([f"{name}:B" for name in SETS], ["train"]))
+    rows = in_turn([row for row in rows if row.image is not None], place.seed)
+    rates = measure_pass_rates(
+        load_engine(str(place.work / "base")),
+        rows[: place.steps(QUESTIONS)],
+        place.work / PASS_RATES,
+        seed=place.seed,
+    )
+    share = sum(rate.differs for rate in rates) / len(rates)
+    logger.info("pass rates: of %d questions %.0f %% right in part", len(rates), 100 * share)
+
+
 def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
     """A variant, trained on half B from the finished base."""
 
@@ -435,6 +460,10 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
         if (out / "adapter_model.safetensors").is_file():
             return
         names = tuple(f"{name}:B" for name in SETS)
+        rows = permitted(load_examples(names, ["train"]))
+        if recipe != "sft":
+            rates = read_pass_rates(place.work / PASS_RATES)
+            rows = with_differing_answers(rows, rates, weights_revision(place.work / "base"))
         options = Options(
             recipe=recipe,
             model=str(place.work / "base"),
@@ -444,7 +473,7 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
             steps=None if place.scale == 1 else 2,
             resume=any(out.glob("checkpoints/checkpoint-*")),
         )
-        train(options, permitted(load_examples(names, ["train"])), base_rows("validation"))
+        train(options, rows, base_rows("validation"))
 
     return stage
 
@@ -456,6 +485,7 @@ STAGES: dict[str, Callable[[Place], None]] = {
     "reading": _reading,
     "base": _base,
     "fluency": _fluency,
+    "pass-rates": _pass_rates,
     "sft": _adapter("sft"),
     "rl": _adapter("rl"),
     "rarl": _adapter("rarl"),

@@ -11,8 +11,10 @@ trains on those in between.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from tqdm import tqdm
@@ -166,6 +168,18 @@ def with_differing_answers(
             "(--limit) or more answers (--samples)."
         )
     return kept
+
+
+def in_turn(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The rows in random order, from each set's kinds of questions in turn.
+
+    So the first of them are a sample in which no large set leaves the others without room.
+    """
+    queues: dict[tuple[str, str], list[Example]] = {}
+    for row in random.Random(seed).sample(list(examples), len(examples)):
+        queues.setdefault((row.source, row.category or row.kind), []).append(row)
+    rounds = zip_longest(*queues.values())
+    return [row for turn in rounds for row in turn if row is not None]
 
 
 def _batches(examples: Sequence[Example]) -> Iterator[Sequence[Example]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 from pathlib import Path
 
 from rarl.arguments import seed_number, whole_number
@@ -46,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import torch
 
-    from rarl.data import Example, load_examples
+    from rarl.data import load_examples
     from rarl.inference import load_engine
-    from rarl.training.pass_rates import measure_pass_rates
+    from rarl.training.pass_rates import in_turn, measure_pass_rates
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -56,15 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [row for row in load_examples(names, ["train"]) if row.image is not None]
     if not rows:
         raise DataError(f"{arguments.data} hold no training row with a picture.")
-    if arguments.limit and arguments.limit < len(rows):
-        # In turn from each kind of question, so that a large set leaves room for the others.
-        rng = random.Random(arguments.seed)
-        kinds: dict[tuple[str, str], list[Example]] = {}
-        for row in rng.sample(rows, len(rows)):
-            kinds.setdefault((row.source, row.category or row.kind), []).append(row)
-        turns = [queue[turn] for turn in range(len(rows)) for queue in kinds.values()
-                 if turn < len(queue)]  # fmt: skip
-        rows = turns[: arguments.limit]
+    rows = in_turn(rows, arguments.seed)[: arguments.limit]
     rates = measure_pass_rates(
         load_engine(arguments.model),
         rows,

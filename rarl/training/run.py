@@ -52,8 +52,8 @@ from rarl.training.sft import sft_trainer
 from rarl.training.trial import Trial
 from rarl.training.trl_config import processes, show
 
-# Models of this many parameters take the variant of the recipe that is made for them.
-_LARGE = 500_000_000
+# Models of more parameters take the variant of the recipe that is made for them.
+_SIZES = ((500_000_000, "2b"), (50_000_000, "135m"), (0, "pocket"))
 _PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
 
 
@@ -151,7 +151,8 @@ def _trained(
 ) -> dict[str, Any]:
     # Small weights arrive in fp32 on the CPU and are rounded only where the recipe says so.
     loaded = load_model(options.model, adapters={}, device="cpu", eight_bit=False)
-    variant = options.variant or ("2b" if loaded.base.num_parameters() > _LARGE else "pocket")
+    parameters = loaded.base.num_parameters()
+    variant = options.variant or next(name for least, name in _SIZES if parameters > least)
     recipe = _recipe(options, variant)
     loaded.base.to(dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)  # type: ignore[call-arg]
     if first:

@@ -216,6 +216,10 @@ def test_other_differences_are_another_revision(folder: Path) -> None:
     delta["tokens"] = delta["tokens"] + 1
     save_file(delta, file)
     assert composed_revision(folder) != before
+    before = composed_revision(folder)
+    note = json.loads((folder / NOTE).read_text("utf-8"))
+    (folder / NOTE).write_text(json.dumps({**note, "lora_scale": 1.5}), "utf-8")
+    assert composed_revision(folder) != before, "another share of the LoRA"
 
 
 def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from rarl.cli import main
-from rarl.data import load_examples
+from rarl.data import Example, load_examples
 from rarl.errors import DataError
 from rarl.inference import load_engine
 from rarl.inference.engine import Engine
 from rarl.models.loader import weights_revision
 from rarl.training.pass_rates import (
     PassRate,
+    in_turn,
     measure_pass_rates,
     read_pass_rates,
     with_differing_answers,
@@ -80,6 +81,14 @@ def test_what_is_always_right_or_wrong_is_left_out() -> None:
         with_differing_answers([], rates, "b" * 12)
     with pytest.raises(DataError, match="No question has both"):
         with_differing_answers(examples, rates[:2], "a" * 12)  # type: ignore[arg-type]
+
+
+def test_each_kind_of_question_comes_in_turn(examples: list[Example]) -> None:
+    rows = in_turn(examples, seed=0)
+    kinds = {row.category for row in rows}
+    assert len(rows) == len(examples) and len(kinds) > 1
+    assert {row.category for row in rows[: len(kinds)]} == kinds
+    assert in_turn(examples, seed=1) != rows == in_turn(examples, seed=0)
 
 
 def test_a_line_cut_short_at_the_end_is_left_out_and_others_are_refused(tmp_path: Path) -> None:
