@@ -243,7 +243,7 @@ def kind_of_question(text: str) -> Literal["closed", "open"]:
 
 def _regions(part: str) -> frozenset[str]:
     """The regions that a Body Part Examined may show; empty where the term is not known."""
-    found = {
+    shown_regions = {
         region
         for starts, regions in _BODY_PARTS
         if any(part.startswith(start) for start in starts)
@@ -251,9 +251,9 @@ def _regions(part: str) -> frozenset[str]:
     }
     # Terms such as CHESTABDPELVIS name several.
     for word, region in (("ABD", "abdomen"), ("PELV", "pelvis"), ("NECK", "neck")):
-        if found and word in part:
-            found.add(region)
-    return frozenset(found)
+        if shown_regions and word in part:
+            shown_regions.add(region)
+    return frozenset(shown_regions)
 
 
 def _statements(answer: str, reasoning: str) -> list[str]:
@@ -340,8 +340,8 @@ def _against_itself(question: str, answer: str, reasoning: str) -> Iterable[Chec
     stated = _THE_ANSWER_IS.search(reasoning)
     disagrees = check_facts(reasoning, answer, question, "[]").disagrees
     if stated and not disagrees:
-        mine, told = _content(answer), _content(stated[1])
-        disagrees = bool(mine and told) and not mine & told
+        mine, stated_words = _content(answer), _content(stated[1])
+        disagrees = bool(mine and stated_words) and not mine & stated_words
     if disagrees:
         yield Check("contradicts-itself", CHECK_SENTENCES["contradicts-itself"])
 
@@ -359,8 +359,8 @@ def _against_question(question: str, answer: str) -> Iterable[Check]:
     if _HOW_MANY.match(asked) and not _NUMBER.search(answer):
         yield Check("wrong-kind-of-answer", "The question asks for a number; the answer has none.")
     elif bare and _WH.match(asked) and not (_HOW_MANY.match(asked) and bare[1].lower() == "no"):
-        told = bare[1].lower()
-        yield Check("wrong-kind-of-answer", f"The question is not a yes/no question ({told}).")
+        reply = bare[1].lower()
+        yield Check("wrong-kind-of-answer", f"The question is not a yes/no question ({reply}).")
     elif bare and bare.end() == len(answer) and _CHOICE.match(asked):
         yield Check(
             "wrong-kind-of-answer", "The question offers a choice; the answer names neither."

@@ -279,8 +279,8 @@ class Judge:
         )
 
     def _key(self, item: Graded) -> str:
-        told = json.dumps([self.prompt_hash, asdict(item)], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
+        content = json.dumps([self.prompt_hash, asdict(item)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def read_verdict(text: str) -> Verdict:
@@ -293,18 +293,22 @@ def read_verdict(text: str) -> Verdict:
     """
     wrong = Verdict(None, None, "", "malformed", text)
     try:
-        told = json.loads(text)
+        verdict = json.loads(text)
     except ValueError:
         return wrong
-    if not isinstance(told, dict) or told.keys() != {"justification", "correctness", "explanation"}:
+    if not isinstance(verdict, dict) or verdict.keys() != {
+        "justification",
+        "correctness",
+        "explanation",
+    }:
         return wrong
-    scores = (told["correctness"], told["explanation"])
-    if not isinstance(told["justification"], str) or not all(
+    scores = (verdict["correctness"], verdict["explanation"])
+    if not isinstance(verdict["justification"], str) or not all(
         isinstance(score, int) and not isinstance(score, bool) and 0 <= score <= HIGHEST
         for score in scores
     ):
         return wrong
-    return Verdict(scores[0], scores[1], told["justification"], None, text)
+    return Verdict(scores[0], scores[1], verdict["justification"], None, text)
 
 
 def item_text(item: Graded) -> str:

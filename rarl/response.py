@@ -131,7 +131,7 @@ def parse_response(text: str, mode: Mode = "reason") -> Response:
     blocks: dict[str, list[str]] = {"think": [], "answer": []}
     order: list[str] = []
     outside: list[str] = []
-    found: set[Problem] = set()
+    present: set[Problem] = set()
     current: str | None = None
     position = 0
     for tag in _TAG.finditer(shown):
@@ -141,43 +141,43 @@ def parse_response(text: str, mode: Mode = "reason") -> Response:
         closing, name = tag.group(1) == "/", tag.group(2)
         if not closing:
             if current is not None:
-                found.add("nested-block")
+                present.add("nested-block")
             if name in order:
-                found.add("repeated-block")
+                present.add("repeated-block")
             order.append(name)
             current = name
         elif current == name:
             current = None
         else:
-            found.add("nested-block")
+            present.add("nested-block")
             current = None
     rest = shown[position:]
     if current is None:
         outside.append(rest)
     else:
         blocks[current].append(rest)
-        found.add("unclosed-think" if current == "think" else "unclosed-answer")
+        present.add("unclosed-think" if current == "think" else "unclosed-answer")
 
     reasoning = "".join(blocks["think"]).strip()
     answer = "".join(blocks["answer"]).strip()
     stray = " ".join(part.strip() for part in outside if part.strip())
     if stray:
-        found.add("text-outside")
+        present.add("text-outside")
     if "answer" not in order:
-        found.add("no-answer")
+        present.add("no-answer")
         answer = stray
     elif not answer:
-        found.add("empty-answer")
+        present.add("empty-answer")
     if mode == "answer":
         if "think" in order:
-            found.add("unexpected-think")
+            present.add("unexpected-think")
     elif "think" not in order:
-        found.add("no-think")
+        present.add("no-think")
     elif not reasoning:
-        found.add("empty-think")
+        present.add("empty-think")
     if {"think", "answer"} <= set(order):
         expected = ["answer", "think"] if mode == "answer-then-reason" else ["think", "answer"]
         if [name for index, name in enumerate(order) if name not in order[:index]] != expected:
-            found.add("wrong-order")
-    problems = tuple(problem for problem in PROBLEM_SENTENCES if problem in found)
+            present.add("wrong-order")
+    problems = tuple(problem for problem in PROBLEM_SENTENCES if problem in present)
     return Response(reasoning, answer, problems, text)

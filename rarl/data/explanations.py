@@ -75,29 +75,29 @@ def fact_from_answer(question: str, answer: str, category: str | None) -> Fact:
     asked = " ".join(question.lower().split()).rstrip(" ?.")
     # Some questions were written from a form: "Is/Are there ...? -yes/no".
     asked = _YES_NO.sub("", asked.replace("is/are", "is")).rstrip(" ?.")
-    said = " ".join(answer.lower().split()).rstrip(" .")
-    if category == "PLANE" and said in _PLANES:
-        return Fact("plane", said, True, f"The plane is {said}.")
-    if category == "MODALITY" and said in MODALITY_NAMES:
-        return Fact("modality", said, True, f"This is {MODALITY_NAMES[said]}.")
+    reply = " ".join(answer.lower().split()).rstrip(" .")
+    if category == "PLANE" and reply in _PLANES:
+        return Fact("plane", reply, True, f"The plane is {reply}.")
+    if category == "MODALITY" and reply in MODALITY_NAMES:
+        return Fact("modality", reply, True, f"This is {MODALITY_NAMES[reply]}.")
     match = _PRESENCE.match(asked)
-    if match and said in {"yes", "no"}:
-        finding, present = match["finding"], said == "yes"
+    if match and reply in {"yes", "no"}:
+        finding, present = match["finding"], reply == "yes"
         of = match["evidence"] or ""
         plural = asked.startswith("are") or re.search(r"[^su]s$", finding.split(" in ")[0])
         verb = "There are" if plural and not of else "There is"
         article = match["article"] if match["article"] in {"a ", "an "} else ""
-        told = f"{of}{article}{finding}" if present else f"no {of}{finding}"
-        return Fact("finding", finding, present, f"{verb} {told}.")
+        statement = f"{of}{article}{finding}" if present else f"no {of}{finding}"
+        return Fact("finding", finding, present, f"{verb} {statement}.")
     kind: FactKind = "other"
-    if any(side in said.split() for side in ("left", "right", "bilateral", "both")):
+    if any(side in reply.split() for side in ("left", "right", "bilateral", "both")):
         kind = "side"
-    elif said.isdigit():
+    elif reply.isdigit():
         kind = "count"
-    elif said in {"yes", "no"}:
+    elif reply in {"yes", "no"}:
         value = asked.split(" ", 1)[-1]
-        return Fact("finding", value, said == "yes", f"{_sentence(asked)}? {_sentence(said)}.")
-    return Fact(kind, said, True, f"{_sentence(asked)}? {_sentence(said)}.")
+        return Fact("finding", value, reply == "yes", f"{_sentence(asked)}? {_sentence(reply)}.")
+    return Fact(kind, reply, True, f"{_sentence(asked)}? {_sentence(reply)}.")
 
 
 def _sentence(text: str) -> str:
@@ -131,7 +131,7 @@ def related(others: Iterable[Fact], basics: Sequence[Fact], own: Fact, question:
         question: the row's question.
     """
     wanted = content_words(question)
-    told = {fact.statement for fact in basics} | {own.statement}
+    stated = {fact.statement for fact in basics} | {own.statement}
     ranked: list[tuple[int, str]] = []
     for fact in others:
         if "?" in fact.statement:
@@ -139,8 +139,8 @@ def related(others: Iterable[Fact], basics: Sequence[Fact], own: Fact, question:
         words = content_words(fact.statement)
         overlap = len(wanted & words)
         # A rephrasing of the question would give the answer away before the reasoning ends.
-        if overlap and not wanted <= words and fact.statement not in told:
-            told.add(fact.statement)
+        if overlap and not wanted <= words and fact.statement not in stated:
+            stated.add(fact.statement)
             ranked.append((-overlap, fact.statement))
     return [statement for _, statement in sorted(ranked)]
 

@@ -99,18 +99,18 @@ def narrate(
         Up to `MOST` different texts, in an order that depends on the texts alone.
     """
     leads = lead_sentences(basics, skip) or ("",)
-    found: dict[str, None] = {}
+    texts: dict[str, None] = {}
     insides: list[str] = ["", *middles]
     if others:
         insides += [others[0], *others[1:2], " ".join(others[:2])]
     for lead, inside, end in product(leads, insides, ends):
-        found[_joined(lead, inside, end)] = None
+        texts[_joined(lead, inside, end)] = None
         if inside:
-            found[_joined(lead, end, inside)] = None
-            found[_joined(inside, end)] = None
+            texts[_joined(lead, end, inside)] = None
+            texts[_joined(inside, end)] = None
     for lead, end in product(leads, ends):
-        found[_joined(end, lead)] = None
-    ranked = sorted(found, key=lambda text: crc32(text.encode()))
+        texts[_joined(end, lead)] = None
+    ranked = sorted(texts, key=lambda text: crc32(text.encode()))
     return tuple(ranked[:MOST])
 
 

@@ -101,15 +101,15 @@ def at_hand() -> list[str]:
     """The named sets that need no network."""
     if data_root() is None:
         return []
-    found = []
+    names = []
     for name in NAMES:
         try:
             where = place(name)
         except DataError:
             continue
         if isinstance(where, Path) or where.folder is not None:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def held_out_rows() -> list[Example]:
@@ -164,12 +164,12 @@ def load_examples(names: Sequence[str], splits: Sequence[Split]) -> list[Example
         bare, half = name, None
         if name.endswith((":A", ":B")):
             bare, _, half = name.rpartition(":")
-        found = [row for row in load_set(bare) if row.split in wanted]
+        set_rows = [row for row in load_set(bare) if row.split in wanted]
         if half is not None:
-            found = [row for row in found if row.split != "train" or row.half == half]
-            if "train" in wanted and not any(row.split == "train" for row in found):
+            set_rows = [row for row in set_rows if row.split != "train" or row.half == half]
+            if "train" in wanted and not any(row.split == "train" for row in set_rows):
                 raise DataError(f"{bare} has no half {half}; name the whole set.")
-        rows += found
+        rows += set_rows
     if not rows:
         raise DataError(f"{', '.join(names)} hold no row of split {', '.join(splits)}.")
     return rows

@@ -91,14 +91,14 @@ def _load(root: Path) -> tuple[list[Example], list[Example]]:
         image = row["image"]
         if image in facts:
             continue
-        told = [
+        row_facts = [
             fact_from_answer(other["question"], str(other["answer"]), other["question_type"])
             for other in by_image[image]
         ]
-        plane = next((fact.value for fact in told if fact.kind == "plane"), None)
+        plane = next((fact.value for fact in row_facts if fact.kind == "plane"), None)
         modalities[image] = _modality(row, by_image[image])
         basics[image] = basic_facts(modalities[image], _ORGANS.get(row["organ"]), plane)
-        facts[image] = list(dict.fromkeys([*basics[image], *told]))
+        facts[image] = list(dict.fromkeys([*basics[image], *row_facts]))
 
     def example(row: dict[str, Any], split: Split) -> Example:
         image = row["image"]

@@ -53,14 +53,14 @@ def pictures_by_kind(
     Raises:
         DataError: a set is not at hand.
     """
-    found: dict[str, dict[str, Example]] = defaultdict(dict)
+    examples_by_kind: dict[str, dict[str, Example]] = defaultdict(dict)
     for row in load_examples(names, [split]):  # type: ignore[list-item]
         if row.image is not None:
-            found[kind_of(row)].setdefault(row.image.key, row)
+            examples_by_kind[kind_of(row)].setdefault(row.image.key, row)
     rng = random.Random(seed)
     return {
         kind: rng.sample(list(rows.values()), min(most, len(rows)))
-        for kind, rows in sorted(found.items())
+        for kind, rows in sorted(examples_by_kind.items())
     }
 
 

@@ -61,19 +61,19 @@ class ImageFeatures:
             keys: equal for equal images.
             encode_missing: encodes the images at these indices of `keys`.
         """
-        found = {key: self._kept[key] for key in keys if key in self._kept}
+        features = {key: self._kept[key] for key in keys if key in self._kept}
         first: dict[Hashable, int] = {}
         for index, key in enumerate(keys):
-            if key not in found:
+            if key not in features:
                 first.setdefault(key, index)
         if first:
-            found |= zip(first, encode_missing(list(first.values())), strict=True)
+            features |= zip(first, encode_missing(list(first.values())), strict=True)
         for key in keys:
-            self._kept[key] = found[key]
+            self._kept[key] = features[key]
             self._kept.move_to_end(key)
         while len(self._kept) > self._capacity:
             self._kept.popitem(last=False)
-        return [found[key] for key in keys]
+        return [features[key] for key in keys]
 
     def clear(self) -> None:
         """Forget all images."""

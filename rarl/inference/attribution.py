@@ -33,7 +33,7 @@ def heat_maps(
     arm: str | None,
     prompt: Prompt,
     grids: Tensor,
-    said: Sequence[int],
+    answer_ids: Sequence[int],
     features: Sequence[Tensor],
 ) -> tuple[NDArray[np.float32], ...]:
     """One map per picture: rows x columns of its tokens in the prompt, none below 0.
@@ -46,12 +46,12 @@ def heat_maps(
         arm: name of an adapter, or None for the base.
         prompt: of one row.
         grids: (pictures, 3), patches in time, down and across.
-        said: tokens of the answer, reasoning included, at least one.
+        answer_ids: tokens of the answer, reasoning included, at least one.
         features: one (tokens x width) per picture, as the vision tower made them.
     """
     # Cloned, since what was made in inference mode has no gradient.
     own = [feature.clone().requires_grad_() for feature in features]
-    answer = torch.tensor([said], device=loaded.device)
+    answer = torch.tensor([answer_ids], device=loaded.device)
     ids = torch.cat([prompt.ids, answer], dim=1)
     kinds = torch.cat([prompt.kinds, torch.zeros_like(answer).int()], dim=1)
     grids = grids.clone()
@@ -61,7 +61,7 @@ def heat_maps(
             mm_token_type_ids=kinds,
             image_grid_thw=grids,
             mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=own)},  # type: ignore[arg-type]
-            logits_to_keep=len(said) + 1,
+            logits_to_keep=len(answer_ids) + 1,
         ).logits[0, :-1]
         likelihood = logits.float().log_softmax(-1).gather(-1, answer.T).sum()
         gradients = torch.autograd.grad(likelihood, own)

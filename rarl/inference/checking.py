@@ -87,22 +87,24 @@ def minority_check(sampled: Sampled, answer: str) -> Check | None:
     )
 
 
-def with_checks(answers: Iterable[Answer], found: Mapping[str, Check]) -> tuple[Answer, ...]:
+def with_checks(
+    answers: Iterable[Answer], checks_by_arm: Mapping[str, Check]
+) -> tuple[Answer, ...]:
     """The answers with one more check each, in the place of an earlier one of the same name.
 
     Args:
         answers: one per variant.
-        found: variant to what was found.
+        checks_by_arm: name of a variant to its check.
     """
     return tuple(
         replace(
             answer,
             checks=(
-                *(check for check in answer.checks if check.name != found[answer.arm].name),
-                found[answer.arm],
+                *(check for check in answer.checks if check.name != checks_by_arm[answer.arm].name),
+                checks_by_arm[answer.arm],
             ),
         )
-        if answer.arm in found
+        if answer.arm in checks_by_arm
         else answer
         for answer in answers
     )

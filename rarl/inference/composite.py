@@ -217,7 +217,7 @@ class SideBySide:
         for number, question in enumerate(questions):
             for side, share, outer in self._shares(question):
                 asked.setdefault(self._sides.index(side), []).append((number, share, outer))
-        found: dict[tuple[int, str], Answer] = {}
+        answered_by_arm: dict[tuple[int, str], Answer] = {}
         with ThreadPoolExecutor(max(1, len(asked))) as pool:
             batches = pool.map(
                 lambda item: self._sides[item[0]].engine.answer_batch([q for _, q, _ in item[1]]),
@@ -226,9 +226,9 @@ class SideBySide:
             for shares, answered in zip(asked.values(), batches, strict=True):
                 for (number, _, outer), answers in zip(shares, answered, strict=True):
                     for arm, answer in zip(outer, answers, strict=True):
-                        found[number, arm] = replace(answer, arm=arm)
+                        answered_by_arm[number, arm] = replace(answer, arm=arm)
         return [
-            tuple(found[number, arm] for arm in question.arms)
+            tuple(answered_by_arm[number, arm] for arm in question.arms)
             for number, question in enumerate(questions)
         ]
 
@@ -270,16 +270,16 @@ class SideBySide:
 
     def unfamiliar(self, question: Question) -> dict[str, str]:
         """What the engines know of the pictures; see `KnowsPictures.unfamiliar`."""
-        found: dict[str, str] = {}
+        warnings: dict[str, str] = {}
         for side, share, outer in self._shares(question):
             if isinstance(side.engine, KnowsPictures) and side.engine.measures_pictures:
-                told = side.engine.unfamiliar(share)
-                found |= {
-                    arm: told[inner]
+                inner_warnings = side.engine.unfamiliar(share)
+                warnings |= {
+                    arm: inner_warnings[inner]
                     for arm, inner in zip(outer, share.arms, strict=True)
-                    if inner in told
+                    if inner in inner_warnings
                 }
-        return found
+        return warnings
 
     def _shares(self, question: Question) -> list[tuple[Side, Question, tuple[str, ...]]]:
         """Each engine's part of a question, and the arms as they are offered."""

@@ -182,10 +182,10 @@ class LocalEngine:
     def looked(self, question: Question, answer: Answer) -> tuple[NDArray[np.float32], ...]:
         """Attribution of an answer; see `Looks.looked`."""
         self._check(replace(question, arms=(answer.arm,)))
-        said = self._loaded.processor.tokenizer.encode(
+        answer_ids = self._loaded.processor.tokenizer.encode(
             answer.response.text, add_special_tokens=False
         )
-        if not said:
+        if not answer_ids:
             raise QuestionError("There is no answer yet to show a heat map of; ask first.")
         arm = None if answer.arm == BASE else answer.arm
         for one in (question, self._with_fewer_tokens(question)):
@@ -196,7 +196,7 @@ class LocalEngine:
                         prompt = self._prompt([Row(one, answer.arm)], images)
                     features = [image.features for image in images]
                     grids = torch.stack([image.grid for image in images])
-                    return heat_maps(self._loaded, arm, prompt, grids, said, features)
+                    return heat_maps(self._loaded, arm, prompt, grids, answer_ids, features)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

@@ -232,12 +232,12 @@ class EndpointEngine:
                 f"{self._trouble(error)} See its log, then run the same command again: answered "
                 "rows are kept."
             ) from error
-        said = _Said()
+        received = _Received()
         if made.choices:
-            said.add(made.choices[0].message)
+            received.add(made.choices[0].message)
         return Answer(
             arm=arm,
-            response=parse_response(said.text(question.mode), question.mode),
+            response=parse_response(received.text(question.mode), question.mode),
             tokens=made.usage.completion_tokens if made.usage else 0,
             seconds=perf_counter() - started,
             done=True,
@@ -249,7 +249,7 @@ class EndpointEngine:
         """One arm's answer as it grows."""
         started = perf_counter()
         (arm,) = question.arms
-        said, tokens, ended = _Said(), 0, False
+        said, tokens, ended = _Received(), 0, False
 
         def answer() -> tuple[Answer, ...]:
             response = parse_response(said.text(question.mode), question.mode)
@@ -371,7 +371,7 @@ def _base_of(listed: Sequence[Model]) -> str | None:
 
 
 @dataclass
-class _Said:
+class _Received:
     """Text of a model whose server may split off the reasoning.
 
     transformers' and vLLM's servers can do so, under one of two names outside the protocol. In

@@ -104,5 +104,5 @@ def grouped(answers: Sequence[str]) -> tuple[Group, ...]:
     same: dict[str, list[str]] = {}
     for answer in answers:
         same.setdefault(normalise(answer), []).append(answer)
-    groups = [Group(said[0], len(said), len(said) / len(answers)) for said in same.values()]
+    groups = [Group(texts[0], len(texts), len(texts) / len(answers)) for texts in same.values()]
     return tuple(sorted(groups, key=lambda group: -group.count))

@@ -115,8 +115,8 @@ class ZeroGpuEngine:
         """What is known of the pictures; see `KnowsPictures.unfamiliar`."""
         if not self.measures_pictures:
             return {}
-        told: Mapping[str, str] = self._unfamiliar(question)
-        return told
+        warnings: Mapping[str, str] = self._unfamiliar(question)
+        return warnings
 
     def _streamed(self, question: Question, stop: Event) -> Iterator[tuple[Answer, ...]]:
         with closing(self._stream(question)) as stream:

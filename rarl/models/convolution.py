@@ -50,8 +50,8 @@ _MIDDLE, _LAST = 4, 6
 
 def _rounded(channels: float) -> int:
     """Channels as a multiple of 8, never more than a tenth below the wish."""
-    found = max(8, int(channels + 4) // 8 * 8)
-    return found + 8 if found < 0.9 * channels else found
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class SamePadded(nn.Conv2d):

@@ -151,16 +151,16 @@ def resolve_model(
             )
         directory = None
     if adapters is None:
-        found = {} if directory is None else _adapters_in(directory)
+        adapter_folders = {} if directory is None else _adapters_in(directory)
     else:
-        found = {arm: Path(folder).expanduser() for arm, folder in adapters.items()}
-    for arm in found:
+        adapter_folders = {arm: Path(folder).expanduser() for arm, folder in adapters.items()}
+    for arm in adapter_folders:
         if not _ADAPTER_NAME.fullmatch(arm) or arm in {"base", "all"}:
             raise ModelError(
                 f"An adapter cannot be called {arm!r}; use letters, digits, - and _, "
                 'and neither "base" nor "all".'
             )
-    return ModelSpec(name, directory, _in_order(found))
+    return ModelSpec(name, directory, _in_order(adapter_folders))
 
 
 def load_model(
@@ -315,8 +315,8 @@ def _fetched(name: str, files: Sequence[str] = _HUB_FILES) -> Path:
 
 def _weight_files(directory: Path) -> list[Path]:
     # What lies beside the weights is not part of them.
-    found = (path for path in directory.glob("*.safetensors") if path.name != FAMILIARITY)
-    files = sorted(found, key=lambda path: path.name)
+    paths = (path for path in directory.glob("*.safetensors") if path.name != FAMILIARITY)
+    files = sorted(paths, key=lambda path: path.name)
     if not files:
         raise ModelError(
             f"The model folder {directory} holds no safetensors weights; copy the whole folder."

@@ -111,10 +111,10 @@ def variant_folders(model: str) -> dict[str, Path]:
         named = {**arms.adapters, **checkpoints}
         folders = {name: Path(place) for name, place in named.items() if Path(place).is_dir()}
         return {**_base(arms.base or ""), **folders}
-    found = _base(model)
-    for folder in found.values():
+    base_folders = _base(model)
+    for folder in base_folders.values():
         adapters = sorted(path for path in (folder / "adapters").glob("*") if path.is_dir())
-        return {**found, **{path.name: path for path in adapters}}
+        return {**base_folders, **{path.name: path for path in adapters}}
     return {}
 
 

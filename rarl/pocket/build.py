@@ -96,11 +96,11 @@ def rows(split: Split) -> list[Example]:
     Raises:
         ValueError: a row's licence does not allow it.
     """
-    found = load_examples(SETS, [split])
-    refused = {row.licence for row in found} - PERMISSIVE
+    examples = load_examples(SETS, [split])
+    refused = {row.licence for row in examples} - PERMISSIVE
     if refused:
         raise ValueError(f"rows under {', '.join(sorted(refused))} may not train shipped weights")
-    return found
+    return examples
 
 
 def _tokenizer(place: Place) -> None:

@@ -451,8 +451,8 @@ def _base(place: Place) -> None:
 
 def _fluency(place: Place) -> None:
     """Perplexity of plain replies that trained nothing, before and after."""
-    told = json.loads((place.work / "speech.json").read_text("utf-8"))
-    _, held = split([(prompt, reply) for prompt, reply in told])
+    replies = json.loads((place.work / "speech.json").read_text("utf-8"))
+    _, held = split([(prompt, reply) for prompt, reply in replies])
     processor = make_processor(_tokenizer(place))
     texts = [reply for _, reply in held]
     original: Any = _assembled(place)

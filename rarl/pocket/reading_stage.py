@@ -272,16 +272,16 @@ class Writer:
         for number, (user, reply) in enumerate(turns):
             opening = "" if number == 0 else "\n<|im_start|>user\n"
             asked = self._ids(f"{opening}{user}{self._after}")
-            told = self._ids(f"{reply}<|im_end|>")
-            ids += asked + told
-            weights += [0.0] * len(asked) + self._weighted(told)
+            reply_ids = self._ids(f"{reply}<|im_end|>")
+            ids += asked + reply_ids
+            weights += [0.0] * len(asked) + self._weighted(reply_ids)
         return Segment(ids, weights)
 
     def speech(self, prompt: str, reply: str) -> Segment:
         """A turn without a picture, the whole of it."""
         asked = self._ids(self._render([{"role": "user", "content": prompt}]))
-        told = self._ids(f"{reply}<|im_end|>")
-        return Segment(asked + told, [0.0] * len(asked) + [1.0] * len(told))
+        reply_ids = self._ids(f"{reply}<|im_end|>")
+        return Segment(asked + reply_ids, [0.0] * len(asked) + [1.0] * len(reply_ids))
 
     def _weighted(self, ids: list[int]) -> list[float]:
         weights = []

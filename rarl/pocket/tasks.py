@@ -64,12 +64,12 @@ def labelled_images(rows: Iterable[Example]) -> list[Labelled]:
     >>> labelled_images([])
     []
     """
-    found: dict[str, tuple[ImageRef, str, dict[str, str]]] = {}
+    labelled: dict[str, tuple[ImageRef, str, dict[str, str]]] = {}
     for row in rows:
         if row.image is None:
             continue
         source = row.source.removesuffix("_basics")
-        classes = found.setdefault(row.image.key, (row.image, source, {}))[2]
+        classes = labelled.setdefault(row.image.key, (row.image, source, {}))[2]
         if row.modality and row.organ:
             classes[KIND] = f"{row.modality} of {row.organ}"
         for fact in row.facts:
@@ -87,7 +87,7 @@ def labelled_images(rows: Iterable[Example]) -> list[Labelled]:
             classes[task] = number_class(float(row.answer.split()[0]), low, high, steps)
     return [
         Labelled(image, source, classes, sided=source in {"vqa_rad", "knee_oa"})
-        for image, source, classes in found.values()
+        for image, source, classes in labelled.values()
         if classes
     ]
 

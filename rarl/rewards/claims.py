@@ -121,7 +121,7 @@ def claim_texts(text: str, question: str = "") -> list[str]:
     ['no there a mass']
     """
     asked = normalise(question)
-    found: list[str] = []
+    claims: list[str] = []
     open_question = ""
     for sentence in sentences(text):
         if sentence.endswith("?") or normalise(sentence) == asked:
@@ -134,8 +134,8 @@ def claim_texts(text: str, question: str = "") -> list[str]:
             reply = "" if words == ["yes"] else plain.rstrip(".")
             plain = f"{reply} {frame}".strip()
         open_question = ""
-        found += [part.strip(" .;:,") for part in clauses(plain)]
-    return [text for text in found if text and any(c.isalnum() for c in text)]
+        claims += [part.strip(" .;:,") for part in clauses(plain)]
+    return [text for text in claims if text and any(c.isalnum() for c in text)]
 
 
 def read_claims(text: str, encoder: SentenceEncoder, question: str = "") -> list[Claim]:

@@ -182,9 +182,9 @@ def reasoning_score(
     if known.relevant:
         if not stated:
             return 0.0
-        told = known.weight(stated)
+        right = known.weight(stated)
         wrong = sum(_weight(kind) for kind, _ in against) if contradictions else 0.0
-        precision = told / (told + wrong)
+        precision = right / (right + wrong)
         recall = known.weight(stated & known.relevant) / known.weight(known.relevant)
         fit = 2 * precision * recall / (precision + recall) if recall else 0.0
         share = 0.5
@@ -228,12 +228,12 @@ def check_facts(
     statements = read_statements(reasoning)
     known = _known(facts, "")
     if not known.facts and explanation and reasoning.strip():
-        found = compare(reasoning, explanation, question)
+        comparison = compare(reasoning, explanation, question)
         return FactCheck(
-            annotated=found.claims,
-            covered=found.covered,
-            contradicted=found.contradicted,
-            neutral=found.neutral,
+            annotated=comparison.claims,
+            covered=comparison.covered,
+            contradicted=comparison.contradicted,
+            neutral=comparison.neutral,
             disagrees=bool(statements) and _disagrees(statements, question, answer, 1.0),
         )
     stated, against = _compare(statements, known.facts)
@@ -312,8 +312,8 @@ def repeats(text: str) -> bool:
     (True, False)
     """
     sentences = [normalise(sentence) for sentence in _SENTENCE.split(text)]
-    told = [sentence for sentence in sentences if sentence]
-    if len(set(told)) < len(told):
+    whole = [sentence for sentence in sentences if sentence]
+    if len(set(whole)) < len(whole):
         return True
     words = tokens(text)
     runs = Counter(tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1))
@@ -389,12 +389,14 @@ def _read(sentence: str) -> Statement | None:
         answered = tokens(reply)
         if not answered:
             return None
-        frame, told = _words(question), _words(reply)
+        frame, reply_words = _words(question), _words(reply)
         if answered[0] in {"yes", "no"}:
-            said = frame | told
-            return _statement(said, said if answered[0] == "no" else frozenset(), sentence, frame)
-        denied = told if NEGATIONS & set(answered) else frozenset[str]()
-        return _statement(frame | told, denied, sentence, frame, told)
+            all_words = frame | reply_words
+            return _statement(
+                all_words, all_words if answered[0] == "no" else frozenset(), sentence, frame
+            )
+        denied = reply_words if NEGATIONS & set(answered) else frozenset[str]()
+        return _statement(frame | reply_words, denied, sentence, frame, reply_words)
     words, under_no = set[str](), set[str]()
     for clause in _CLAUSE.split(sentence):
         under = False
@@ -491,26 +493,30 @@ def _contradictions(
     statement: Statement, facts: Sequence[_Fact], stated: Sequence[_Fact]
 ) -> set[_Contradiction]:
     """Values stated where annotations give others; words that a stated fact explains are left."""
-    told = frozenset(word for fact in stated for word in fact.value | fact.frame)
-    found: set[_Contradiction] = set()
+    explained = frozenset(word for fact in stated for word in fact.value | fact.frame)
+    contradictions: set[_Contradiction] = set()
     values: dict[str, set[str]] = {}
     for fact in facts:
         values.setdefault(fact.kind, set()).update(fact.value if fact.present else ())
     affirmed = statement.affirmed
     if "modality" in values:
-        stray = (affirmed & _MODALITIES) - values["modality"] - told
-        found |= {("modality", frozenset({word})) for word in stray}
+        stray = (affirmed & _MODALITIES) - values["modality"] - explained
+        contradictions |= {("modality", frozenset({word})) for word in stray}
     if "organ" in values and statement.about_kind:
         organs = {_ORGANS[word] for word in affirmed & _ORGANS.keys()}
-        found |= {("organ", frozenset({word})) for word in organs - values["organ"] - told}
+        contradictions |= {
+            ("organ", frozenset({word})) for word in organs - values["organ"] - explained
+        }
     if "plane" in values and statement.view:
         planes = affirmed & (_PLANES | _VIEWS)
-        found |= {("plane", frozenset({word})) for word in planes - values["plane"] - told}
+        contradictions |= {
+            ("plane", frozenset({word})) for word in planes - values["plane"] - explained
+        }
     for group in _EXCLUSIVE:
         if group & values.get("finding", set()):
             stray = (affirmed & group) - values["finding"]
-            found |= {("finding", frozenset({word})) for word in stray}
-    numbers = {word for word in affirmed if word.isdigit()} - told
+            contradictions |= {("finding", frozenset({word})) for word in stray}
+    numbers = {word for word in affirmed if word.isdigit()} - explained
     sides = statement.sides
     if any(_sides(fact.value) == sides for fact in stated):
         sides = frozenset()
@@ -522,13 +528,13 @@ def _contradictions(
             continue
         wanted = _sides(fact.value)
         if wanted and sides - wanted:
-            found.add(("side", fact.value))
+            contradictions.add(("side", fact.value))
         if fact.kind == "count" and numbers and not numbers & fact.value:
-            found.add(("count", fact.value))
+            contradictions.add(("count", fact.value))
         other = statement.reply and not statement.reply & fact.value
         if other and statement.frame == fact.frame and fact not in stated:
-            found.add(("other", fact.value))
-    return found
+            contradictions.add(("other", fact.value))
+    return contradictions
 
 
 def _disagrees(
@@ -538,35 +544,36 @@ def _disagrees(
 
     A yes or no is compared with the last statement that has this share of the question's words.
     """
-    asked, said = _words(question), _words(answer)
+    asked, answer_words = _words(question), _words(answer)
     asked_denied = bool(NEGATIONS & set(tokens(question.lower().replace("yes/no", ""))))
     asked |= {_IS_A[word] for word in asked if word in _IS_A}
     replied = tokens(answer)
     if not replied:
         return False
-    if replied[0] in {"yes", "no"} and not said:
+    if replied[0] in {"yes", "no"} and not answer_words:
         about = [
             item for item in statements if asked and len(item.said & asked) >= share * len(asked)
         ]
         if not about:
             return False
         return about[-1].denies(asked) == ((replied[0] == "yes") != asked_denied)
-    if not said:
+    if not answer_words:
         return False
     denied = bool(NEGATIONS & set(replied))
-    about = [item for item in statements if said <= item.said]
+    about = [item for item in statements if answer_words <= item.said]
     if about:
-        return all(item.denies(said) != denied for item in about)
+        return all(item.denies(answer_words) != denied for item in about)
     last = statements[-1]
-    if last.reply and last.frame == asked and not last.reply & said:
+    if last.reply and last.frame == asked and not last.reply & answer_words:
         return True
     groups = (*_EXCLUSIVE, _MODALITIES, _SIDES)
     affirmed = frozenset(word for item in statements for word in item.affirmed)
     return any(
-        said & group and affirmed & group and not affirmed & said & group for group in groups
+        answer_words & group and affirmed & group and not affirmed & answer_words & group
+        for group in groups
     )
 
 
 def _sides(words: Iterable[str]) -> frozenset[str]:
-    found = frozenset(words)
-    return _SIDES if found & _BOTH else _SIDES & found
+    present = frozenset(words)
+    return _SIDES if present & _BOTH else _SIDES & present

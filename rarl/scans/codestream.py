@@ -70,25 +70,25 @@ def read_codestream(frame: bytes) -> Codestream | None:
     if frame[:2] != b"\xff\xd8":
         return None
     position = 2
-    found: Codestream | None = None
+    codestream: Codestream | None = None
     while position + 4 <= len(frame) and frame[position] == 0xFF:
         marker = frame[position + 1]
         if marker in _START_OF_FRAME:
             precision, height, width, components = unpack_from(">BHHB", frame, position + 4)
             coding: Coding = "jpeg-ls" if marker == 0xF7 else "jpeg"
-            found = Codestream(coding, marker, width, height, components, precision)
+            codestream = Codestream(coding, marker, width, height, components, precision)
             if marker != 0xC3:
-                return found
-        if marker == 0xDA and found is not None:  # a lossless scan names its predictor as Ss
+                return codestream
+        if marker == 0xDA and codestream is not None:  # a lossless scan names its predictor as Ss
             (count,) = unpack_from(">B", frame, position + 4)
             (predictor,) = unpack_from(">B", frame, position + 5 + 2 * count)
             return Codestream(
-                found.coding,
-                found.process,
-                found.width,
-                found.height,
-                found.components,
-                found.precision,
+                codestream.coding,
+                codestream.process,
+                codestream.width,
+                codestream.height,
+                codestream.components,
+                codestream.precision,
                 predictor,
             )
         if marker == 0xFF or marker in _WITHOUT_LENGTH:
@@ -96,7 +96,7 @@ def read_codestream(frame: bytes) -> Codestream | None:
         else:
             (length,) = unpack_from(">H", frame, position + 2)
             position += 2 + length
-    return found
+    return codestream
 
 
 def ends_early(frame: bytes) -> bool:

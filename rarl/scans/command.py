@@ -64,14 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
         what, opened = "series", _from_pacs(arguments.study, limits)
     if bool(arguments.study) == bool(arguments.files):
         raise ScanError("Say which files, or --study with a number, and not both.")
-    found: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {what: number, **_described(_chosen(together, arguments.series)), **_contents(together)}
         for number, together in enumerate(opened, 1)
     ]
     if arguments.json:
-        print(json.dumps(found))
+        print(json.dumps(entries))
         return 0
-    for entry in found:
+    for entry in entries:
         print(_line(entry[what], entry))
         for keyword, text in entry["attributes"].items():
             print(f"   {keyword}: {text}")
@@ -96,9 +96,9 @@ def _from_pacs(study: str, limits: Limits) -> Iterator[Opened]:
     pacs = Pacs.from_settings(read_settings())
     if pacs is None:
         raise PacsError(f"No PACS is set; put the address of its DICOMweb service in {SETTING}.")
-    found = pacs.search(study)
-    for number, series in enumerate(found, 1):
-        with _placed("Series", number, len(found)):
+    studies = pacs.search(study)
+    for number, series in enumerate(studies, 1):
+        with _placed("Series", number, len(studies)):
             yield open_series(list(pacs.files(series, limits)), limits)
 
 

@@ -48,19 +48,19 @@ def dates_in(text: str) -> Iterator[tuple[re.Match[str], list[date]]]:
     for match in _ISO.finditer(text):
         yield match, days(match[1], match[2], match[3])
     for match in _NUMERIC.finditer(text):
-        found = [
+        candidates = [
             day
             for year in _years(match[3])
             for first, second in ((match[1], match[2]), (match[2], match[1]))
             for day in days(year, second, first)
         ]
         # "1.5.10" may be a version and "3/4/12" a score; only what is a day counts.
-        if found:
-            yield match, found
+        if candidates:
+            yield match, candidates
     for match in _COMPACT.finditer(text):
-        found = days(match[1], match[2], match[3])
-        if found:
-            yield match, found
+        candidates = days(match[1], match[2], match[3])
+        if candidates:
+            yield match, candidates
     yield from _in_words(text)
     yield from _in_east_asia(text)
     for match in _VIETNAMESE.finditer(text):
@@ -118,14 +118,14 @@ def _in_words(text: str) -> Iterator[tuple[re.Match[str], list[date]]]:
         for match in pattern.finditer(text):
             name = match["month"].lower()
             numbers = months.get(name) or months.get(plain(name), ())
-            found = [
+            candidates = [
                 day
                 for year in _years(match["year"])
                 for number in numbers
                 for day in days(year, str(number), match["day"])
             ]
-            if found:
-                yield match, found
+            if candidates:
+                yield match, candidates
 
 
 def _in_east_asia(text: str) -> Iterator[tuple[re.Match[str], list[date]]]:

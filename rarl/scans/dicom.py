@@ -361,9 +361,9 @@ def _with_first_frame(dataset: Dataset) -> Dataset:
     for sequence in ("PixelMeasuresSequence", "FrameVOILUTSequence"):
         for keyword in ("PixelSpacing", "WindowCenter", "WindowWidth"):
             value = optional(flat, keyword)
-            found = functional(dataset, 0, sequence, keyword)
-            if value is None and found is not None:
-                setattr(flat, keyword, found)
+            functional_value = functional(dataset, 0, sequence, keyword)
+            if value is None and functional_value is not None:
+                setattr(flat, keyword, functional_value)
     return flat
 
 
@@ -446,13 +446,13 @@ def _windows(dataset: Dataset, index: int, function: VoiFunction | None) -> tupl
     named = functional(dataset, index, sequence, "WindowCenterWidthExplanation")
     names = [named] if isinstance(named, str) else list(named or [])
     smallest = 1.0 if function == "LINEAR" else 1e-9
-    found: list[Window] = []
+    windows: list[Window] = []
     for place, (center, width) in enumerate(zip(centers, widths, strict=False)):
         name = str(names[place]).strip() if place < len(names) else ""
         known = name.upper().replace(" ", "_") in _WINDOW_NAMES
         if function is not None and width >= smallest:
-            found.append(Window(center, width, name if known else ""))
-    return tuple(found)
+            windows.append(Window(center, width, name if known else ""))
+    return tuple(windows)
 
 
 def _toward(dataset: Dataset, right: Vector | None, down: Vector | None) -> tuple[str, str] | None:

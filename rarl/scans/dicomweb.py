@@ -133,7 +133,7 @@ class Pacs:
         # Accession numbers with dots are rare, and exist.
         keys = ("0020000D", "00080050")[0 if _UID.fullmatch(wanted) else 1 :]
         studies: list[dict[str, Any]] = []
-        found: list[tuple[int, Series]] = []
+        chosen: list[tuple[int, Series]] = []
         with _told(), self._client() as client:
             for key in keys:
                 if not studies:
@@ -155,15 +155,15 @@ class Pacs:
                     {"includefield": ["00180015", "0008103E", "00201209"]},
                     _MOST_SERIES,
                 )
-                found += [_series(study, one) for one in listed]
+                chosen += [_series(study, one) for one in listed]
         if not studies:
             raise PacsError(
                 "The PACS has no study of this accession number or study UID; check the number."
             )
-        if len(found) > _MOST_SERIES:
+        if len(chosen) > _MOST_SERIES:
             raise PacsError(f"The study has more than {_MOST_SERIES} series; open it from files.")
         # Reports, plans and presentation states hold no pictures.
-        pictures = [one for one in found if known_modality(one[1].modality) or not one[1].modality]
+        pictures = [one for one in chosen if known_modality(one[1].modality) or not one[1].modality]
         if not pictures:
             raise PacsError("The study has no pictures in the PACS; check the number.")
         return tuple(series for _, series in sorted(pictures, key=lambda one: one[0]))

@@ -22,10 +22,10 @@ def size_of(path: Path) -> int | None:
         ScanError: it is a device or a socket, which never ends or holds no file.
         OSError: it is not there or cannot be looked at.
     """
-    found = path.stat()
-    if stat.S_ISREG(found.st_mode):
-        return found.st_size
-    if stat.S_ISFIFO(found.st_mode):
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    if stat.S_ISFIFO(status.st_mode):
         return None
     raise ScanError("This is a device and not a file; choose a scan.", "a device")
 

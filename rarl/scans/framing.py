@@ -307,12 +307,12 @@ def _mosaic_steps(
 
 def _mosaic_count(dataset: Dataset) -> int:
     """The number of slices of a mosaic, 0 where the file does not state it."""
-    found = _private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0A)
-    if not found:
-        found = _united_imaging_count(dataset)
-    if not found:
-        found = _siemens(dataset, "NumberOfImagesInMosaic")
-    given = numbers(found)
+    count = _private(dataset, 0x0019, "SIEMENS MR HEADER", 0x0A)
+    if not count:
+        count = _united_imaging_count(dataset)
+    if not count:
+        count = _siemens(dataset, "NumberOfImagesInMosaic")
+    given = numbers(count)
     return int(given[0]) if given and 1 < given[0] < 10_000 else 0
 
 

@@ -183,10 +183,10 @@ def _axes(
 ) -> tuple[Axis, Axis, Axis]:
     """The nearest patient axis of each array axis, the clearest match first, each used once."""
     directions = np.array([normal, down, right])
-    found: dict[int, Axis] = {}
+    axes: dict[int, Axis] = {}
     left = np.abs(directions)
     for _ in range(3):
         index, patient = (int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
-        found[patient] = Axis(index, bool(directions[index, patient] > 0))
+        axes[patient] = Axis(index, bool(directions[index, patient] > 0))
         left[index, :] = left[:, patient] = -1
-    return found[0], found[1], found[2]
+    return axes[0], axes[1], axes[2]

@@ -107,14 +107,16 @@ def header_warnings(dataset: Dataset) -> list[str]:
 
     Burned-in text is pixel data, which no header cleaning removes (PS3.15 E.3.1).
     """
-    said: list[str] = []
+    warnings: list[str] = []
     if _says_text_is_burned_in(dataset):
-        said.append(
+        warnings.append(
             "The file says that text is burned into the picture: check that it names nobody."
         )
     elif text_likely(dataset):
-        said.append("Pictures of this kind often have text burned in: check that it names nobody.")
-    return said
+        warnings.append(
+            "Pictures of this kind often have text burned in: check that it names nobody."
+        )
+    return warnings
 
 
 def overlay_groups(dataset: Dataset) -> list[int]:
@@ -191,8 +193,8 @@ def numbers(value: Any) -> list[float]:
     if isinstance(value, (int, float)):
         value = [value]
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        found = (float(item) for item in value if isinstance(item, (int, float)))
-        return [number for number in found if isfinite(number)]
+        floats = (float(item) for item in value if isinstance(item, (int, float)))
+        return [number for number in floats if isfinite(number)]
     return []
 
 

@@ -48,15 +48,15 @@ def looks_like_metaimage(data: bytes) -> bool:
 
 def metaimage_data_file(data: bytes) -> str | None:
     """The data file that a header names; None where the pixels follow the header."""
-    found = _DATA_FILE.search(data[:_LONGEST_HEADER])
-    name = found[1].decode("latin-1") if found else ""
+    match = _DATA_FILE.search(data[:_LONGEST_HEADER])
+    name = match[1].decode("latin-1") if match else ""
     return None if not name or name.upper() == "LOCAL" else name
 
 
 def joined_metaimage(header: bytes, content: bytes) -> bytes:
     """A header (.mhd) and its data file as one .mha."""
-    found = _DATA_FILE.search(header[:_LONGEST_HEADER])
-    kept = header[: found.start()] if found else header
+    match = _DATA_FILE.search(header[:_LONGEST_HEADER])
+    kept = header[: match.start()] if match else header
     return kept + b"ElementDataFile = LOCAL\n" + content
 
 
@@ -76,8 +76,8 @@ def read_metaimage(data: bytes, limits: Limits, tick: Callable[[], None]) -> Par
 
 
 def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
-    found = _DATA_FILE.search(data[:_LONGEST_HEADER])
-    if found is None:
+    match = _DATA_FILE.search(data[:_LONGEST_HEADER])
+    if match is None:
         raise ScanError(_DAMAGED)
     if metaimage_data_file(data) is not None:
         raise ScanError(
@@ -85,7 +85,7 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
             "file, or save the volume as .mha.",
             "a header without its data",
         )
-    header = _fields(data[: found.start()])
+    header = _fields(data[: match.start()])
     count = int(header["NDims"])
     sizes = tuple(int(side) for side in header["DimSize"].split()[:count])
     if not 2 <= count <= 4 or len(sizes) != count or min(sizes) < 1:
@@ -98,7 +98,7 @@ def _read(data: bytes, limits: Limits, tick: Callable[[], None]) -> Part:
     if channels != 1 and (channels not in (3, 4) or dtype != np.uint8):
         raise ScanError("The MetaImage file holds vectors; save the component to be looked at.")
     tick()
-    content = _content(data[found.end() :], header, limits, channels * dtype.itemsize, sizes)
+    content = _content(data[match.end() :], header, limits, channels * dtype.itemsize, sizes)
     shape = (*sizes, *(1,) * (3 - count))
     if channels == 1:
         values = shaped(content, dtype, shape, "MetaImage")

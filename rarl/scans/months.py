@@ -91,12 +91,12 @@ def months_by_name() -> dict[str, tuple[int, ...]]:
 
     Some names stand for different months in neighbouring languages.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    months: dict[str, tuple[int, ...]] = {}
     for number, names in enumerate(_NAMES, 1):
         for name in names.split():
             for form in {name, plain(name)}:
-                found[form] = tuple(sorted({*found.get(form, ()), number}))
-    return found
+                months[form] = tuple(sorted({*months.get(form, ()), number}))
+    return months
 
 
 def plain(name: str) -> str:

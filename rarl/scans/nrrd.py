@@ -59,8 +59,8 @@ def looks_like_nrrd(data: bytes) -> bool:
 
 def nrrd_data_file(data: bytes) -> str | None:
     """The data file that a header names; None where the pixels follow the header."""
-    found = _DATA_FILE.search(_header_of(data) + b"\n")
-    return found[1].decode("latin-1") if found else None
+    match = _DATA_FILE.search(_header_of(data) + b"\n")
+    return match[1].decode("latin-1") if match else None
 
 
 def joined_nrrd(header: bytes, content: bytes) -> bytes:

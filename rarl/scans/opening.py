@@ -152,8 +152,8 @@ def _first(stack: Stack) -> Scan:
     frames = stack.frames() * stack.times
     if frames == 1:
         return scan
-    said = f"The file has {frames} frames: only the first is shown."
-    return replace(scan, warnings=(*scan.warnings, said))
+    warning = f"The file has {frames} frames: only the first is shown."
+    return replace(scan, warnings=(*scan.warnings, warning))
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +327,9 @@ def _paired(sources: list[_Source], left_out: list[LeftOut]) -> Iterator[tuple[i
             continue
         if may_be_header(source.start(600)) and is_header(header := source.read()):
             others = [other for _, _, other in labelled if other is not source]
-            found = data_file_of(header, source.path, [other.path for other in others])
-            if found is not None:
-                values[id(source)] = others[found]
+            data_file = data_file_of(header, source.path, [other.path for other in others])
+            if data_file is not None:
+                values[id(source)] = others[data_file]
     taken = {id(source) for source in values.values()}
     for place, label, source in labelled:
         if id(source) in values:
@@ -354,21 +354,21 @@ def _joined(header: _Source, values: _Source) -> _Source:
 
 def _from_paths(paths: Sequence[Path], limits: Limits) -> list[_Source]:
     """The files meant, those of a folder in the natural order of their names."""
-    found: list[tuple[str, Path]] = []
+    files: list[tuple[str, Path]] = []
     with _readable():
         for path in paths:
             if not path.is_dir():
-                found.append((path.name, path))
+                files.append((path.name, path))
                 continue
             for inside in path.rglob("*"):
                 if inside.is_file() and not inside.is_symlink():
-                    found.append((str(inside.relative_to(path)), inside))
-                if len(found) > limits.entries:
+                    files.append((str(inside.relative_to(path)), inside))
+                if len(files) > limits.entries:
                     raise ScanError(
                         f"The folder holds more than {limits.entries} files; choose one series."
                     )
-        found.sort(key=lambda entry: natural_key(entry[0]))
-        return [_from_path(name, path, limits) for name, path in found]
+        files.sort(key=lambda entry: natural_key(entry[0]))
+        return [_from_path(name, path, limits) for name, path in files]
 
 
 def _from_path(name: str, path: Path, limits: Limits) -> _Source:

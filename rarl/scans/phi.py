@@ -182,7 +182,7 @@ def identity_in_text(
     ('"3 March 2021" looks like a date.',)
     """
     known = list(names)
-    said: list[str] = []
+    warnings: list[str] = []
     spans: list[tuple[int, int]] = []
 
     def in_header(word: str) -> bool:
@@ -192,7 +192,7 @@ def identity_in_text(
         # What overlaps something said already would be said twice.
         if all(end <= begun or ended <= start for begun, ended in spans):
             spans.append((start, end))
-            said.append(f'"{text[start:end]}" {what}.')
+            warnings.append(f'"{text[start:end]}" {what}.')
 
     for match, meant in dates_in(text):
         stands = any(in_header(day.isoformat()) for day in meant)
@@ -208,7 +208,7 @@ def identity_in_text(
         for start, end, form in surnames(text):
             if in_header(form):
                 say(start, end, "occurs in the scan's header")
-    return tuple(dict.fromkeys(said))
+    return tuple(dict.fromkeys(warnings))
 
 
 def _digest(normal: str, secret: bytes) -> bytes:

@@ -214,9 +214,9 @@ def _entries(
             header = start + file.read(_LONGEST_HEADER) if may_be_header(start) else b""
         if header and is_header(header):
             others = [other for other in infos if other is not info]
-            found = data_file_of(header, info.filename, [other.filename for other in others])
-            if found is not None:
-                values[info.header_offset] = others[found]
+            data_file = data_file_of(header, info.filename, [other.filename for other in others])
+            if data_file is not None:
+                values[info.header_offset] = others[data_file]
     taken = {info.header_offset for info in values.values()}
     entries = [
         _Entry(labels[info.header_offset], info, values.get(info.header_offset))

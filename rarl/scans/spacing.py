@@ -72,33 +72,33 @@ def spacing_of(dataset: Dataset, given: Sequence[float], detector: Sequence[floa
         detector: Imager Pixel Spacing of the frame, empty where there is none.
     """
     modality = str(optional(dataset, "Modality") or "")
-    found = Spacing()
+    spacing = Spacing()
     patient, imager = _pair(given), _pair(detector)
     for keyword in ("NominalScannedPixelSpacing", "ImagePlanePixelSpacing"):
         imager = imager or _pair(numbers(optional(dataset, keyword)))
     calibrated = optional(dataset, "PixelSpacingCalibrationType") is not None
     if patient is not None and (calibrated or imager is None):
         unsure = modality in _PROJECTIONS and not calibrated
-        found = Spacing(patient, warning=NO_CALIBRATION if unsure else "")
+        spacing = Spacing(patient, warning=NO_CALIBRATION if unsure else "")
     elif patient is not None and not same_spacing(patient, imager):
-        found = Spacing(patient)
+        spacing = Spacing(patient)
     elif imager is not None:
         factor = _magnification(dataset)
         if factor is None:
-            found = Spacing(imager, warning=AT_DETECTOR)
+            spacing = Spacing(imager, warning=AT_DETECTOR)
         else:
-            found = Spacing((imager[0] / factor, imager[1] / factor))
+            spacing = Spacing((imager[0] / factor, imager[1] / factor))
     else:
-        found = _region_spacing(dataset)
+        spacing = _region_spacing(dataset)
     aspect = _pair(numbers(optional(dataset, "PixelAspectRatio")))
     if aspect is None or not 0.01 < aspect[0] / aspect[1] < 100:
-        return found
-    if found.lengths is None:
-        return Spacing(aspect=aspect, warning=found.warning)
-    ratio = found.lengths[0] / found.lengths[1]
-    if abs(aspect[0] / aspect[1] - ratio) > _SAME_RATIO * ratio and not found.warning:
-        return Spacing(found.lengths, warning=TWO_RATIOS)
-    return found
+        return spacing
+    if spacing.lengths is None:
+        return Spacing(aspect=aspect, warning=spacing.warning)
+    ratio = spacing.lengths[0] / spacing.lengths[1]
+    if abs(aspect[0] / aspect[1] - ratio) > _SAME_RATIO * ratio and not spacing.warning:
+        return Spacing(spacing.lengths, warning=TWO_RATIOS)
+    return spacing
 
 
 def _pair(lengths: Sequence[float]) -> Pair | None:
@@ -114,18 +114,18 @@ def _magnification(dataset: Dataset) -> float | None:
 
 def _region_spacing(dataset: Dataset) -> Spacing:
     """From the ultrasound regions (PS3.3 C.8.5.5), where all that are measured in cm agree."""
-    found: set[Pair] = set()
+    spacings: set[Pair] = set()
     others = False
     try:
         for region in dataset.SequenceOfUltrasoundRegions:
             if region.PhysicalUnitsXDirection == region.PhysicalUnitsYDirection == _PER_CM:
                 rows, columns = region.PhysicalDeltaY, region.PhysicalDeltaX
-                found.add((abs(float(rows)) * 10, abs(float(columns)) * 10))
+                spacings.add((abs(float(rows)) * 10, abs(float(columns)) * 10))
             else:
                 others = True
     except Exception:
         return Spacing()
-    lengths = _pair(min(found)) if found else None
-    if lengths is None or not all(same_spacing(lengths, other) for other in found):
+    lengths = _pair(min(spacings)) if spacings else None
+    if lengths is None or not all(same_spacing(lengths, other) for other in spacings):
         return Spacing()
     return Spacing(lengths, warning=OUTSIDE_REGION if others else "")

@@ -62,15 +62,15 @@ def readings(text: str) -> tuple[str, ...]:
     """
     if not any("\x80" <= mark <= "ÿ" for mark in text):
         return (text,)
-    found = [text]
+    spellings = [text]
     for encoding in ("utf-8", "gb18030", "shift_jis", "euc_kr", "cp1251"):
         try:
-            found.append(text.encode("latin-1").decode(encoding))
+            spellings.append(text.encode("latin-1").decode(encoding))
         except UnicodeError:
             continue
         if encoding == "utf-8":
             break
-    return tuple(found)
+    return tuple(spellings)
 
 
 def name_words(text: str) -> Iterator[str]:

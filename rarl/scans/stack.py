@@ -485,7 +485,7 @@ class Stack:
         return None if useless else table
 
     def _own_warnings(self) -> list[str]:
-        said: list[str] = []
+        warnings: list[str] = []
         proportions = self._proportions(ACQUIRED)
         if proportions is not None:
             (height, width), shown = self._grid_shape(ACQUIRED), self.shape(ACQUIRED)
@@ -494,13 +494,13 @@ class Stack:
             # Half a pixel is as near as a stretched side can come.
             near = _NEARLY_SQUARE + 0.5 / min(self._grid_shape(ACQUIRED))
             if max(rows, columns) > near * min(rows, columns):
-                said.append(NOT_SQUARE)
+                warnings.append(NOT_SQUARE)
         if self.format == "dicom" and not self.color:
             values = distinct(self._grid(ACQUIRED, 0, 0))[0]
             if self._own_levels(values, ACQUIRED, 0, 0) is None:
                 given = self.windows or self._head.lut or self._head.window_unusable
-                said.append(BAD_WINDOW if given else NO_WINDOW)
-        return said
+                warnings.append(BAD_WINDOW if given else NO_WINDOW)
+        return warnings
 
 
 # An automatic window is a range, whatever curve the file's own windows follow.

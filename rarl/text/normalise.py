@@ -97,8 +97,8 @@ def exact_match(prediction: str, reference: str) -> bool:
     >>> exact_match("A radiograph.", "X-Ray"), exact_match("left lung", "right lung")
     (True, False)
     """
-    said = normalise(prediction)
-    return bool(said) and said == normalise(reference)
+    predicted = normalise(prediction)
+    return bool(predicted) and predicted == normalise(reference)
 
 
 def token_f1(prediction: str, reference: str) -> float:

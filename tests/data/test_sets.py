@@ -183,7 +183,11 @@ def test_splits_that_hold_nothing_are_said(local_sets: Sets) -> None:
 
 
 def test_names_are_local_and_hub_sets() -> None:
-    assert set(NAMES) == {*LOCAL, "path_vqa", "vqa_med_2019"}
+    benchmarks = {
+        "gmai_mmbench", "iu_xray", "med_frame_qa", "med_xpert_qa_mm", "mmmu_medical",
+        "omni_med_vqa", "pmc_vqa", "slake_zh",
+    }  # fmt: skip
+    assert set(NAMES) == {*LOCAL, "path_vqa", "vqa_med_2019", *benchmarks}
 
 
 # Images of training, validation and test, as the split files have them.
