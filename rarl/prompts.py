@@ -93,9 +93,8 @@ def user_text(
         mode = mode_of(form)
         question = f"{question} {_SUFFIXES[form]}".rstrip()
     if options:
-        question = (
-            f"{question}\n{option_lines([' '.join(one.split()) for one in options])}\n{_CHOOSE}"
-        )
+        lines = option_lines([" ".join(option.split()) for option in options])
+        question = f"{question}\n{lines}\n{_CHOOSE}"
     return f"{question}\n{_INSTRUCTIONS[mode]}"
 
 

@@ -577,7 +577,9 @@ def _options(row: Mapping[str, Any], columns: ColumnMapping, at: str) -> tuple[s
         for letter, text in zip(LETTERS, texts, strict=False)
     ]
     # Only where every option has its own letter is it no part of the text.
-    lettered = all(one != text and one for one, text in zip(bare, texts, strict=True))
+    lettered = all(
+        bare_text != text and bare_text for bare_text, text in zip(bare, texts, strict=True)
+    )
     return tuple(_pictures_named(text) for text in (bare if lettered else texts))
 
 
@@ -594,7 +596,7 @@ def _right(answer: str, options: Sequence[str], form: Literal["letter", "text"])
         letter = answer.strip("().: ").upper()
         place = LETTERS.find(letter) if len(letter) == 1 else -1
         return options[place] if 0 <= place < len(options) else None
-    return next((one for one in options if one.casefold() == answer.casefold()), None)
+    return next((option for option in options if option.casefold() == answer.casefold()), None)
 
 
 def _first_of(answer: str) -> str:

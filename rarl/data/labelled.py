@@ -332,7 +332,7 @@ def examples(
                     f"{source}/labels.jsonl has the split {named!r} for {image}; write one of "
                     f"{', '.join(SPLITS)}."
                 )
-        split = next((one for one in SPLITS if one == named), None)
+        split = next((split_name for split_name in SPLITS if split_name == named), None)
         if split is None:  # left out
             continue
         questions = [*asked(row), *basic_questions(modality, organ)]

@@ -188,12 +188,12 @@ class LocalEngine:
         if not answer_ids:
             raise QuestionError("There is no answer yet to show a heat map of; ask first.")
         arm = None if answer.arm == BASE else answer.arm
-        for one in (question, self._with_fewer_tokens(question)):
+        for version in (question, self._with_fewer_tokens(question)):
             try:
                 with self._lock.turn():
                     with torch.inference_mode():
-                        images = self._encode([named.image for named in one.images])
-                        prompt = self._prompt([Row(one, answer.arm)], images)
+                        images = self._encode([named.image for named in version.images])
+                        prompt = self._prompt([Row(version, answer.arm)], images)
                     features = [image.features for image in images]
                     grids = torch.stack([image.grid for image in images])
                     return heat_maps(self._loaded, arm, prompt, grids, answer_ids, features)
@@ -258,8 +258,8 @@ class LocalEngine:
         progress = [self._progress(Row(question, arm), started) for arm in question.arms]
         for fallback in self._fallbacks(question):
             rows = [Row(fallback.question, arm) for arm in question.arms]
-            for one in progress:
-                one.begin(fallback.note)
+            for column in progress:
+                column.begin(fallback.note)
             parts = (
                 [slice(n, n + 1) for n in range(len(rows))]
                 if fallback.one_by_one
@@ -269,15 +269,15 @@ class LocalEngine:
             for part in parts:
                 try:
                     for place in self._follow(rows[part], progress[part], stop, fallback.alone):
-                        yield tuple(replace(one.answer(), place=place) for one in progress)
+                        yield tuple(replace(column.answer(), place=place) for column in progress)
                 except NoRoomError:
                     lacked = True
-                    for one in progress[part]:
-                        one.fail(_NO_ROOM, perf_counter())
+                    for column in progress[part]:
+                        column.fail(_NO_ROOM, perf_counter())
             if not lacked:
                 return
-            if fallback.one_by_one and not all(one.answer().failure for one in progress):
-                yield tuple(one.answer() for one in progress)
+            if fallback.one_by_one and not all(column.answer().failure for column in progress):
+                yield tuple(column.answer() for column in progress)
                 return
         raise ModelError(_NO_ROOM)
 
@@ -288,8 +288,8 @@ class LocalEngine:
         fewer = self._with_fewer_tokens(question)
         if fewer is not question:
             few, many = (
-                sum(image_tokens(self._loaded.processor, named.image) for named in one.images)
-                for one in (fewer, question)
+                sum(image_tokens(self._loaded.processor, named.image) for named in version.images)
+                for version in (fewer, question)
             )
             note += f", so the model read {few} image tokens instead of {many}"
             yield _Fallback(fewer, f"{note}.")
@@ -305,7 +305,8 @@ class LocalEngine:
             for named in question.images
         )
         same = all(
-            one.image is named.image for one, named in zip(smaller, question.images, strict=True)
+            small.image is named.image
+            for small, named in zip(smaller, question.images, strict=True)
         )
         return question if same else replace(question, images=smaller)
 
@@ -332,7 +333,7 @@ class LocalEngine:
         self._scheduler.submit(Request(tuple(rows), news.put, over, bulk, alone))
         place = 0
         try:
-            while not all(one.done for one in progress):
+            while not all(column.done for column in progress):
                 items = _arrived(news)
                 for item in items:
                     if isinstance(item, Exception):
@@ -346,8 +347,8 @@ class LocalEngine:
                 # A model that is busy with a step may notice it much later.
                 if stop.is_set() or None in items:
                     now = perf_counter()
-                    for one in progress:
-                        one.stop(now)
+                    for column in progress:
+                        column.stop(now)
                 elif not items:
                     continue
                 yield place

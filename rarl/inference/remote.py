@@ -92,7 +92,7 @@ class EndpointEngine:
                 raise ModelError(
                     f"The server at {self._where} does not list its models; name one with --model."
                 )
-            names = {one.id for one in listed}
+            names = {model.id for model in listed}
             if names and model not in names:
                 raise ModelError(
                     f"The server has no model {model!r}; it has {', '.join(sorted(names))}."
@@ -136,8 +136,8 @@ class EndpointEngine:
         urls = self._checked([question])
         return side_by_side(
             [
-                (one, partial(self._streamed, one, urls))
-                for one in (replace(question, arms=(arm,)) for arm in question.arms)
+                (single, partial(self._streamed, single, urls))
+                for single in (replace(question, arms=(arm,)) for arm in question.arms)
             ],
             stop or Event(),
         )
@@ -190,7 +190,9 @@ class EndpointEngine:
                         return
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     # Failures last, so that what came with them is handed over.
-                    for request in sorted(done, key=lambda one: one.exception() is not None):
+                    for request in sorted(
+                        done, key=lambda finished: finished.exception() is not None
+                    ):
                         place, arm = running.pop(request)
                         arrived[place][arm] = request.result()
                         if len(arrived[place]) == len(asked[place].arms):
@@ -216,7 +218,7 @@ class EndpointEngine:
                     raise QuestionError(
                         f"There is no arm {arm!r}; choose from {', '.join(self._models)}."
                     )
-            messages(words_of(question), [one.name for one in question.images])
+            messages(words_of(question), [named.name for named in question.images])
             for named in question.images:
                 if id(named.image) not in urls:
                     urls[id(named.image)] = _data_url(named.image)
@@ -367,7 +369,7 @@ class Gate:
 
 def _base_of(listed: Sequence[Model]) -> str | None:
     """The first model that is no LoRA on another (vLLM names a LoRA's base as its parent)."""
-    return next((one.id for one in listed if not (one.model_extra or {}).get("parent")), None)
+    return next((model.id for model in listed if not (model.model_extra or {}).get("parent")), None)
 
 
 @dataclass

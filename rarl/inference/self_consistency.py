@@ -56,7 +56,7 @@ class Sampled:
 
     def consistency(self, answer: str) -> float:
         """Share of the sampled answers that say the same as this one."""
-        drawn = [normalise(one.response.answer) for one in self.answers]
+        drawn = [normalise(sample.response.answer) for sample in self.answers]
         return self_consistency(normalise(answer), drawn)
 
 

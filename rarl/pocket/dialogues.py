@@ -70,8 +70,8 @@ def script(examples: Sequence[Example], count: int, seed: int) -> list[Dialogue]
             firsts = [row for row in rows if row.category != second.category]
             words = _follow_ups(second)
             if words and firsts:
-                one = Dialogue(rng.choice(firsts), second, rng.choice(words))
-                drawn[second.source, second.category or ""].append(one)
+                dialogue = Dialogue(rng.choice(firsts), second, rng.choice(words))
+                drawn[second.source, second.category or ""].append(dialogue)
     chosen: list[Dialogue] = []
     used: set[str] = set()
     queues = [drawn[kind] for kind in sorted(drawn)]
@@ -79,8 +79,12 @@ def script(examples: Sequence[Example], count: int, seed: int) -> list[Dialogue]
         rng.shuffle(queue)
     while len(chosen) < count and any(queues):
         for queue in queues:
-            fresh = next((one for one in queue if _key(one) not in used), None)
-            queue[:] = [one for one in queue if one is not fresh and _key(one) not in used]
+            fresh = next((dialogue for dialogue in queue if _key(dialogue) not in used), None)
+            queue[:] = [
+                dialogue
+                for dialogue in queue
+                if dialogue is not fresh and _key(dialogue) not in used
+            ]
             if fresh is not None and len(chosen) < count:
                 used.add(_key(fresh))
                 chosen.append(fresh)

@@ -181,7 +181,7 @@ def _claim(text: str, encoded: Encoded) -> Claim:
         plain=tuple(words[place] for place in kept),
         denied=np.array([under[place] for place in kept], bool),
         sides=np.array([nearest[place] for place in kept], np.int8),
-        weights=np.array([_COMMON.get(one, 1.0) for one in stems], np.float32),
+        weights=np.array([_COMMON.get(stem, 1.0) for stem in stems], np.float32),
         vectors=vectors,
         vector=encoded.vector,
         numbers=tuple(_numbers(words)),
@@ -258,7 +258,7 @@ def pair_features(
         spans.append((0, len(candidate)))
     bounds = np.cumsum([0, *(len(claim.stems) for claim in candidate)])
     own_vectors = np.concatenate([claim.vectors for claim in candidate])
-    own_stems = [one for claim in candidate for one in claim.stems]
+    own_stems = [stem for claim in candidate for stem in claim.stems]
     own_weights = np.concatenate([claim.weights for claim in candidate])
     unit_vectors = [_mean([claim.vector for claim in candidate[a:b]]) for a, b in spans]
     whole_reference = _mean([claim.vector for claim in reference])
@@ -385,9 +385,11 @@ def _opposed(claim: Claim, other: Claim) -> tuple[float, float, float]:
 
 def _numbers_differ(mine: Sequence[Number], theirs: Sequence[Number]) -> float:
     """1 where a number of the same unit or context has another value and none has the same."""
-    for one in mine:
-        alike = [two for two in theirs if _comparable(one, two)]
-        if alike and not any(abs(one.value - two.value) <= 0.051 * one.value for two in alike):
+    for number in mine:
+        alike = [two for two in theirs if _comparable(number, two)]
+        if alike and not any(
+            abs(number.value - two.value) <= 0.051 * number.value for two in alike
+        ):
             return 1.0
     if len(mine) == 1 == len(theirs) and not _comparable(mine[0], theirs[0]):
         counts = all(number.unit != "mm" and number.value < 20 for number in (mine[0], theirs[0]))

@@ -143,16 +143,16 @@ def _stated(answer: str, question: str, explanation: str) -> float:
     claims = read_claims(answer, encoder)
     if not claims:
         # A side alone: of that which the question and the explanation name.
-        stems = {one for claim in _reference(explanation) for one in claim.stems}
+        stems = {stem for claim in _reference(explanation) for stem in claim.stems}
         subject = [word for word in tokens(question) if stem(word) in stems]
         claims = read_claims(" ".join([answer, *subject]), encoder)
     normal = any(claim.normal for claim in claims)
     disease = not normal and valence(encoder([question])[0].vector, probe) > _ASKS_FOR_DISEASE
-    known = [one for one in _reference(explanation) if not (disease and one.normal)]
+    known = [other for other in _reference(explanation) if not (disease and other.normal)]
     if any(claim.supposed for claim in claims):
         return 0.0
     scores = [
-        max((_pair(claim, one)[0] for one in known if _may_state(one, claim)), default=0.0)
+        max((_pair(claim, other)[0] for other in known if _may_state(other, claim)), default=0.0)
         for claim in claims
     ]
     least = min(scores, default=0.0)
@@ -170,10 +170,12 @@ def _verdict(affirmed: bool, question: str, known: Sequence[Claim]) -> float:
     probe = shipped_head().probe
     yes, no = 1.0, 0.0
     for claim in asked:
-        pairs = [(_pair(claim, one), one) for one in known]
+        pairs = [(_pair(claim, other), other) for other in known]
         if claim.normal:
-            ill = [one for one in known if not one.normal and set(one.stems) & set(claim.stems)]
-            no = max([no, *(valence(one.vector, probe) for one in ill)])
+            ill = [
+                other for other in known if not other.normal and set(other.stems) & set(claim.stems)
+            ]
+            no = max([no, *(valence(other.vector, probe) for other in ill)])
             pairs = [(pair, one) for pair, one in pairs if one.normal]
         yes = min(yes, max((covered for (covered, _), _ in pairs), default=0.0))
         no = max([no, *(against for (_, against), _ in pairs)])
@@ -185,8 +187,10 @@ def _verdict(affirmed: bool, question: str, known: Sequence[Claim]) -> float:
 
 def _may_state(known: Claim, claim: Claim) -> bool:
     """Whether a claim names every side of another, and denies what that denies."""
-    affirmed = {one for one, under in zip(known.stems, known.denied, strict=True) if not under}
-    if any(under and one in affirmed for one, under in zip(claim.stems, claim.denied, strict=True)):
+    affirmed = {stem for stem, under in zip(known.stems, known.denied, strict=True) if not under}
+    if any(
+        under and stem in affirmed for stem, under in zip(claim.stems, claim.denied, strict=True)
+    ):
         return False
     return claim.side & ~known.side == 0 and (known.normal or not claim.normal)
 

@@ -105,13 +105,13 @@ def read_references(path: Path) -> list[Reference]:
 def development(references: Sequence[Reference]) -> list[Reference]:
     """Those that may be looked at while the reward is made."""
     hidden = _held_out(references)
-    return [one for one in references if _digest(one) not in hidden]
+    return [reference for reference in references if _digest(reference) not in hidden]
 
 
 def held_out(references: Sequence[Reference]) -> list[Reference]:
     """The third of the references, by hash, that fits and decides nothing."""
     hidden = _held_out(references)
-    return [one for one in references if _digest(one) in hidden]
+    return [reference for reference in references if _digest(reference) in hidden]
 
 
 def pairs_of(one: Reference, item: int = 0) -> list[Pair]:

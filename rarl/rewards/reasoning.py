@@ -241,7 +241,7 @@ def check_facts(
         annotated=sum(not fact.derived for fact in known.facts),
         covered=len(stated),
         contradicted=len(against),
-        neutral=sum(not any(_compare([one], known.facts)) for one in statements),
+        neutral=sum(not any(_compare([item], known.facts)) for item in statements),
         disagrees=bool(statements) and _disagrees(statements, question, answer),
     )
 

@@ -140,7 +140,9 @@ class Pacs:
                     entries = self._found(client, "studies", {key: wanted}, _MOST_STUDIES)
                     # A server that overlooks the question must not bring somebody else's study.
                     studies = [
-                        one for one in entries if _text(one, key).casefold() == wanted.casefold()
+                        entry
+                        for entry in entries
+                        if _text(entry, key).casefold() == wanted.casefold()
                     ]
             if len(studies) > _MOST_STUDIES:
                 raise PacsError(
@@ -155,7 +157,7 @@ class Pacs:
                     {"includefield": ["00180015", "0008103E", "00201209"]},
                     _MOST_SERIES,
                 )
-                chosen += [_series(study, one) for one in listed]
+                chosen += [_series(study, entry) for entry in listed]
         if not studies:
             raise PacsError(
                 "The PACS has no study of this accession number or study UID; check the number."
@@ -163,10 +165,12 @@ class Pacs:
         if len(chosen) > _MOST_SERIES:
             raise PacsError(f"The study has more than {_MOST_SERIES} series; open it from files.")
         # Reports, plans and presentation states hold no pictures.
-        pictures = [one for one in chosen if known_modality(one[1].modality) or not one[1].modality]
+        pictures = [
+            pair for pair in chosen if known_modality(pair[1].modality) or not pair[1].modality
+        ]
         if not pictures:
             raise PacsError("The study has no pictures in the PACS; check the number.")
-        return tuple(series for _, series in sorted(pictures, key=lambda one: one[0]))
+        return tuple(series for _, series in sorted(pictures, key=lambda pair: pair[0]))
 
     def files(self, series: Series, limits: Limits | None = None) -> Iterator[bytes]:
         """The files of a series as they arrive, for `open_stack`.

@@ -110,17 +110,17 @@ def arrange(frames: Sequence[Frame], shapes: Sequence[tuple[int, ...]]) -> Arran
     count = int(times.max()) + 1
     each = len(frames) // count
     sorted_along = along[order]
-    one = sorted_along[:each]
-    gaps = np.diff(one)
+    first_group = sorted_along[:each]
+    gaps = np.diff(first_group)
     ready = tuple(int(index) for index in order)
     if each < 2:
         return Arrangement(ready, count)
     step = float(gaps.mean())
     if float(np.ptp(gaps)) > 2 * _UNEVEN * step:
         return Arrangement(ready, count, warning=_uneven(gaps))
-    offsets = np.array(places)[order[:each]] - np.outer(one, normal)
+    offsets = np.array(places)[order[:each]] - np.outer(first_group, normal)
     if np.ptp(offsets, axis=0).max() > max(0.5, _UNEVEN * step):
-        return Arrangement(ready, count, warning=_sheared(offsets, one))
+        return Arrangement(ready, count, warning=_sheared(offsets, first_group))
     return Arrangement(ready, count, _axes(normal, first.down, first.right), step)
 
 

@@ -196,7 +196,9 @@ def _is_copy(part: Part, other: Part) -> bool:
         return False
     if first.position is not None and part.number is not None:
         return True
-    return all(np.array_equal(one, two) for one, two in zip(part.pixels, other.pixels, strict=True))
+    return all(
+        np.array_equal(mine, theirs) for mine, theirs in zip(part.pixels, other.pixels, strict=True)
+    )
 
 
 def _even(group: list[Part]) -> list[Series]:

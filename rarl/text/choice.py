@@ -141,7 +141,7 @@ def _by_words(answer: str, options: Sequence[str]) -> list[int]:
     wanted = [tokens(option) for option in options]
     named = []
     # Longer options first, so that "lung" is not read out of "left lung".
-    for place in sorted(range(len(options)), key=lambda one: -len(wanted[one])):
+    for place in sorted(range(len(options)), key=lambda number: -len(wanted[number])):
         words = wanted[place]
         starts = [
             start

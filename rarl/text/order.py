@@ -127,7 +127,10 @@ def order_score(text: str, reference: str = "") -> float | None:
     if len(words) < _FEWEST:
         return None
     classes = [word_class(word) for word in words]
-    if sum(one in _FUNCTION_WORDS for one in classes) < _FEWEST_KNOWN and len(words) < 12:
+    if (
+        sum(word_class in _FUNCTION_WORDS for word_class in classes) < _FEWEST_KNOWN
+        and len(words) < 12
+    ):
         return None
     near = _neighbours(reference)
     own = _mean_likelihood(words, classes, near)
