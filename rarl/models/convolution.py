@@ -233,7 +233,8 @@ class PatchNetwork(nn.Module):
         Returns:
             (patches, width), in the same order.
         """
-        patches = patches.to(self.from_middle.weight.dtype)
+        # Norms stay in floating point where linear layers are held in 8 bits.
+        patches = patches.to(self.norm.weight.dtype)
         places: dict[tuple[int, int], list[int]] = defaultdict(list)
         starts: list[int] = [0]
         for time, rows, columns in grid_thw.tolist():
@@ -284,7 +285,8 @@ class HybridTower(Qwen2VisionTransformerPretrainedModel):
 
     def get_dtype(self) -> torch.dtype:
         """The dtype that pixels must have."""
-        return self.stem.from_middle.weight.dtype
+        # Norms stay in floating point where linear layers are held in 8 bits.
+        return self.stem.norm.weight.dtype
 
     def forward(self, hidden_states: Tensor, grid_thw: Tensor, **kwargs: Any) -> Any:
         """As the library's tower: patches and grids to patch features and merged features."""

@@ -2,14 +2,17 @@
 
 import pytest
 import torch
+from transformers import Qwen2VLConfig
 
 from rarl.models.convolution import (
     EfficientNetLite,
+    HybridQwen2VL,
     HybridTower,
     PatchNetwork,
     in_merge_order,
     unpatchify,
 )
+from rarl.models.eight_bit import to_eight_bits
 from rarl.models.vision import encode, merge_order, patchify
 
 
@@ -60,6 +63,23 @@ def test_images_of_several_sizes_do_not_touch_each_other(tower: HybridTower) -> 
 
 
 @torch.no_grad()
+@torch.no_grad()
+def test_with_linear_layers_in_eight_bits_it_sees_nearly_the_same(tower: HybridTower) -> None:
+    language = {"vocab_size": 32, "hidden_size": 48, "intermediate_size": 64}
+    language |= {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    language |= {"rope_parameters": {"rope_type": "default", "mrope_section": [4, 4, 4]}}
+    config = Qwen2VLConfig(text_config=language, vision_config=tower.config.to_dict())
+    model = HybridQwen2VL(config).eval()
+    model.model.visual.load_state_dict(tower.state_dict())
+    patches, grid = patchify(torch.randn(1, 3, 56, 112), 14)[0], torch.tensor([[1, 4, 8]])
+    whole = model.get_image_features(patches, grid).pooler_output[0]
+    to_eight_bits(model, torch.float32)
+    state = model.model.visual.state_dict()
+    assert any(value.dtype == torch.int8 for value in state.values())
+    near = model.get_image_features(patches, grid).pooler_output[0]
+    assert torch.nn.functional.cosine_similarity(whole, near).min() > 0.98
+
+
 def test_a_patch_gets_the_features_of_its_place() -> None:
     torch.manual_seed(0)
     network = PatchNetwork("lite0", 14, 16).eval()
