@@ -15,8 +15,8 @@ import logging
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class ReadingPhase:
         speech_every: after so many steps comes one on text alone.
         save_every: steps between checkpoints.
         look_every: steps between looks at validation rows.
+        shares: set to its share of the pictures.
     """
 
     steps: int
@@ -98,6 +99,7 @@ class ReadingPhase:
     speech_every: int = 10
     save_every: int = 20
     look_every: int = 200
+    shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
 
 
 class Reader(nn.Module):
@@ -319,9 +321,14 @@ def asked(row: Example, rng: random.Random) -> tuple[str, str]:
 
 
 class RowSampler:
-    """Draws pictures by set and label, then questions about each."""
+    """Draws pictures by set and label, then questions about each.
 
-    def __init__(self, rows: Sequence[Example]) -> None:
+    Args:
+        rows: training rows.
+        shares: set to its share of the pictures.
+    """
+
+    def __init__(self, rows: Sequence[Example], shares: Mapping[str, float] = SHARES) -> None:
         by_image: dict[str, dict[str, list[Example]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:
             if row.image is not None:
@@ -337,13 +344,12 @@ class RowSampler:
                 label = next((row.answer for row in own if row.category == "label"), "")
                 classes[label].append(own)
             self._pools[source] = list(classes.values())
-        self._sources = [source for source in SHARES if source in self._pools]
+        self._shares = {name: share for name, share in shares.items() if name in self._pools}
 
     def draw(self, rng: random.Random, images: int, questions: int) -> list[list[Example]]:
         """One list of rows for each picture."""
-        shares = [SHARES[source] for source in self._sources]
         batch = []
-        for source in rng.choices(self._sources, shares, k=images):
+        for source in rng.choices(list(self._shares), list(self._shares.values()), k=images):
             pools = self._pools[source]
             if source == "vqa_rad":
                 own = rng.choices(pools[0], [len(rows) for rows in pools[0]])[0]
@@ -476,7 +482,7 @@ def train_reading(
         raise ValueError("the base takes training rows of half A alone")
     device = reader.table.device
     writer = Writer(processor, phase.answer_weight)
-    sampler = RowSampler(train)
+    sampler = RowSampler(train, phase.shares)
     groups = reader.groups()
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
     parameters = [parameter for group in groups for parameter in group["params"]]
