@@ -15,6 +15,7 @@ from demo.pages.results import Evaluations, Loaded, Results, results_page
 from demo.pages.results.html import (
     case,
     drawings,
+    failures,
     figure_lines,
     listing,
     opening,
@@ -90,6 +91,46 @@ def test_reasoning_and_answer_are_told_apart(folder: Path, tmp_path: Path) -> No
     assert results.chosen("reason", LABEL, "lucky", "sft", "sft", 9)[0] == 1
     assert results.chosen("reason", LABEL, "unlucky", "sft", "sft", 9)[0] == 3
     assert results.chosen("reason", LABEL, "lucky", "rarl", "sft", 9)[0] == 0
+
+
+def failing(folder: Path, tmp_path: Path) -> Results:
+    """The run with a part in which sft is always wrong, and its pictures of two sizes."""
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    part = {
+        "group": LABEL, "arm": "sft", "mode": "reason", "field": "size",
+        "stratum": "under 256 pixels", "n": 30, "images": 30, "wrong": 0.9, "low": 0.8,
+        "high": 1.0, "rest": 0.1, "excess": 0.8, "excess_low": 0.6, "excess_high": 1.0,
+        "p": 0.0001, "p_holm": 0.001,
+    }  # fmt: skip
+    chance = part | {"field": "length", "stratum": "no reasoning", "excess": 0.1, "p_holm": 1.0}
+    better = part | {"stratum": "512 to 1023 pixels", "excess": -0.8}
+    summary["failures"] = [part, chance, better]
+    (tmp_path / "summary.json").write_text(json.dumps(summary), "utf-8")
+    frame = pd.read_parquet(folder / "rows.parquet")
+    first = frame["id"] == frame.loc[frame["category"] == "label", "id"].iloc[0]
+    frame["picture_side"] = [200 if small else 600 for small in first]
+    frame.to_parquet(tmp_path / "rows.parquet")
+    return Results(tmp_path)
+
+
+def test_a_part_that_fails_leads_to_its_answers(
+    root: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RARL_DATA", str(root))
+    results = failing(folder, tmp_path)
+    html = failures(results.summary(), "reason", LABEL)
+    assert 'data-field="size" data-stratum="under 256 pixels" data-arm="sft"' in html
+    assert html.index("under 256 pixels") < html.index("no reasoning")
+    assert "may be chance" in html and "512 to 1023" not in html
+    assert "90.0 [80.0, 100.0]" in html and "+80.0 [+60.0, +100.0]" in html
+    assert failures(results.summary(), "reason", LABEL, "base,rarl") == ""
+    part = ("size", "under 256 pixels")
+    total, shown = results.chosen("reason", LABEL, "all", "sft", "sft", 9, part)
+    assert total == 1 and len(shown[0].rows) == 3
+    assert results.chosen("reason", LABEL, "all", "sft", "sft", 9)[0] == 4
+    listed = listing(total, shown, "", part)
+    assert "Size of the picture: under 256 pixels" in listed and 'data-event="widen"' in listed
+    assert "widen" not in listing(total, shown, "")
 
 
 def test_a_flag_keeps_the_case_with_every_arm(results: Results, tmp_path: Path) -> None:
