@@ -31,6 +31,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         checked: bool = False,
         series: int = 0,
         samples: int = 0,
+        options: list[str] = [],  # noqa: B006 - Gradio shows it, nobody changes it
     ) -> dict[str, Any]:
         """Ask one variant of the model a question about a scan. For research, not for diagnosis.
 
@@ -44,19 +45,23 @@ def add_api(parts: Parts, service: AskService) -> None:
             series: of several series in the files its number, from 1; 0 takes the largest.
             samples: how many times the variant is asked again at random (2 to 32), to tell whether
                 its answer holds; 0 for none.
+            options: of a multiple-choice question 2 to 10 options, shown in this order as A, B, C.
 
         Returns:
             `exchange`, by which the answer can be flagged; `model`; `series` of the files, each
             with `number`, `title` and whether it was `asked` about; `left_out`, files of none, with
             `file` (its place, from 1), `name` and `reason`; and `answers`, one for the arm:
-            `arm`, `label`, `revision`, `answer`, `reasoning`, `problems` of its form and of what it
+            `arm`, `label`, `revision`, `answer`, `option` (the one that the answer names, None
+            where it names none or several), `reasoning`, `problems` of its form and of what it
             says, `cautions` that explain the latter in sentences, `consistency` (the share of the
             samples that say the same, None without), `tokens`, `seconds`, `failure`
             where it broke off, and `note`, what else must be known of it.
         """
         variants = (arm,) if arm else ()
         return guarded(
-            lambda: asked(request, scans, question, variants, mode, checked, (series, samples))
+            lambda: asked(
+                request, scans, question, variants, mode, checked, (series, samples, options)
+            )
         )
 
     def compare(
@@ -68,6 +73,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         checked: bool = False,
         series: int = 0,
         samples: int = 0,
+        options: list[str] = [],  # noqa: B006 - as above
     ) -> dict[str, Any]:
         """Ask several variants of the model the same question about a scan, in one pass.
 
@@ -81,6 +87,7 @@ def add_api(parts: Parts, service: AskService) -> None:
             checked: as for ask.
             series: as for ask.
             samples: as for ask, for each variant.
+            options: as for ask.
 
         Returns:
             As for ask, with one answer per arm; and `agreement` where all say the same, otherwise
@@ -88,7 +95,9 @@ def add_api(parts: Parts, service: AskService) -> None:
             `low` and `high` of the 95 % interval, `n`, and a `sentence`.
         """
         return guarded(
-            lambda: asked(request, scans, question, tuple(arms), mode, checked, (series, samples))
+            lambda: asked(
+                request, scans, question, tuple(arms), mode, checked, (series, samples, options)
+            )
         )
 
     def flag(
@@ -128,7 +137,7 @@ def add_api(parts: Parts, service: AskService) -> None:
         arms: tuple[str, ...],
         mode: str,
         checked: bool,
-        more: tuple[int, int],
+        more: tuple[int, int, Sequence[str]],
     ) -> dict[str, Any]:
         files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
         names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]

@@ -35,6 +35,7 @@ from rarl.response import MODES
 from rarl.review import CaseSnapshot
 from rarl.review.roles import require
 from rarl.scans import Identifiers, identity_in_text
+from rarl.text.choice import read_choice
 
 # Exchanges that can be flagged, and bytes of their pictures, compressed as the store keeps them:
 # people read for minutes, and many may be reading.
@@ -104,6 +105,7 @@ class AskService:
         checked: bool,
         series: int = 0,
         samples: int = 0,
+        options: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Ask variants of the model a question about scans.
 
@@ -117,6 +119,7 @@ class AskService:
             checked: whether somebody has looked for names in pictures and words.
             series: of several series the number, from 1; 0 for the one with the most pictures.
             samples: how many times each variant is asked again at random; 0 for none.
+            options: of a multiple-choice question, in the order in which they are shown.
 
         Returns:
             `exchange`, `model`, `answers`, `agreement`, `series` and `left_out`, as the
@@ -132,9 +135,11 @@ class AskService:
             raise QuestionError(f"There is no mode {mode!r}; choose from {', '.join(MODES)}.")
         if samples and not 2 <= samples <= MOST_SAMPLES:
             raise QuestionError(f"Ask for 2 to {MOST_SAMPLES} samples or for none.")
-        user_text(text, mode)  # says what is wrong with the question before anything is opened
+        options = tuple(option.strip() for option in options)
+        # Says what is wrong with the question before anything is opened.
+        user_text(text, mode, options=options)
         session, upload = self._opened(contents, checked, series)
-        _check_words(text, session.identifiers, checked)
+        _check_words(" ".join((text, *options)), session.identifiers, checked)
         loader = self._parts.loader
         engine = loader.wait(0 if loader.sentence else _LOADING_SECONDS)
         if engine is None:
@@ -142,7 +147,7 @@ class AskService:
             raise QuestionError(sentence)
         arms = chosen_variants(arms, engine.arms)
         pictures, shown = session.pictures()
-        question = Question(pictures, text.strip(), arms, mode, DECODING)
+        question = Question(pictures, text.strip(), arms, mode, DECODING, options=options)
         stop = Event()
         drawn: dict[str, Sampled] = {}
         with loader.turn(stop, current_share() or f"name:{person.name or ''}"):
@@ -151,7 +156,7 @@ class AskService:
             if samples:
                 drawn = {arm: sample_answers(engine, question, arm, samples) for arm in arms}
         by_name = {arm.name: arm for arm in engine.arms}
-        answers = check_answers(streamed, text, session.facts(), engine.arms, unfamiliar)
+        answers = check_answers(streamed, text, session.facts(), engine.arms, unfamiliar, options)
         said = {answer.arm: answer.response.answer for answer in answers}
         minority = {arm: minority_check(one, said[arm]) for arm, one in drawn.items()}
         answers = with_checks(answers, {arm: one for arm, one in minority.items() if one})
@@ -165,7 +170,8 @@ class AskService:
             engine.model_name,
         )
         agreement = None
-        if agree(answers):
+        # How often agreement is right was measured on questions without options.
+        if not options and agree(answers):
             worth = self._parts.agreement.worth(asked.arms, text, question.mode)
             agreement = {
                 "right": worth and round(worth.value, 3),
@@ -195,6 +201,7 @@ class AskService:
                     "label": by_name[answer.arm].label,
                     "revision": by_name[answer.arm].revision,
                     "answer": answer.response.answer,
+                    "option": _named(answer.response.answer, options),
                     "reasoning": answer.response.reasoning,
                     "problems": list(answer.problems),
                     "cautions": [check.sentence for check in answer.checks],
@@ -287,6 +294,12 @@ class AskService:
                 raise QuestionError(f"Text may be burned into the picture. {_CHECKED}")
             session.show(scan, beside=bool(session.scans))
         return session, upload
+
+
+def _named(answer: str, options: Sequence[str]) -> str | None:
+    """The one option that an answer names; None where it names none or several."""
+    chosen = read_choice(answer, options).index if options else None
+    return None if chosen is None else options[chosen]
 
 
 def _check_words(text: str, identifiers: Sequence[Identifiers], checked: bool) -> None:

@@ -211,7 +211,9 @@ def case_of(asked: Asked, case_id: str | None = None, *, sampled: bool = False) 
         asked.answers,
         arms=asked.arms,
         model=asked.model_name,
-        prompt_hash=prompt_hash(asked.question.mode, len(asked.question.images)),
+        prompt_hash=prompt_hash(
+            asked.question.mode, len(asked.question.images), bool(asked.question.options)
+        ),
         scan=asked.scan,
         shown=asked.shown,
         case_id=case_id,

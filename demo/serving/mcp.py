@@ -31,6 +31,7 @@ from rarl.errors import QuestionError, RarlError
 from rarl.inference.self_consistency import MOST_SAMPLES
 from rarl.prompts import MAX_QUESTION_CHARACTERS
 from rarl.response import MODES
+from rarl.text.choice import MAX_OPTIONS
 
 ADDRESS = "/gradio_api/mcp"
 
@@ -113,7 +114,8 @@ class McpServer:
         contents = _pictures(values["scans"], lambda names: self._parts.uploads.read(names, caller))
         arms = [values["arm"]] if name == "ask" else values["arms"]
         mode, checked = values["mode"], values["checked"]
-        text, more = values["question"], (values["series"], values["samples"])
+        text = values["question"]
+        more = values["series"], values["samples"], values["options"]
         return self._service.ask(person, contents, text, arms, mode, checked, *more)
 
     def tools(self) -> list[types.Tool]:
@@ -160,6 +162,14 @@ class McpServer:
                 "default": 0,
                 "description": "How many times each variant is asked again at random, to tell "
                 "whether its answer holds; 0 for none.",
+            },
+            "options": {
+                "type": "array",
+                "maxItems": MAX_OPTIONS,
+                "items": {"type": "string"},
+                "default": [],
+                "description": "Of a multiple-choice question 2 to 10 options, shown in this order "
+                "as A, B, C; none for any other question.",
             },
         }
         one: Schema = {"type": "string", "enum": arms, "default": arms[-1]}

@@ -148,6 +148,13 @@ def test_the_interface_has_the_marks(parts: Parts) -> None:
     other = service.ask(ada, files, "Is there a mass?", ["sft"], "reason", True, series=1)
     assert [one["asked"] for one in other["series"]] == [True, False]
     assert other["agreement"] is None and other["answers"][0]["consistency"] is None
+    chosen = service.ask(
+        ada, files, "Is there a mass?", ["rl"], "answer", True, options=["yes", "no", "two"]
+    )
+    assert chosen["answers"][0]["option"] == "no" and chosen["agreement"] is None
+    assert other["answers"][0]["option"] is None
+    with pytest.raises(QuestionError, match="2 to 10 options"):
+        service.ask(ada, files, "Which?", ["rl"], "answer", True, options=["yes"])
     with pytest.raises(QuestionError, match="no series 3"):
         service.ask(ada, files, "Is there a mass?", ["sft"], "reason", True, series=3)
     with pytest.raises(QuestionError, match="2 to 32"):

@@ -16,7 +16,7 @@ from demo.session import Asked
 from rarl import __version__
 from rarl.errors import QuestionError
 from rarl.inference.engine import Engine, Seen, Verbatim
-from rarl.prompts import messages, prompt_hash, user_text
+from rarl.prompts import messages, prompt_hash, words_of
 
 # A word that stands in the prompt, and no tag.
 _PICTURE = "<" + "picture>"
@@ -27,12 +27,12 @@ def prompt_of(asked: Asked, arm: str) -> list[dict[str, object]]:
     question = asked.question
     chats = any(one.chats for one in asked.arms if one.name == arm)
     earlier = [
-        (user_text(turn.text, turn.mode), turn.answers[arm])
+        (words_of(turn), turn.answers[arm])
         for turn in question.earlier
         if chats and arm in turn.answers
     ]
     names = [image.name for image in question.images]
-    return messages(user_text(question.text, question.mode), names, earlier)
+    return messages(words_of(question), names, earlier)
 
 
 def texts_of(engine: Engine, asked: Asked) -> dict[str, str]:
@@ -61,7 +61,7 @@ def facts(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> dict[
         "question": asked.typed,
         "mode": question.mode,
         "prompt": dict(texts),
-        "prompt_hash": prompt_hash(question.mode, len(question.images)),
+        "prompt_hash": prompt_hash(question.mode, len(question.images), bool(question.options)),
         "pictures": [
             {
                 "name": named.name,

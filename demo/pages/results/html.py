@@ -33,6 +33,7 @@ from rarl.evaluation.tables import (
     reliance_table,
     rotation_table,
 )
+from rarl.text.choice import labelled
 
 _SETS = {
     "vqa_rad_basics": "VQA-RAD basics",
@@ -549,11 +550,14 @@ def listing(
 def case(shown: Shown) -> str:
     """A question with its scan and every arm's answer."""
     if shown.example is not None and shown.example.image is not None:
-        picture = Markup(
-            '<div class="stage" data-page="stage" tabindex="0" role="group" '
-            'aria-label="scan of the question: wheel or + and - zoom, 0 resets"><img '
-            'src="{}" alt="Scan of the question" draggable="false"></div>'
-        ).format(render.picture_url(shown.example.image.load()))
+        picture = Markup().join(
+            Markup(
+                '<div class="stage" data-page="stage" tabindex="0" role="group" '
+                'aria-label="scan of the question: wheel or + and - zoom, 0 resets"><img '
+                'src="{}" alt="Scan of the question" draggable="false"></div>'
+            ).format(render.picture_url(image.load()))
+            for image in shown.example.images
+        )
     else:
         source = str(shown.rows[0]["source"])
         picture = Markup(
@@ -563,16 +567,22 @@ def case(shown: Shown) -> str:
         ).format(source)
     question = shown.question or "The question’s words are with its set."
     reference = shown.reference or "with its set"
+    options = Markup().join(
+        Markup("<li>{}</li>").format(labelled(shown.options, place))
+        for place in range(len(shown.options))
+    )
+    if options:
+        options = Markup('<ul class="options">{}</ul>').format(options)
     flags = shown.has_pixels and bool(shown.question)
     columns = Markup().join(_column(row, shown.label(row), flags) for row in shown.rows)
     mode = {key: label for label, key in MODE_LABELS}.get(shown.rows[0]["mode"], shown.mode)
     return Markup(
         '<div class="case"><div class="case-top"><div class="stages">{}</div><div '
         'class="case-facts"><h4 '
-        'class="eyebrow">Question</h4><h2>{}</h2><p><b>Reference: {}</b></p><p '
+        'class="eyebrow">Question</h4><h2>{}</h2>{}<p><b>Reference: {}</b></p><p '
         'class="facts">{} · {}</p></div></div><div class="columns" '
         'data-count="{}">{}</div></div>'
-    ).format(picture, question, reference, shown.id, str(mode), len(shown.rows), columns)
+    ).format(picture, question, options, reference, shown.id, str(mode), len(shown.rows), columns)
 
 
 def _column(row: Mapping[str, Any], label: str, flags: bool) -> str:

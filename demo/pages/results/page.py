@@ -79,7 +79,7 @@ def case_of(shown: Shown, case_id: str | None = None) -> CaseSnapshot:
     mode = next(one for one in MODES if one == shown.mode)
     arms = [Arm(str(row["arm"]), shown.label(row), str(row["revision"])) for row in shown.rows]
     question = Question(
-        images=(NamedImage(shown.example.image.load()),),
+        images=tuple(NamedImage(image.load()) for image in shown.example.images),
         text=shown.question,
         arms=tuple(arm.name for arm in arms),
         mode=mode,
@@ -88,6 +88,7 @@ def case_of(shown: Shown, case_id: str | None = None) -> CaseSnapshot:
             temperature=float(first["temperature"]),
             seed=int(first["seed"]),
         ),
+        options=shown.options,
     )
     answers = [
         Answer(

@@ -14,6 +14,7 @@ import pandas as pd
 from rarl.data import Example, load_set
 from rarl.data.sets import at_hand
 from rarl.errors import DataError, RarlError
+from rarl.evaluation.asked import asked_under
 from rarl.evaluation.failures import strata_of
 from rarl.evaluation.metrics import ALL_GROUP, groups
 from rarl.evaluation.run_files import ROWS, SUMMARY
@@ -67,6 +68,18 @@ class Shown:
     def reference(self) -> str:
         """The reference answer, "" likewise."""
         return str(self.rows[0]["reference"] or (self.example.answer if self.example else ""))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of a multiple-choice question the options as they were shown; empty for any other."""
+        kept = self.rows[0].get("options")
+        if kept is not None and len(kept):
+            return tuple(str(option) for option in kept)
+        if self.example is None or not self.example.options:
+            return ()
+        # Published without words: the set has them, and the seed their order.
+        asked = asked_under(self.example, "scan", int(self.rows[0]["seed"]))
+        return asked.options if asked else ()
 
     @property
     def has_pixels(self) -> bool:
