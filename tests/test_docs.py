@@ -29,6 +29,7 @@ GUIDES = {
     "clinician-guide.md",
     "base.md",
     "training-and-evaluation.md",
+    "evaluation.md",
     "review-and-studies.md",
     "hosting.md",
     "api.md",
