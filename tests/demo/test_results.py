@@ -123,7 +123,8 @@ def test_a_part_that_fails_leads_to_its_answers(
     assert html.index("under 256 pixels") < html.index("no reasoning")
     assert "may be chance" in html and "512 to 1023" not in html
     assert "90.0 [80.0, 100.0]" in html and "+80.0 [+60.0, +100.0]" in html
-    assert failures(results.summary(), "reason", LABEL, "base,rarl") == ""
+    assert "reasoning right, answer wrong" in html and 'data-kind="unlucky"' in html
+    assert "<table" not in failures(results.summary(), "reason", LABEL, "base,rarl")
     part = ("size", "under 256 pixels")
     total, shown = results.chosen("reason", LABEL, "all", "sft", "sft", 9, part)
     assert total == 1 and len(shown[0].rows) == 3

@@ -410,7 +410,8 @@ def _worse(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
 def _crossed(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     ways = Markup(", ").join(
         Markup(
-            "<button type='button' data-event='cut' data-kind='{}' data-arm=\"{}\">{}</button> {} %"
+            "<button type='button' data-event='cut' data-kind=\"{}\" data-arm=\"{}\">{}"
+            "</button> {} %"
         ).format(
             kind,
             one["arm"],
