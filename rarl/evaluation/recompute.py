@@ -68,9 +68,12 @@ def verify(folder: Path) -> Verification:
     said += sentences
     computed = json.loads(json.dumps(summary_of(summary["model"], summary["arms"], fresh, labels)))
     for part, now in computed.items():
-        if isinstance(now, list) and part != "arms":
+        if part not in summary:
+            if now:
+                notes.append(f"{part}: not in summary.json, which an older version wrote.")
+        elif isinstance(now, list) and part != "arms":
             said += _compared(part, summary.get(part) or [], now)
-        elif part in summary and summary[part] != now:
+        elif summary[part] != now:
             said.append(f"{part}: summary.json has {summary[part]!r}, recomputed {now!r}.")
     said += _judged(frame, summary, labels)
     return Verification(tuple(said), tuple(notes))

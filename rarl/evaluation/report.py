@@ -28,6 +28,7 @@ from rarl.evaluation.tables import (
     judge_sentences,
     judge_table,
     leakage_table,
+    others_table,
     percent,
     place_table,
     probe_table,
@@ -178,6 +179,7 @@ def _of_mode(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
             ),
         )
     for title, table in (
+        ("Beside published results, %", others_table(summary, mode)),
         ("Where it is wrong more often, %", failure_table(summary, mode)),
         ("Where reasoning and answer part, %", crossing_table(summary, mode)),
         ("Under probes, %", probe_table(summary, mode)),

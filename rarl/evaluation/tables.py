@@ -10,6 +10,7 @@ import pandas as pd
 
 from rarl.evaluation.failures import FIELDS
 from rarl.evaluation.metrics import Figure
+from rarl.evaluation.published import beside_others
 from rarl.response import CHECK_SENTENCES
 
 _COLUMNS = [field.name for field in fields(Figure)]
@@ -121,6 +122,21 @@ def calibration_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
             "sampled": f"{row['draws']} at temperature {row['temperature']:g}",
         }
         for row in rows
+    )
+
+
+def others_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
+    """The run beside what others have published on the same sets, in per cent."""
+    return pd.DataFrame(
+        {
+            "questions": one.group,
+            "model": one.model,
+            "accuracy": percent(one.value, one.low, one.high),
+            "n": "not known" if one.n is None else str(one.n),
+            "source": one.source or "this run, exact match",
+            "scored otherwise": one.differs,
+        }
+        for one in beside_others(summary, mode)
     )
 
 

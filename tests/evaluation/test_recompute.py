@@ -20,7 +20,7 @@ from rarl.evaluation.image_ablations import ALTERED, ROTATED
 from rarl.evaluation.recompute import read_run, rows_of, verify
 from rarl.evaluation.rows import Row
 from rarl.evaluation.run import evaluate, pixel_hash, select, summarise
-from rarl.evaluation.run_files import ROWS, SUMMARY, write_run
+from rarl.evaluation.run_files import MANIFEST, ROWS, SUMMARY, write_run
 from rarl.prompts import user_text
 from tests.evaluation.scripted_engine import ScriptedEngine
 from tests.evaluation.test_choices import Chooser, example
@@ -99,6 +99,17 @@ def test_a_changed_score_and_a_changed_text_are_found(run: tuple[Path, list[Row]
     said = verify(folder).differences
     assert any(one.startswith("exact: ") and rows[0].id in one for one in said)
     assert any(one.startswith("answer: 1 rows are scored otherwise") for one in said)
+
+
+def test_a_summary_of_an_older_version_lacks_parts(run: tuple[Path, list[Row]]) -> None:
+    path = run[0] / SUMMARY
+    summary = json.loads(path.read_text("utf-8"))
+    del summary["crossings"]
+    path.write_text(json.dumps(summary), "utf-8")
+    (run[0] / MANIFEST).unlink()
+    found = verify(run[0])
+    assert found.differences == ()
+    assert "crossings: not in summary.json, which an older version wrote." in found.notes
 
 
 def test_a_run_without_its_words_keeps_its_scores(run: tuple[Path, list[Row]]) -> None:
