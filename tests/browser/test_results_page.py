@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,19 @@ class _Anyone(SignIn):
         return Person(None, "visitor")
 
 
+def _fails(path: Path) -> None:
+    """Four images make no part that could be told from the rest, so one is put in."""
+    summary = json.loads(path.read_text("utf-8"))
+    summary["failures"] = [
+        {
+            "group": LABEL, "arm": "sft", "mode": "reason", "field": "modality", "stratum": "mri",
+            "n": 30, "images": 30, "wrong": 0.75, "low": 0.6, "high": 0.9, "rest": 0.1,
+            "excess": 0.65, "excess_low": 0.4, "excess_high": 0.9, "p": 0.001, "p_holm": 0.01,
+        }
+    ]  # fmt: skip
+    path.write_text(json.dumps(summary), "utf-8")
+
+
 SCRIPTED = Loaded("scripted", "", ScriptedEngine.arms)
 MINE = Loaded("mine", "runs/mine", (Arm("mine", "Mine", "a" * 12),))
 
@@ -67,7 +81,9 @@ def page_and_store(
         with gr.Tab("Ask"):
             panel('<div class="viewer-stage">-</div>', elem_id="viewer")
         with gr.Tab("Results") as tab:
-            evaluations = Evaluations([measure(root, tmp_path / "run")], shipped=None)
+            run = measure(root, tmp_path / "run")
+            _fails(run / "summary.json")
+            evaluations = Evaluations([run], shipped=None)
             parts = Parts(
                 EngineLoader(ScriptedEngine),
                 Desk(store, sign_in=_Anyone("local")),
@@ -125,6 +141,26 @@ def test_from_a_figure_to_a_flag(
     # On a telephone nothing runs out of the page.
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_part_that_fails_opens_its_first_case_with_a_flag(
+    page_and_store: tuple[str, ReviewStore], open_page: Callable[[str], Any]
+) -> None:
+    page = open_page(page_and_store[0])
+    page.get_by_role("tab", name="Results").click()
+    page.wait_for_selector("#results-figures svg")
+    page.click(f'#results-lines [data-group="{LABEL}"]')
+    page.click('#results-failures [data-field="modality"]')
+    # One click to the case, one to the flag.
+    case = page.locator("#results-case .case")
+    case.wait_for()
+    listed = page.locator("#results-list")
+    listed.get_by_text("Modality: mri").wait_for()
+    listed.get_by_text("3 questions").wait_for()
+    case.locator(".arm-sft [data-event=complain]").click()
+    page.get_by_text("Flag SFT’s answer").wait_for()
+    listed.get_by_role("button", name="Show all").click()
+    listed.get_by_text("Modality: mri").wait_for(state="detached")
 
 
 def test_any_two_variants_are_compared_and_a_column_leads_to_its_making(

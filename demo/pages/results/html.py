@@ -363,36 +363,57 @@ def failures(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") 
         (one for one in of("failures") if one["excess"] > 0),
         key=lambda one: (one["p_holm"], -one["excess"]),
     )
-    lines = Markup().join(_worse(one, labels) for one in worse[:_MOST_PARTS])
+    sure = [one for one in worse if one["p_holm"] < _SURE]
+    doubtful = [one for one in worse if one["p_holm"] >= _SURE]
     crossed = Markup().join(_crossed(one, labels) for one in of("crossings"))
-    if not (lines or crossed):
+    if not (worse or crossed):
         return ""
-    table = _PARTS.format(lines) if lines else ""
+    parts = Markup()
+    if sure:
+        parts = Markup(
+            '<p class="hint">Parts of these questions that are answered wrong more often than the '
+            "rest. p is corrected for all parts that were looked at. Choose one to read its wrong "
+            "answers.</p>{}"
+        ).format(_parts(sure, labels))
+    elif doubtful:
+        parts = Markup(
+            '<p class="hint">In no part of these questions is a variant wrong more often than '
+            "chance explains.</p>"
+        )
+    if doubtful:
+        parts += Markup(
+            "<details><summary>{} whose difference may be chance</summary>{}</details>"
+        ).format(
+            "1 part" if len(doubtful) == 1 else f"{len(doubtful)} parts",
+            _parts(doubtful[:_MOST_PARTS], labels),
+        )
     ways = _CROSSED.format(crossed) if crossed else ""
-    return Markup("<h2>Where it fails</h2>{}{}").format(table, ways)
+    return Markup("<h2>Where it fails</h2>{}{}").format(parts, ways)
 
 
-_MOST_PARTS = 12
+_MOST_PARTS = 20
+_SURE = 0.05
 _PARTS = Markup(
-    '<p class="hint">Parts of these questions that are answered wrong more often than the rest. '
-    "p is corrected for all parts that were looked at. Choose one to read its wrong answers.</p>"
     '<div class="scroll" tabindex="0" role="group" aria-label="Where it fails"><table '
     'class="lines parts"><thead><tr><th scope="col">Part</th><th scope="col">Wrong, %</th>'
-    '<th scope="col">Elsewhere, %</th><th scope="col">More, points</th><th scope="col">p</th>'
+    '<th scope="col">Elsewhere, %</th><th scope="col">More, points</th>'
+    '<th scope="col">p, corrected</th>'
     "</tr></thead><tbody>{}</tbody></table></div>"
 )
 _CROSSED = Markup('<ul class="crossed">{}</ul>')
 
 
+def _parts(worse: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> Markup:
+    return _PARTS.format(Markup().join(_worse(one, labels) for one in worse))
+
+
 def _worse(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    sure = one["p_holm"] < 0.05
     return Markup(
-        "<tr{}><th scope='row'><button type='button' data-event='cut' data-field=\"{}\" "
+        "<tr><th scope='row'><button type='button' data-event='cut' data-field=\"{}\" "
         'data-stratum="{}" data-arm="{}">{}: {}</button><small>{}, {:,} questions, {:,} images'
-        "</small></th><td data-arm='Wrong, %'>{}</td><td data-arm='Elsewhere, %'>{:.1f}</td>"
-        "<td data-arm='More, points'>{}</td><td data-arm='p'>{}</td></tr>"
+        "</small></th><td data-arm='Wrong'>{}</td><td data-arm='Rest'>{:.1f}</td>"
+        "<td data-arm='More'>{}</td><td data-arm='p'>{}</td></tr>"
     ).format(
-        Markup(' class="sure"') if sure else "",
         one["field"],
         one["stratum"],
         one["arm"],
@@ -404,7 +425,7 @@ def _worse(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
         percent(one["wrong"], one["low"], one["high"]),
         100 * one["rest"],
         percent(one["excess"], one["excess_low"], one["excess_high"], signed=True),
-        f"{one['p_holm']:.2g}" if sure else f"{one['p_holm']:.2g}, may be chance",
+        "< 0.001" if one["p_holm"] < 0.001 else f"{one['p_holm']:.2g}",
     )
 
 

@@ -456,7 +456,9 @@ def results_page(
         listed, seen, lists, **QUIET
     )
     cut_out = [narrowed, arm, kind, drawer, case, opened, note, trouble]
-    list_after(failing.cut(cut, [run, mode, group], cut_out, **NOW))
+    cutting = failing.cut(cut, [run, mode, group], cut_out, **NOW)
+    list_after(cutting)
+    cutting.then(js=FOCUS % "#results-case .stage", **NOW)
     list_after(listing.widen(lambda: None, None, narrowed, **NOW))
     lines.made(asked_how, run, [made, trouble], **NOW).then(js=FOCUS % "#results-made .made", **NOW)
     made.close(lambda: "", None, made, **NOW)
