@@ -400,7 +400,10 @@ _PARTS = Markup(
     '<th scope="col">p, corrected</th>'
     "</tr></thead><tbody>{}</tbody></table></div>"
 )
-_CROSSED = Markup('<ul class="crossed">{}</ul>')
+_CROSSED = Markup(
+    '<ul class="crossed">{}</ul><p class="hint">Reasoning counts as right where it states an '
+    "annotated fact and contradicts none, as wrong where it contradicts one.</p>"
+)
 
 
 def _parts(worse: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> Markup:
