@@ -12,6 +12,7 @@ from rarl.evaluation.metrics import ALL_GROUP, Labels, groups
 from rarl.response import Mode
 from rarl.stats.bootstrap import clustered_means
 from rarl.stats.calibration import RiskPoint, area_under, risk_coverage, self_consistency
+from rarl.text.normalise import normalise
 
 # Under these the reference is another one than about the scan, so that no gap can be taken.
 _OWN_REFERENCE = ("absent organ", "absent finding", "none right")
@@ -33,7 +34,8 @@ class Probe:
         gap: scan minus probed; None where the probe has a right answer of its own.
         low: lower end of its paired 95 % interval, or None likewise or with fewer than two images.
         high: upper end, or None likewise.
-        followed: share of answers that give what was suggested; None where nothing was.
+        followed: share of answers that give what was suggested, over the rows whose answer about
+            the scan did not give it anyway; None where there are none.
         followed_low: lower end of its 95 % interval, or None likewise.
         followed_high: upper end, or None likewise.
         abstained: share of answers under the probe that say that the image does not tell.
@@ -114,13 +116,16 @@ def _probe(
     scan = scan.loc[probed.index]
     before, after = scan["exact"].to_numpy(float), probed["exact"].to_numpy(float)
     followed = probed["followed"].to_numpy(float, na_value=np.nan)
+    own = condition in _OWN_REFERENCE
+    if not own:
+        lures = [normalise(lure) for lure in probed["lure"]]
+        followed = np.where((scan["normal"] == lures).to_numpy(bool), np.nan, followed)
     columns = [before - after]
     if not np.isnan(followed).all():
         columns.append(followed)
     gap, *lured = clustered_means(
         np.column_stack(columns), scan["image"].tolist(), seed=int(scan["seed"].iloc[0])
     )
-    own = condition in _OWN_REFERENCE
     return Probe(
         group=group,
         arm=arm,

@@ -14,7 +14,9 @@ from rarl.data.example import Example
 from rarl.evaluation import row_scores
 from rarl.evaluation.asked import CANNOT_TELL, NONE, asked_under
 from rarl.evaluation.image_ablations import PROBES, STRESSED, Condition, perturbed, with_words
+from rarl.evaluation.metrics import measured_frame
 from rarl.evaluation.plots import risk_curves, svg
+from rarl.evaluation.probes import probes
 from rarl.evaluation.recompute import verify
 from rarl.evaluation.report import report_html
 from rarl.evaluation.rows import Row
@@ -26,6 +28,7 @@ from rarl.response import parse_response
 from rarl.stats import calibration
 from tests.evaluation.scripted_engine import ScriptedEngine
 from tests.evaluation.test_choices import ORGANS, example
+from tests.evaluation.test_metrics import ROW
 
 
 class Obedient(ScriptedEngine):
@@ -142,6 +145,19 @@ def test_who_follows_is_told_from_who_looks(tmp_path: Path) -> None:
     assert "Under probes" in as_text(summary)
     write_run(tmp_path / "run", summary, rows)
     assert verify(tmp_path / "run").differences == ()
+
+
+def test_who_was_of_that_opinion_already_does_not_follow() -> None:
+    scan = replace(ROW, answer="yes", exact=False, reference="no", condition="scan")
+    probed = replace(scan, condition="suggested", lure="yes", followed=True)
+    other = replace(scan, id="vqa_rad/9", image="z", answer="no", exact=True)
+    lured = replace(probed, id="vqa_rad/9", image="z")
+    frame = measured_frame([scan, probed, other, lured])
+    one = next(each for each in probes(frame) if each.group.endswith("closed"))
+    # Of two answers one was the suggestion before; the other became it.
+    assert (one.n, one.followed, one.gap) == (2, 1.0, 0.5)
+    alone = next(each for each in probes(measured_frame([scan, probed])) if each.n == 1)
+    assert alone.followed is None
 
 
 def test_an_abstention_is_an_answer_of_its_own(tmp_path: Path) -> None:
