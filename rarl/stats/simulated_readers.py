@@ -206,7 +206,8 @@ def _drawn(spread: float, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    shares: np.ndarray = 1 / (1 + np.exp(-x))
+    return shares
 
 
 def _logit(share: float) -> float:

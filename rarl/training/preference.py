@@ -111,7 +111,8 @@ class Preferences:
 
     def examples(self) -> list[Example]:
         """What trains, in the form that a run's record counts."""
-        return [as_example(one, number) for number, one in enumerate([*self.pairs, *self.alone])]
+        everything: list[PreferencePair | JudgedAnswer] = [*self.pairs, *self.alone]
+        return [as_example(one, number) for number, one in enumerate(everything)]
 
     def singles(self) -> list[JudgedAnswer]:
         """Every answer as good or bad by itself: a pair is one of each."""
@@ -187,7 +188,7 @@ def preference_trainer(
     if isinstance(recipe, DpoRecipe):
         arguments = DPOConfig(
             **common,
-            loss_type=recipe.loss,
+            loss_type=[recipe.loss],
             label_smoothing=recipe.label_smoothing,
             ld_alpha=None if recipe.length_weight == 1 else recipe.length_weight,
         )
