@@ -60,6 +60,7 @@ class Study:
         wrong_share: of the tasks with AI, how many show wrong advice on purpose; 0 for none.
         consent: what readers agree to before they begin; empty where nothing is asked.
         marks_region: whether readers may mark a place on the picture.
+        by_worth: whether an audit is worked by expected value, see `rarl.review.worth`.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Study:
     wrong_share: float = 0.0
     consent: str = ""
     marks_region: bool = False
+    by_worth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,7 +543,7 @@ class StudyTasks:
                     first=first.get(task.case_id),
                     final=said.get(task.case_id),
                     advice=shown if presentation(condition).ai else None,
-                    wrong_on_purpose=instead and instead.source,
+                    wrong_on_purpose=None if instead is None else instead.source,
                     reference=settled.get(task.case_id),
                 )
             )
@@ -649,6 +651,7 @@ def study_of(row: StudyRow) -> Study:
         wrong_share=row.wrong_share or 0.0,
         consent=row.consent or "",
         marks_region=bool(row.marks_region),
+        by_worth=bool(row.by_worth),
     )
 
 
@@ -692,5 +695,5 @@ def first_read_of(row: FirstReadRow) -> FirstRead:
 
 
 def _enrolment(row: EnrolmentRow) -> Enrolment:
-    known = next((one for one in EXPERIENCES if one == row.experience), "other")
+    known: Experience = next((one for one in EXPERIENCES if one == row.experience), "other")
     return Enrolment(row.study_id, row.reader, known, row.consent_sha256, row.created)

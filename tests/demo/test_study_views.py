@@ -54,14 +54,16 @@ def test_the_debriefing_names_what_was_wrong_on_purpose() -> None:
 
 def test_reliance_stands_side_by_side_for_each_group() -> None:
     figure = Estimate(0.25, 0.125, 0.5, 40, 4, 10)
+    loss = Estimate(-0.1, -0.2, 0.0, 4, 2, 4)
     groups = [
         Reliance("", {"rsr": figure, "rair": None}),
-        Reliance("trainee", {"rsr": Estimate(0.5, None, None, 4, 1, 4), "rair": None}),
+        Reliance("trainee", {"rsr": Estimate(0.5, None, None, 4, 1, 4), "gain": loss}),
     ]
     told = reliance_view(groups)
     assert "All readers" in told and "In training" in told
     assert "<b>25 %</b><small>12 to 50, 40 answers</small>" in told
     assert "<b>50 %</b><small>4 answers</small>" in told and "RAIR" not in told
+    assert "<b>−10 points</b><small>−20 to 0, 4 answers</small>" in told
     assert "once cases of the study are settled" in reliance_view([])
 
 

@@ -145,6 +145,11 @@ def studies_page(
                 deadline = gr.Textbox(
                     label="Last day", placeholder="2026-11-30, UTC", elem_id="draw-deadline"
                 )
+            valued = gr.Checkbox(
+                label="Audit: most worth judging first; one answer in five by chance gives the "
+                "rates",
+                elem_id="draw-worth",
+            )
             draw = gr.Button("Draw", variant="primary", elem_id="draw-go")
     with gr.Column(visible=False, elem_id="join-page") as joiner:
         asked = panel(elem_id="join-text")
@@ -223,6 +228,7 @@ def studies_page(
                     number,
                     names_in(data[readers]),
                     arms=data[arms] or None,
+                    by_worth=bool(data[valued]),
                     **common,
                 )
             else:
@@ -435,7 +441,7 @@ def studies_page(
     draw.click(
         drawn,
         {session, kind, title, readers, instructions, arms, conditions, cases, size, seed,
-         deadline, wrong_share, wrong_sources, consent, marks, *queue.filters},
+         deadline, wrong_share, wrong_sources, consent, marks, valued, *queue.filters},
         [title, instructions, *page],
         **QUIET,
     )  # fmt: skip
@@ -496,6 +502,8 @@ def _card(
     facts = ["Audit" if study.kind == "audit" else "Reader study", f"drawn {when(study.created)}"]
     if study.deadline is not None:
         facts.append(("ended " if over else "until ") + when(study.deadline - timedelta(minutes=1)))
+    if study.by_worth:
+        facts.append("most worth judging first; rates from one in five by chance")
     facts.append(f"from {study.population} {'answers' if study.kind == 'audit' else 'cases'}")
     bars = Markup().join(
         Markup(

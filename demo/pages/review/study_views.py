@@ -30,6 +30,8 @@ EXPERIENCE = (
 _TWO_STEPS = Markup(
     "<p>In some cases you answer first, then see the AI’s answer and may change yours.</p>"
 )
+# Differences of shares.
+_IN_POINTS = {"gain", "automation_bias", "lost_to_wrong_advice", "anchoring"}
 _SOURCES = {
     "variant": "another variant’s answer",
     "sample": "an answer sampled from a model",
@@ -142,7 +144,10 @@ def reliance_view(groups: Sequence[Reliance]) -> str:
     for key, (name, meaning) in WORDS.items():
         found = [one.figures.get(key) for one in groups]
         if any(one is not None for one in found):
-            cells = Markup().join(Markup("<td>{}</td>").format(_estimate(one)) for one in found)
+            unit = "points" if key in _IN_POINTS else "%"
+            cells = Markup().join(
+                Markup("<td>{}</td>").format(_estimate(one, unit)) for one in found
+            )
             body += Markup('<tr><th scope="row">{}<small>{}</small></th>{}</tr>').format(
                 name, meaning, cells
             )
@@ -154,13 +159,14 @@ def reliance_view(groups: Sequence[Reliance]) -> str:
     ).format(head, body)
 
 
-def _estimate(found: Estimate | None) -> str:
+def _estimate(found: Estimate | None, unit: str) -> str:
     if found is None:
         return Markup("&ndash;")
     between = f"{found.n} answers"
     if found.low is not None and found.high is not None:
         between = f"{100 * found.low:.0f} to {100 * found.high:.0f}, {found.n} answers"
-    return Markup("<b>{:.0f} %</b><small>{}</small>").format(100 * found.value, between)
+    words = (f"{100 * found.value:.0f} {unit}", between)
+    return Markup("<b>{}</b><small>{}</small>").format(*(one.replace("-", "−") for one in words))
 
 
 def heat_map(engine: Engine | None, shown: ShownAdvice) -> Markup:
