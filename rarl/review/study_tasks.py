@@ -500,13 +500,13 @@ class StudyTasks:
             study = self._own(session, study_id)
             mine = (TaskRow.study_id == study_id, TaskRow.reader == person)
             tasks = session.scalars(select(TaskRow).where(*mine).order_by(TaskRow.position)).all()
-            said: dict[str, str] = {}
+            last_answers: dict[str, str] = {}
             for row in session.scalars(
                 select(ResponseRow)
                 .where(ResponseRow.study_id == study_id, ResponseRow.reader == person)
                 .order_by(ResponseRow.id)
             ):
-                said[row.case_id] = row.answer  # corrections come later
+                last_answers[row.case_id] = row.answer  # corrections come later
             first = {
                 row.case_id: row.answer
                 for row in session.scalars(
@@ -524,30 +524,30 @@ class StudyTasks:
                 )
             }
         over = study.deadline is not None and study.deadline < datetime.now(UTC)
-        if not over and not {task.case_id for task in tasks} <= said.keys():
+        if not over and not {task.case_id for task in tasks} <= last_answers.keys():
             raise ReviewError("The study tells what it showed once you have answered every case.")
         answers = answers_of(self._store, [task.case_id for task in tasks])
         settled = settled_answers(self._store, answers)
-        found = []
+        debriefed = []
         for task in tasks:
             case = self._store.case(task.case_id)
             condition = task_of(task).condition
             instead = _advice(wrong.get(task.position))
             shown = instead.answer if instead else answers.get((task.case_id, task.arm))
-            found.append(
+            debriefed.append(
                 Debriefed(
                     position=task.position,
                     question=case.question,
                     picture=case.pictures[0] if case.pictures else None,
                     condition=condition,
                     first=first.get(task.case_id),
-                    final=said.get(task.case_id),
+                    final=last_answers.get(task.case_id),
                     advice=shown if presentation(condition).ai else None,
                     wrong_on_purpose=None if instead is None else instead.source,
                     reference=settled.get(task.case_id),
                 )
             )
-        return tuple(found)
+        return tuple(debriefed)
 
     # --- inside ------------------------------------------------------------------------------
 

@@ -72,13 +72,13 @@ def worth_of(session: Session, items: Sequence[Item]) -> dict[Item, Worth]:
     modality: dict[str, str] = {}
     measured: dict[Item, dict[str, float]] = defaultdict(dict)
     for batch in batches(case_ids):
-        said = select(AnswerRow.case_id, AnswerRow.arm, AnswerRow.answer)
-        for case_id, arm, answer in session.execute(said.where(AnswerRow.case_id.in_(batch))):
+        statement = select(AnswerRow.case_id, AnswerRow.arm, AnswerRow.answer)
+        for case_id, arm, answer in session.execute(statement.where(AnswerRow.case_id.in_(batch))):
             answers[case_id][arm] = answer
         kinds = select(CaseRow.id, CaseRow.modality).where(CaseRow.id.in_(batch))
         modality |= {case_id: kind or "" for case_id, kind in session.execute(kinds)}
-        found = select(MeasurementRow).where(MeasurementRow.case_id.in_(batch))
-        for row in session.scalars(found.order_by(MeasurementRow.id)):
+        measurements = select(MeasurementRow).where(MeasurementRow.case_id.in_(batch))
+        for row in session.scalars(measurements.order_by(MeasurementRow.id)):
             measured[row.case_id, row.arm][row.name] = row.value
     kinds_listed = Counter(modality[case_id] for case_id in case_ids)
     return {
@@ -137,18 +137,20 @@ def _worth(
     own = answers.get(item[1], "")
     others = [answer for arm, answer in answers.items() if arm != item[1]]
     differ = sum(not exact_match(own, other) for other in others)
-    found: list[tuple[float, str]] = []
+    reasons: list[tuple[float, str]] = []
     if differ:
-        found.append((differ / len(others), f"{differ} of {len(others)} other variants disagree"))
+        reasons.append((differ / len(others), f"{differ} of {len(others)} other variants disagree"))
     consistency = measured.get("consistency", 1.0)
     if consistency < 1:
-        found.append((1 - consistency, f"{100 * consistency:.0f} % of samples say the same"))
+        reasons.append((1 - consistency, f"{100 * consistency:.0f} % of samples say the same"))
     if measured.get("needs-picture") == 0:
-        found.append((_SIGN, "same answer without the picture"))
+        reasons.append((_SIGN, "same answer without the picture"))
     share = listed[modality] / listed.total()
     if modality and share <= _RARE:
-        found.append((_SIGN, f"rare here: {modality}"))
-    found.sort(key=lambda one: -one[0])
+        reasons.append((_SIGN, f"rare here: {modality}"))
+    reasons.sort(key=lambda one: -one[0])
     return Worth(
-        sum(score for score, _ in found), "; ".join(words for _, words in found), by_chance(item)
+        sum(score for score, _ in reasons),
+        "; ".join(words for _, words in reasons),
+        by_chance(item),
     )

@@ -56,32 +56,32 @@ def joining(study: Study) -> str:
     )
 
 
-def debriefing(study: Study, told: Sequence[Debriefed]) -> str:
+def debriefing(study: Study, tasks: Sequence[Debriefed]) -> str:
     """Which advice was wrong on purpose, and what this reader made of it.
 
     Args:
         study: that the reader has done.
-        told: the reader's tasks.
+        tasks: of the reader.
     """
-    advised = [one for one in told if one.advice is not None]
-    wrong = [one for one in advised if one.wrong_on_purpose is not None]
-    known = [one for one in told if one.reference is not None]
+    advised = [task for task in tasks if task.advice is not None]
+    wrong = [task for task in advised if task.wrong_on_purpose is not None]
+    known = [task for task in tasks if task.reference is not None]
     if wrong:
-        taken = sum(_same(one.final, one.advice) for one in wrong)
+        taken = sum(_same(task.final, task.advice) for task in wrong)
         words = (
             f"Of {len(advised)} answers of the AI that you saw, {len(wrong)} were wrong on "
             f"purpose. You took over {taken} of them."
         )
     else:
         words = "No answer that you saw was wrong on purpose."
-    rows = Markup().join(_debriefed(one) for one in told)
+    rows = Markup().join(_debriefed(task) for task in tasks)
     table = Markup(
         '<table class="outcomes debriefed"><thead><tr><th>Case</th><th>You first</th><th>AI</th>'
         "<th>You at last</th><th>Settled answer</th></tr></thead><tbody>{}</tbody></table>"
     ).format(rows)
     settled = (
         ""
-        if len(known) == len(told)
+        if len(known) == len(tasks)
         else "Where no settled answer stands, nobody has settled the case yet."
     )
     return Markup(
@@ -90,29 +90,29 @@ def debriefing(study: Study, told: Sequence[Debriefed]) -> str:
     ).format(study.title, words, table, settled)
 
 
-def _debriefed(one: Debriefed) -> str:
+def _debriefed(task: Debriefed) -> str:
     picture = ""
-    if one.picture is not None and one.picture.png is not None:
-        url = render.picture_url(one.picture.image(), side=160)
+    if task.picture is not None and task.picture.png is not None:
+        url = render.picture_url(task.picture.image(), side=160)
         picture = Markup('<img src="{}" alt="">').format(url)
     mark = ""
-    if one.wrong_on_purpose is not None:
+    if task.wrong_on_purpose is not None:
         mark = Markup('<small class="wrong-on-purpose">wrong on purpose: {}</small>').format(
-            _SOURCES[one.wrong_on_purpose]
+            _SOURCES[task.wrong_on_purpose]
         )
     dash = Markup("&ndash;")
     return Markup(
         "<tr{}><th scope=row>{}<span>{}</span></th><td>{}</td><td>{}{}</td><td>{}</td><td>{}</td>"
         "</tr>"
     ).format(
-        Markup(' class="seeded"') if one.wrong_on_purpose else "",
+        Markup(' class="seeded"') if task.wrong_on_purpose else "",
         picture,
-        one.question,
-        one.first or dash,
-        one.advice or dash,
+        task.question,
+        task.first or dash,
+        task.advice or dash,
         mark,
-        one.final or dash,
-        one.reference or dash,
+        task.final or dash,
+        task.reference or dash,
     )
 
 
@@ -142,11 +142,11 @@ def reliance_view(groups: Sequence[Reliance]) -> str:
     )
     body = Markup()
     for key, (name, meaning) in WORDS.items():
-        found = [one.figures.get(key) for one in groups]
-        if any(one is not None for one in found):
+        estimates = [estimate.figures.get(key) for estimate in groups]
+        if any(estimate is not None for estimate in estimates):
             unit = "points" if key in _IN_POINTS else "%"
             cells = Markup().join(
-                Markup("<td>{}</td>").format(_estimate(one, unit)) for one in found
+                Markup("<td>{}</td>").format(_estimate(estimate, unit)) for estimate in estimates
             )
             body += Markup('<tr><th scope="row">{}<small>{}</small></th>{}</tr>').format(
                 name, meaning, cells
@@ -159,13 +159,13 @@ def reliance_view(groups: Sequence[Reliance]) -> str:
     ).format(head, body)
 
 
-def _estimate(found: Estimate | None, unit: str) -> str:
-    if found is None:
+def _estimate(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
         return Markup("&ndash;")
-    between = f"{found.n} answers"
-    if found.low is not None and found.high is not None:
-        between = f"{100 * found.low:.0f} to {100 * found.high:.0f}, {found.n} answers"
-    words = (f"{100 * found.value:.0f} {unit}", between)
+    between = f"{estimate.n} answers"
+    if estimate.low is not None and estimate.high is not None:
+        between = f"{100 * estimate.low:.0f} to {100 * estimate.high:.0f}, {estimate.n} answers"
+    words = (f"{100 * estimate.value:.0f} {unit}", between)
     return Markup("<b>{}</b><small>{}</small>").format(*(one.replace("-", "−") for one in words))
 
 
@@ -194,8 +194,8 @@ def heat_map(engine: Engine | None, shown: ShownAdvice) -> Markup:
         lit(named.image, weights, most) for named, weights in zip(images, maps, strict=True)
     ]
     head = Markup('<h4 class="eyebrow">Where the model looked</h4>')
-    found = Markup().join(_lit(one) for one in lit_pictures)
-    return head + Markup('<div class="stages">{}</div>').format(found)
+    pictures_html = Markup().join(_lit(one) for one in lit_pictures)
+    return head + Markup('<div class="stages">{}</div>').format(pictures_html)
 
 
 def _lit(picture: Image.Image) -> str:
