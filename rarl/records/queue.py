@@ -13,9 +13,10 @@ from rarl.records.review import Status
 Item = tuple[str, str]
 """Id of a case and name of a variant: the answer that is judged."""
 
-Order = Literal["oldest", "newest", "severity", "disagreement"]
-"""Of a list: by the first flag's age, by the gravest flag, or what readers differ on first."""
-ORDERS: tuple[Order, ...] = ("oldest", "newest", "severity", "disagreement")
+Order = Literal["oldest", "newest", "severity", "disagreement", "worth"]
+"""Of a list: by the first flag's age, by the gravest flag, what readers differ on first, or what is
+most worth judging, with one in five by chance (see `rarl.review.worth`)."""
+ORDERS: tuple[Order, ...] = ("oldest", "newest", "severity", "disagreement", "worth")
 
 
 @value
@@ -51,6 +52,12 @@ class QueueItem(Record):
     flags: tuple[Flag, ...] = Field(description="Its current flags, oldest first.")
     assigned: tuple[str, ...] = Field(description="Who shall judge it.")
     judged_by_me: bool = Field(description="Whether the person whom the store is for has.")
+    reason: str = Field(
+        default="", description="Why it is worth judging, where the list is ordered by that."
+    )
+    by_chance: bool = Field(
+        default=False, description="Whether chance put it there, in a list ordered by worth."
+    )
 
 
 class Progress(Record):

@@ -128,8 +128,8 @@ class AuditEntry(Record):
     person: str = Field(description="Who.")
     action: str = Field(description="read, list, write, export, import or delete.")
     what: str = Field(
-        description="case, flag, vote, verdict, assignment, study, response, enrolment or "
-        "withdrawal."
+        description="case, flag, vote, verdict, assignment, study, response, enrolment, "
+        "withdrawal or measurement."
     )
     case_id: str | None = Field(
         description="Which case, also where it has been deleted since; empty for a whole study."

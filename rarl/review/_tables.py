@@ -309,6 +309,9 @@ class StudyRow(Base):
     marks_region: Mapped[bool | None] = mapped_column(
         doc="Whether readers may mark a place on the picture."
     )
+    by_worth: Mapped[bool | None] = mapped_column(
+        doc="Whether an audit is worked by expected value: only its random share gives rates."
+    )
 
 
 class TaskRow(Base):
@@ -425,6 +428,26 @@ class WithdrawalRow(Base):
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
 
 
+class MeasurementRow(Base):
+    """A number that says how much an answer is worth judging."""
+
+    __tablename__ = "measurements"
+    __table_args__ = (
+        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
+    name: Mapped[str] = mapped_column(String(20), doc="consistency or needs-picture.")
+    value: Mapped[float] = mapped_column(
+        doc="Share of sampled answers that say the same; 0 where the picture is not needed, else 1."
+    )
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+
+
 class StoreKeyRow(Base):
     """A secret of this store, which no export holds."""
 
@@ -512,6 +535,7 @@ ROWS: tuple[type[Base], ...] = (
     VoteRow,
     VerdictRow,
     AssignmentRow,
+    MeasurementRow,
     StudyRow,
     TaskRow,
     EnrolmentRow,

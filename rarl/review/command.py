@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(
         dest="action",
         required=True,
-        metavar="list|show|stats|power|export|import|withdraw|delete",
+        metavar="list|show|stats|measure|power|export|import|withdraw|delete",
     )
 
     listing = actions.add_parser("list", help="flags, newest first")
@@ -76,6 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deleting.add_argument("id", metavar="ID", help="id of the case")
     deleting.add_argument("--reason", required=True, help="kind of request; names no patient")
 
+    measuring = actions.add_parser(
+        "measure", help="measure what says which answers are most worth judging"
+    )
+    measuring.add_argument(
+        "--model", default="pocket", metavar="NAME", help="that gave the answers (pocket)"
+    )
+    measuring.add_argument("--audit", metavar="ID", help="answers of an audit, not flagged ones")
+    measuring.add_argument("--limit", type=whole_number(1), default=50, help="at most so many (50)")
+
     withdrawing = actions.add_parser(
         "withdraw", help="take a reader's rows out of exports and training data"
     )
@@ -88,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_power(sizing)
 
     for action in (
-        listing, showing, counting, exporting, importing, withdrawing, deleting
+        listing, showing, counting, exporting, importing, measuring, withdrawing, deleting
     ):  # fmt: skip
         action.add_argument("--json", action="store_true", help="one JSON object")
         action.add_argument(
@@ -119,6 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
             "stats": _stats,
             "export": _export,
             "import": _import,
+            "measure": _measure,
             "withdraw": _withdraw,
             "delete": _delete,
         }[arguments.action](named, arguments)
@@ -320,6 +330,15 @@ def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:
     from rarl.review.transfer.importer import import_from
 
     _say(arguments, import_from(store, arguments.source), "new")
+
+
+def _measure(store: ReviewStore, arguments: argparse.Namespace) -> None:
+    from rarl.inference import load_offer  # which loads a model
+    from rarl.review.measuring import measure
+
+    engine = load_offer(arguments.model).engine
+    done = measure(store, engine, arguments.limit, arguments.audit)
+    _say(arguments, {"answers": done}, "measured")
 
 
 def _withdraw(store: ReviewStore, arguments: argparse.Namespace) -> None:

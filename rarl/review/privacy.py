@@ -54,13 +54,13 @@ class Pseudonyms:
 
     def names(self, session: Session) -> Mapping[str, str]:
         """Pseudonym to name, of all whom this store knows: an export can come home."""
-        found: set[str] = set()
+        people: set[str] = set()
         for row in ROWS:
             for column in person_columns(row):
-                found |= set(session.scalars(select(getattr(row, column)).distinct())) - {None}
+                people |= set(session.scalars(select(getattr(row, column)).distinct())) - {None}
         for readers in session.scalars(select(StudyRow.readers)):
-            found |= {name for reader in readers if (name := canonical_name(reader))}
-        return {self.of_name(name) or "": name for name in found}
+            people |= {name for reader in readers if (name := canonical_name(reader))}
+        return {self.of_name(name) or "": name for name in people}
 
 
 @dataclass(frozen=True, slots=True)

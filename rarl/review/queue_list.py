@@ -13,10 +13,18 @@ from rarl.errors import ReviewError
 from rarl.records import STATUSES, Flag, Status
 from rarl.records.queue import Item, Order, Progress, QueueFilter, QueueItem
 from rarl.review._queue_index import batches
-from rarl.review._queue_statements import QueueStatements, order_of, sorted_by
-from rarl.review._tables import AnswerRow, CaseRow, FlagRow, QueueItemRow, QueuePersonRow
+from rarl.review._queue_statements import Listed, QueueStatements, order_of, sorted_by
+from rarl.review._tables import (
+    AnswerRow,
+    CaseRow,
+    FlagRow,
+    QueueItemRow,
+    QueuePersonRow,
+    StudyRow,
+)
 from rarl.review.repositories.flags import as_flag, current_flags, filtered
 from rarl.review.store import ReviewStore
+from rarl.review.worth import Worth, by_worth, worth_of
 
 
 class QueueList:
@@ -42,7 +50,7 @@ class QueueList:
     ) -> tuple[QueueItem, ...]:
         """The answers that pass the filter: oldest flag first, or in the audit's order.
 
-        Another order breaks its ties by that one.
+        Another order breaks its ties by that one; in that of worth, each says why it stands there.
 
         Raises:
             ReviewError: the person may not, or the database cannot be read.
@@ -51,6 +59,11 @@ class QueueList:
         chosen = chosen or QueueFilter()
         with self._store.reading() as session:
             statement, position = self._of.listed(chosen)
+            if order == "worth":
+                listed = statement.order_by(*order_of(position))
+                page = self._page_by_worth(session, listed, chosen, limit, offset)
+                self._store.note(session, "list", "case", [item.case_id for item in page])
+                return tuple(page)
             severities = [key for key, _ in self._store.taxonomy.severities]
             ordered = statement.order_by(*sorted_by(order, position, severities))
             ordered = ordered.limit(limit).offset(offset)
@@ -111,7 +124,10 @@ class QueueList:
         raise ReviewError("This answer is no longer in the queue; load the list again.")
 
     def next(
-        self, chosen: QueueFilter | None = None, after: Item | None = None
+        self,
+        chosen: QueueFilter | None = None,
+        after: Item | None = None,
+        order: Order = "oldest",
     ) -> QueueItem | None:
         """The next answer this person should judge; so work resumes where it was left.
 
@@ -121,6 +137,8 @@ class QueueList:
         Args:
             chosen: of which answers; all where not given.
             after: skip to what follows this one, if anything does.
+            order: "worth" for the one that is most worth judging; the list's own otherwise. An
+                audit that is worked by worth knows no other.
 
         Raises:
             ReviewError: the person may not, or the database cannot be read.
@@ -132,6 +150,8 @@ class QueueList:
         ]
         given = [QueueItemRow.assigned > 0, self._of.given()]
         ranks = [[*unread, *given], [*unread, QueueItemRow.assigned == 0]]
+        if order == "worth" or self._is_by_worth():
+            return self._worthiest(chosen or QueueFilter(), ranks, after)
         return self._first(chosen or QueueFilter(), ranks, after)
 
     def next_to_settle(
@@ -228,6 +248,49 @@ class QueueList:
                     return found
         return None
 
+    def _is_by_worth(self) -> bool:
+        if self._study is None:
+            return False
+        with self._store.reading() as session:
+            study = session.get(StudyRow, self._study)
+            return study is not None and bool(study.by_worth)
+
+    def _worthiest(
+        self,
+        chosen: QueueFilter,
+        ranks: Sequence[Sequence[SQLColumnExpression[bool]]],
+        after: Item | None,
+    ) -> QueueItem | None:
+        """The answer most worth judging of the first rank that has any other than `after`."""
+        listed, position = self._of.listed(chosen)
+        ordered = listed.order_by(*order_of(position))
+        with self._store.reading() as session:
+            # Over the whole list, so that the places by chance stay where they are.
+            worth = worth_of(session, [(row[0], row[1]) for row in session.execute(ordered)])
+            places = {item: place for place, item in enumerate(by_worth(worth))}
+            for rank in ranks:
+                rows = {(row[0], row[1]): row for row in session.execute(ordered.where(*rank))}
+                waiting = sorted(rows, key=lambda item: places[item])
+                for item in [one for one in waiting if one != after] or waiting:
+                    (found,) = self._filled(session, [rows[item]], chosen)
+                    self._store.note(session, "list", "case", [found.case_id])
+                    return _with_worth(found, worth[item])
+        return None
+
+    def _page_by_worth(
+        self,
+        session: Session,
+        listed: Listed,
+        chosen: QueueFilter,
+        limit: int | None,
+        offset: int,
+    ) -> list[QueueItem]:
+        rows = {(row[0], row[1]): row for row in session.execute(listed)}
+        worth = worth_of(session, list(rows))
+        end = None if limit is None else offset + limit
+        page = self._filled(session, [rows[item] for item in by_worth(worth)[offset:end]], chosen)
+        return [_with_worth(one, worth[one.case_id, one.arm]) for one in page]
+
     def _filled(
         self,
         session: Session,
@@ -288,6 +351,10 @@ class QueueList:
                 )
             )
         return items
+
+
+def _with_worth(item: QueueItem, worth: Worth) -> QueueItem:
+    return item.model_copy(update={"reason": worth.reason, "by_chance": worth.by_chance})
 
 
 def _median(session: Session, readings: Select[QueuePersonRow]) -> float | None:

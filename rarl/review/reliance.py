@@ -78,24 +78,24 @@ def reliance(studies: Studies, study_id: str) -> tuple[Reliance, ...]:
 def study_rows(readings: Sequence[StudyReading]) -> Rows:
     """The readings whose case has a settled answer, as numbers."""
     answers = []
-    for one in readings:
-        if one.reference is None:
+    for reading in readings:
+        if reading.reference is None:
             continue
-        shown = presentation(one.task.condition)
+        shown = presentation(reading.task.condition)
         timing: Timing = "none" if not shown.ai else "after" if shown.read_first else "first"
-        first = one.first.answer if one.first else None
+        first = reading.first.answer if reading.first else None
         answers.append(
             (
-                one.task.reader,
-                one.task.case_id,
+                reading.task.reader,
+                reading.task.case_id,
                 timing,
-                _agrees(one.advice, one.reference) if shown.ai else None,
-                None if first is None else _agrees(first, one.reference),
-                _agrees(one.response.answer, one.reference),
-                None if first is None else _agrees(first, one.advice),
-                _agrees(one.response.answer, one.advice) if shown.ai else None,
-                one.seconds,
-                one.experience or "",
+                _agrees(reading.advice, reading.reference) if shown.ai else None,
+                None if first is None else _agrees(first, reading.reference),
+                _agrees(reading.response.answer, reading.reference),
+                None if first is None else _agrees(first, reading.advice),
+                _agrees(reading.response.answer, reading.advice) if shown.ai else None,
+                reading.seconds,
+                reading.experience or "",
             )
         )
     return rows_of(answers)

@@ -20,14 +20,14 @@ def answers_of(store: ReviewStore, case_ids: Iterable[str]) -> dict[Item, str]:
     Raises:
         ReviewError: the database cannot be read.
     """
-    found: dict[Item, str] = {}
+    texts: dict[Item, str] = {}
     with store.reading() as session:
         for batch in batches(sorted(set(case_ids))):
             statement = select(AnswerRow.case_id, AnswerRow.arm, AnswerRow.answer).where(
                 AnswerRow.case_id.in_(batch)
             )
-            found |= {(row[0], row[1]): row[2] for row in session.execute(statement)}
-    return found
+            texts |= {(row[0], row[1]): row[2] for row in session.execute(statement)}
+    return texts
 
 
 def settled_answers(store: ReviewStore, answers: Mapping[Item, str]) -> dict[str, str]:
@@ -40,13 +40,15 @@ def settled_answers(store: ReviewStore, answers: Mapping[Item, str]) -> dict[str
         audits = session.scalars(
             select(StudyRow.id).where(StudyRow.kind == "audit").order_by(StudyRow.created.desc())
         ).all()
-    settled = [one for work in (None, *audits) for one in Queue(store, work).settled()]
-    found = {}
+    settled = [decision for work in (None, *audits) for decision in Queue(store, work).settled()]
+    by_case = {}
     # The better founded come last, and stay.
-    for one in sorted(settled, key=lambda one: (bool(one.corrected_answer), one.adjudicated)):
-        answer = one.corrected_answer
-        if not answer and one.correctness == max(SCALE):
-            answer = answers.get((one.case_id, one.arm), "")
+    for decision in sorted(
+        settled, key=lambda decision: (bool(decision.corrected_answer), decision.adjudicated)
+    ):
+        answer = decision.corrected_answer
+        if not answer and decision.correctness == max(SCALE):
+            answer = answers.get((decision.case_id, decision.arm), "")
         if answer.strip():
-            found[one.case_id] = answer.strip()
-    return found
+            by_case[decision.case_id] = answer.strip()
+    return by_case

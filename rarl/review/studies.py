@@ -54,6 +54,7 @@ from rarl.review.study_tasks import (
     task_of,
 )
 from rarl.review.transfer.table import harmless
+from rarl.review.worth import by_chance
 from rarl.review.wrong_advice import SOURCES, Advice, Source, WrongAdvice, choose, starts, wrong_for
 from rarl.stats.bootstrap import Interval
 
@@ -161,6 +162,7 @@ class Studies(StudyTasks):
         arms: Sequence[str] | None = None,
         instructions: str = "",
         deadline: datetime | None = None,
+        by_worth: bool = False,
     ) -> Study:
         """Draw answers at random and give each to two readers; `Queue(store, study.id)` holds them.
 
@@ -174,6 +176,8 @@ class Studies(StudyTasks):
             arms: only theirs; all where not given.
             instructions: as readers see them.
             deadline: aware.
+            by_worth: whether readers get the most valuable answers first, see `rarl.review.worth`;
+                the rates then come from the share that chance has put among them.
 
         Raises:
             ReviewError: there are too few sampled answers or readers, the person may not, or the
@@ -205,7 +209,7 @@ class Studies(StudyTasks):
             ]
             return self._store_study(
                 session, "audit", title, instructions, seed, (), names, len(population), deadline,
-                tasks,
+                tasks, by_worth=by_worth or None,
             )  # fmt: skip
 
     def draw_study(
@@ -271,7 +275,7 @@ class Studies(StudyTasks):
         with self._store.writing() as session:
             return self._store_study(
                 session, "study", title, instructions, seed, conditions, names, len(listed),
-                deadline, tasks, advice=advice, wrong_share=wrong and wrong.share,
+                deadline, tasks, advice=advice, wrong_share=None if wrong is None else wrong.share,
                 consent=cleaned(agreed, TEXT_LIMIT, "The consent text"),
                 marks_region=marks_region,
             )  # fmt: skip
@@ -493,6 +497,8 @@ class Studies(StudyTasks):
     def rates(self, study_id: str) -> tuple[Rate, ...]:
         """How often each arm errs, from an audit, with intervals over pictures.
 
+        Of an audit that is worked by worth only the answers count that chance put among them.
+
         Raises:
             ReviewError: it is no audit, the person may not, or the database cannot be read.
         """
@@ -501,6 +507,8 @@ class Studies(StudyTasks):
             raise ReviewError("Rates come from an audit, not a study; draw one and have it judged.")
         queue = Queue(self._store, study_id)
         drawn = queue.places()
+        if study.by_worth:
+            drawn = tuple(item for item in drawn if by_chance(item))
         settled = {(one.case_id, one.arm): one for one in queue.settled()}
         picture = self._store.picture_hashes(case_id for case_id, _ in settled)
         rates = []
@@ -575,6 +583,7 @@ class Studies(StudyTasks):
         wrong_share: float | None = None,
         consent: str = "",
         marks_region: bool | None = None,
+        by_worth: bool | None = None,
     ) -> Study:
         words = cleaned(title, 200, "The title")
         if not words:
@@ -596,6 +605,7 @@ class Studies(StudyTasks):
             wrong_share=wrong_share,
             consent=consent or None,
             marks_region=marks_region,
+            by_worth=by_worth,
         )
         session.add(row)
         session.flush()

@@ -60,6 +60,7 @@ class Study:
         wrong_share: of the tasks with AI, how many show wrong advice on purpose; 0 for none.
         consent: what readers agree to before they begin; empty where nothing is asked.
         marks_region: whether readers may mark a place on the picture.
+        by_worth: whether an audit is worked by expected value, see `rarl.review.worth`.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Study:
     wrong_share: float = 0.0
     consent: str = ""
     marks_region: bool = False
+    by_worth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,13 +500,13 @@ class StudyTasks:
             study = self._own(session, study_id)
             mine = (TaskRow.study_id == study_id, TaskRow.reader == person)
             tasks = session.scalars(select(TaskRow).where(*mine).order_by(TaskRow.position)).all()
-            said: dict[str, str] = {}
+            last_answers: dict[str, str] = {}
             for row in session.scalars(
                 select(ResponseRow)
                 .where(ResponseRow.study_id == study_id, ResponseRow.reader == person)
                 .order_by(ResponseRow.id)
             ):
-                said[row.case_id] = row.answer  # corrections come later
+                last_answers[row.case_id] = row.answer  # corrections come later
             first = {
                 row.case_id: row.answer
                 for row in session.scalars(
@@ -522,30 +524,30 @@ class StudyTasks:
                 )
             }
         over = study.deadline is not None and study.deadline < datetime.now(UTC)
-        if not over and not {task.case_id for task in tasks} <= said.keys():
+        if not over and not {task.case_id for task in tasks} <= last_answers.keys():
             raise ReviewError("The study tells what it showed once you have answered every case.")
         answers = answers_of(self._store, [task.case_id for task in tasks])
         settled = settled_answers(self._store, answers)
-        found = []
+        debriefed = []
         for task in tasks:
             case = self._store.case(task.case_id)
             condition = task_of(task).condition
             instead = _advice(wrong.get(task.position))
             shown = instead.answer if instead else answers.get((task.case_id, task.arm))
-            found.append(
+            debriefed.append(
                 Debriefed(
                     position=task.position,
                     question=case.question,
                     picture=case.pictures[0] if case.pictures else None,
                     condition=condition,
                     first=first.get(task.case_id),
-                    final=said.get(task.case_id),
+                    final=last_answers.get(task.case_id),
                     advice=shown if presentation(condition).ai else None,
-                    wrong_on_purpose=instead and instead.source,
+                    wrong_on_purpose=None if instead is None else instead.source,
                     reference=settled.get(task.case_id),
                 )
             )
-        return tuple(found)
+        return tuple(debriefed)
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -649,6 +651,7 @@ def study_of(row: StudyRow) -> Study:
         wrong_share=row.wrong_share or 0.0,
         consent=row.consent or "",
         marks_region=bool(row.marks_region),
+        by_worth=bool(row.by_worth),
     )
 
 
@@ -692,5 +695,5 @@ def first_read_of(row: FirstReadRow) -> FirstRead:
 
 
 def _enrolment(row: EnrolmentRow) -> Enrolment:
-    known = next((one for one in EXPERIENCES if one == row.experience), "other")
+    known: Experience = next((one for one in EXPERIENCES if one == row.experience), "other")
     return Enrolment(row.study_id, row.reader, known, row.consent_sha256, row.created)

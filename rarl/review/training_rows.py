@@ -226,7 +226,8 @@ def judged_answers(store: ReviewStore, held_out: Sequence[Example]) -> Judged:
     votes = list(dict.fromkeys(_from_votes(store, blind=True)))
     corrections = list(dict.fromkeys(_from_corrections(store)))
     alone = list(dict.fromkeys(_alone(store)))
-    pictures = {one.case_id: one.images for one in [*votes, *corrections, *alone]}
+    pictures = {one.case_id: one.images for one in (*votes, *corrections)}
+    pictures |= {one.case_id: one.images for one in alone}
     left_out = held_out_cases(pictures, held_out)
     return Judged(
         pairs=tuple(one for one in [*votes, *corrections] if one.case_id not in left_out),

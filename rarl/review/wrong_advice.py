@@ -103,8 +103,8 @@ def wrong_for(
         asked: the sources, in order.
         reasoning: whether reasoning must come with it.
     """
-    others = [one for one in case.answers if one.arm != arm and not one.stopped]
-    stored = [(one.answer.strip(), one.reasoning.strip()) for one in others]
+    others = [other for other in case.answers if other.arm != arm and not other.stopped]
+    stored = [(other.answer.strip(), other.reasoning.strip()) for other in others]
     sampled = [
         (parsed.answer.strip(), parsed.reasoning.strip())
         for text in (asked.samples or {}).get(case.id, ())
@@ -115,13 +115,21 @@ def wrong_for(
             turned = flipped(reference)
             # Reasoning is not made up: it is what a model has said for the same answer.
             known = [*stored, *sampled]
-            found = [] if turned is None else [(turned, "")]
-            found += [(turned, why) for said, why in known if turned and said == turned and why]
+            candidates = [] if turned is None else [(turned, "")]
+            candidates += [
+                (turned, why)
+                for answer_text, why in known
+                if turned and answer_text == turned and why
+            ]
         else:
-            found = stored if source == "variant" else sampled
-        for said, why in found:
-            if said and agreement_with(said, reference) == 0 and (why or not reasoning):
-                return Advice(source, said, why if reasoning else "")
+            candidates = stored if source == "variant" else sampled
+        for answer_text, why in candidates:
+            if (
+                answer_text
+                and agreement_with(answer_text, reference) == 0
+                and (why or not reasoning)
+            ):
+                return Advice(source, answer_text, why if reasoning else "")
     return None
 
 

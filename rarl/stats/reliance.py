@@ -120,21 +120,21 @@ def figures(rows: Rows) -> Mapping[Figure, Estimate | None]:
       when it is seen after a first answer.
     - time_saved: 1 less the ratio of the geometric mean times, with advice to without.
     """
-    found: dict[Figure, Estimate | None] = {}
+    estimates: dict[Figure, Estimate | None] = {}
     for name, (scale, parts) in _parts(rows).items():
-        each = two_way_mean(parts, rows.readers, rows.cases, scale)
-        found[name] = _saved(each) if scale == "log-ratio" else each
-    return found
+        estimate = two_way_mean(parts, rows.readers, rows.cases, scale)
+        estimates[name] = _saved(estimate) if scale == "log-ratio" else estimate
+    return estimates
 
 
 def values(rows: Rows) -> Mapping[Figure, float]:
     """`figures` without intervals and without those that no answer says."""
-    found: dict[Figure, float] = {}
+    by_figure: dict[Figure, float] = {}
     for name, (scale, parts) in _parts(rows).items():
         if all((~np.isnan(part)).any() for _, part in parts):
             value = sum(weight * float(np.nanmean(part)) for weight, part in parts)
-            found[name] = 1 - math.exp(value) if scale == "log-ratio" else value
-    return found
+            by_figure[name] = 1 - math.exp(value) if scale == "log-ratio" else value
+    return by_figure
 
 
 def _parts(rows: Rows) -> Mapping[Figure, tuple[Scale, list[tuple[float, Floats]]]]:

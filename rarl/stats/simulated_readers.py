@@ -107,9 +107,9 @@ def coverage(
     rng = np.random.default_rng(seed + 1)
     hits: dict[Figure, list[bool]] = {name: [] for name in FIGURES}
     for _ in range(studies):
-        for name, each in figures(simulate(known, readers, cases, rng)).items():
-            if each is not None and each.low is not None and each.high is not None:
-                hits[name].append(each.low <= true[name] <= each.high)
+        for name, estimate in figures(simulate(known, readers, cases, rng)).items():
+            if estimate is not None and estimate.low is not None and estimate.high is not None:
+                hits[name].append(estimate.low <= true[name] <= estimate.high)
     return {name: sum(held) / len(held) for name, held in hits.items() if held}
 
 
@@ -151,20 +151,20 @@ def power(
         watch: gets each as soon as it is known.
     """
     sizes = sorted(((r, c) for r in readers for c in cases), key=lambda size: size[0] * size[1])
-    found = []
+    powers = []
     for number, (reader_count, case_count) in enumerate(sizes):
         rng = np.random.default_rng([seed, number])
         seen, widths = 0, []
         for _ in range(studies):
-            each = figures(simulate(known, reader_count, case_count, rng))[figure]
-            if each is not None and each.low is not None and each.high is not None:
-                seen += each.low > 0 or each.high < 0
-                widths.append(each.high - each.low)
+            estimate = figures(simulate(known, reader_count, case_count, rng))[figure]
+            if estimate is not None and estimate.low is not None and estimate.high is not None:
+                seen += estimate.low > 0 or estimate.high < 0
+                widths.append(estimate.high - estimate.low)
         width = float(np.median(widths)) if widths else math.inf
-        found.append(Power(reader_count, case_count, seen / studies, width))
+        powers.append(Power(reader_count, case_count, seen / studies, width))
         if watch is not None:
-            watch(found[-1])
-    return tuple(found)
+            watch(powers[-1])
+    return tuple(powers)
 
 
 def with_difference(known: Readers, figure: Figure, wished: float, seed: int = 0) -> Readers:
@@ -206,7 +206,8 @@ def _drawn(spread: float, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+    shares: np.ndarray = 1 / (1 + np.exp(-x))
+    return shares
 
 
 def _logit(share: float) -> float:

@@ -111,7 +111,8 @@ class Preferences:
 
     def examples(self) -> list[Example]:
         """What trains, in the form that a run's record counts."""
-        return [as_example(one, number) for number, one in enumerate([*self.pairs, *self.alone])]
+        everything: list[PreferencePair | JudgedAnswer] = [*self.pairs, *self.alone]
+        return [as_example(one, number) for number, one in enumerate(everything)]
 
     def singles(self) -> list[JudgedAnswer]:
         """Every answer as good or bad by itself: a pair is one of each."""
@@ -187,7 +188,7 @@ def preference_trainer(
     if isinstance(recipe, DpoRecipe):
         arguments = DPOConfig(
             **common,
-            loss_type=recipe.loss,
+            loss_type=[recipe.loss],
             label_smoothing=recipe.label_smoothing,
             ld_alpha=None if recipe.length_weight == 1 else recipe.length_weight,
         )
@@ -205,14 +206,14 @@ def preference_trainer(
 
 
 def _passes(rows: Sequence[_One], count: int, seed: int) -> list[_One]:
-    found: list[_One] = []
+    drawn: list[_One] = []
     number = 0
-    while len(found) < count:
+    while len(drawn) < count:
         order = list(rows)
         random.Random(f"{seed}/{number}").shuffle(order)
-        found += order
+        drawn += order
         number += 1
-    return found[:count]
+    return drawn[:count]
 
 
 def _dataset(
@@ -222,19 +223,19 @@ def _dataset(
     refs: list[ImageRef] = []
     at: list[str] = []
     prompts: list[tuple[str, tuple[str, ...]]] = []
-    for one, _ in rows:
+    for item, _ in rows:
         own = []
-        for png in one.images:
+        for png in item.images:
             place = places.setdefault(png, len(refs))
             if place == len(refs):
                 refs.append(ImageRef(f"review/{place}", data=png))
             own.append(str(place))
         at.append(" ".join(own))
-        prompts.append((one.prompt, one.names))
+        prompts.append((item.prompt, item.names))
     images = Images(refs, image_processor)
     named = dict(zip(at, (names for _, names in prompts), strict=True))
 
-    def said(text: str) -> list[dict[str, Any]]:
+    def assistant_turn(text: str) -> list[dict[str, Any]]:
         return [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
 
     def read(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -245,7 +246,7 @@ def _dataset(
         ]
         for column in ("chosen", "rejected", "completion"):
             if column in batch:
-                batch[column] = [said(text) for text in batch[column]]
+                batch[column] = [assistant_turn(text) for text in batch[column]]
         return batch
 
     columns = {name: [values[name] for _, values in rows] for name in rows[0][1]}

@@ -46,7 +46,7 @@ def margins(trainer: PreferenceTrainer, rows: Dataset) -> list[float]:
     """
     collator: Any = pair_collator(trainer.processing_class)
     model: Any = trainer.model
-    found: list[float] = []
+    differences: list[float] = []
     training = model.training
     model.eval()
     try:
@@ -65,15 +65,17 @@ def margins(trainer: PreferenceTrainer, rows: Dataset) -> list[float]:
             with model.disable_adapter():
                 change = own - score()
             chosen, rejected = change.chunk(2)
-            found += (chosen - rejected).tolist()
+            differences += (chosen - rejected).tolist()
     finally:
         model.train(training)
-    return found
+    return differences
 
 
-def win_rate(found: Sequence[float], pairs: Sequence[PreferencePair], seed: int = 0) -> Interval:
+def win_rate(
+    differences: Sequence[float], pairs: Sequence[PreferencePair], seed: int = 0
+) -> Interval:
     """Share of votes that are won, half of those without a difference, over cases."""
-    wins = [1.0 if margin > 0 else 0.5 if margin == 0 else 0.0 for margin in found]
+    wins = [1.0 if margin > 0 else 0.5 if margin == 0 else 0.0 for margin in differences]
     return clustered_mean(wins, [pair.case_id for pair in pairs], seed=seed)
 
 
@@ -122,7 +124,7 @@ class PreferenceSelection(Selection):
         """Win rate, length of answers in tokens and share that changes with the picture."""
         own = self.answers(model, self._asked, adapted)
         other = self.answers(model, self._swapped, adapted)
-        found = {
+        measured = {
             "length": fmean(map(self._tokens, own)),
             "looks": fmean(
                 not exact_match(*(parse_response(text, self.mode).answer for text in two))
@@ -132,10 +134,10 @@ class PreferenceSelection(Selection):
         if self._rows is not None:
             won = [0.0] * len(self._votes) if not adapted else margins(self._trainer, self._rows)
             rate = win_rate(won, self._votes)
-            found["win_rate"] = rate.value
+            measured["win_rate"] = rate.value
             if rate.low is not None and rate.high is not None:
-                found |= {"win_rate_low": rate.low, "win_rate_high": rate.high}
-        return found
+                measured |= {"win_rate_low": rate.low, "win_rate_high": rate.high}
+        return measured
 
     def rank(self, row: dict[str, float]) -> tuple[float, ...]:
         """Within the guards first, then by votes won, then by accuracy."""
@@ -152,17 +154,17 @@ class PreferenceSelection(Selection):
         wanted = [start["length"]]
         if self._chosen_length is not None:
             wanted.append(self._chosen_length)
-        found = []
+        clauses = []
         if not min(wanted) / limit <= row["length"] <= max(wanted) * limit:
-            found.append(
+            clauses.append(
                 f"its answers are {row['length']:.0f} tokens long, the base's {start['length']:.0f}"
             )
         if row["looks"] < self._recipe.image_limit * start["looks"]:
-            found.append(
+            clauses.append(
                 f"{100 * row['looks']:.0f} % of its answers change with the picture, of the "
                 f"base's {100 * start['looks']:.0f} %"
             )
-        return found
+        return clauses
 
     def described(self, row: dict[str, float]) -> str:
         """A sentence about a measured step."""

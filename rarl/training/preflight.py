@@ -266,8 +266,9 @@ def check_preference(
         rows = [data[(checked.largest, checked.second)[n % 2]] for n in range(count)]
         inputs = trainer.prepare(trainer.data_collator(rows))
         with trainer.accelerator.autocast():
-            loss: Any = trainer.compute_loss(model, inputs)
-        losses.append(float(loss))
+            compute: Any = trainer.compute_loss
+            loss = compute(model, inputs)
+        losses.append(float(loss.detach()))
         loss.backward()
 
     with _left_alone(trainer), _fits(count, "rows"):

@@ -32,6 +32,7 @@ from rarl.review.transfer.hub import push_to_hub
 from rarl.review.transfer.importer import import_from
 from rarl.review.transfer.rows import data_dictionary
 from rarl.review.transfer.writer import FORMS, Form, export
+from rarl.review.worth import record_measures
 
 MakeCase = Callable[..., CaseSnapshot]
 ODD = '=1+1 \'tis "quoted",\r\nnext; line\rß 東京 <script>'
@@ -67,6 +68,7 @@ def fill(store: ReviewStore, make_case: MakeCase) -> list[str]:
     own.commit_first(steps.id, 0, "@a", region=Region(0, (1, 1, 9, 9)), seconds=1 / 3)
     own.respond(steps.id, 0, "b", region=Region(0, (1, 1, 9, 9)))
     seed_wrong_advice(store, steps.id, ids[1])
+    record_measures(store, (ids[1], "rl"), {"consistency": 1 / 3})
     Studies(store.for_person("C", "reader")).withdraw(steps.id)
     store.delete_case(ids[2], "asked for")
     return ids

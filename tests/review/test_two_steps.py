@@ -13,14 +13,14 @@ import pytest
 
 from rarl.errors import ReviewError
 from rarl.review import CaseSnapshot, Judgement, Queue, Region, ReviewStore, open_store
-from rarl.review.conditions import CONDITIONS
+from rarl.review.conditions import CONDITIONS, Condition
 from rarl.review.privacy import Pseudonyms
 from rarl.review.reliance import Reliance, reliance
 from rarl.review.studies import Studies
 from rarl.review.summary import overview
 from rarl.review.training_rows import preference_pairs, review_examples
 from rarl.review.transfer.writer import export
-from rarl.review.wrong_advice import WrongAdvice, choose
+from rarl.review.wrong_advice import Source, WrongAdvice, choose
 from rarl.stats.reliance import Figure
 
 MakeCase = Callable[..., CaseSnapshot]
@@ -183,7 +183,7 @@ def test_the_sources_of_wrong_advice(store: ReviewStore, make_case: MakeCase) ->
     owner = Studies(store.for_person("judge", "admin"))
     samples = {case.id: ["<think>Both.</think><answer>none</answer>"]}
 
-    def shown(condition: str, *sources: str) -> tuple[str | None, str | None]:
+    def shown(condition: Condition, *sources: Source) -> tuple[str | None, str | None]:
         study = owner.draw_study(
             "One", ["a"], seed=1, arms=["rarl"], conditions=[condition],
             wrong=WrongAdvice(0.99, sources, samples), cases=[case.id],
@@ -198,9 +198,10 @@ def test_the_sources_of_wrong_advice(store: ReviewStore, make_case: MakeCase) ->
     # Reasoning is not made up: it is what another variant has said for the same answer.
     assert shown("full-reasoning", "flip") == ("left", "L.")
     assert shown("full-reasoning", "variant") == ("left", "L.")
-    for bad in (lambda: WrongAdvice(0), lambda: WrongAdvice(0.5, ())):
-        with pytest.raises(ReviewError):
-            bad()
+    with pytest.raises(ReviewError, match="between 0 and 1"):
+        WrongAdvice(0)
+    with pytest.raises(ReviewError, match="choose of these"):
+        WrongAdvice(0.5, ())
 
 
 def test_wrong_advice_stays_out_of_everything_else(

@@ -5,7 +5,9 @@ import yaml
 
 from rarl.training.recipe import (
     RECIPES,
+    DpoRecipe,
     GrpoRecipe,
+    KtoRecipe,
     RecipeError,
     SftRecipe,
     load_recipe,
@@ -17,10 +19,12 @@ from rarl.training.recipe import (
 @pytest.mark.parametrize("variant", [None, "2b"])
 def test_every_recipe_and_variant_loads(name: str, variant: str | None) -> None:
     recipe = load_recipe(name, variant)
-    assert isinstance(recipe, SftRecipe if name == "sft" else GrpoRecipe)
+    kinds = {"sft": SftRecipe, "dpo": DpoRecipe, "kto": KtoRecipe}
+    assert isinstance(recipe, kinds.get(name, GrpoRecipe))
     assert (recipe.lora.rank, recipe.lora.alpha) == (8, 16)
-    # On a CPU dropout costs more than a small model gains by it.
-    assert recipe.lora.dropout == (0.0 if name == "sft" and variant is None else 0.05)
+    # On a CPU dropout costs more than a small model gains by it; preference training has none.
+    none = name in ("dpo", "kto") or (name == "sft" and variant is None)
+    assert recipe.lora.dropout == (0.0 if none else 0.05)
     assert yaml.safe_load(recipe_text(name, variant or "pocket", 0, recipe))["recipe"] == name
 
 
@@ -68,3 +72,18 @@ def test_overrides_lie_over_variant_and_file() -> None:
 def test_a_mistake_is_named(override: str, named: str) -> None:
     with pytest.raises(RecipeError, match=named):
         load_recipe("rarl", overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("dpo", "beta=0", "beta must be above 0"),
+        ("dpo", "length_limit=0.5", "length_limit must be 1 or more"),
+        ("kto", "micro_batch=1", "micro_batch must be 2 or more"),
+        ("kto", "loss=sigmoid", "loss"),
+    ],
+    ids=["beta", "length", "pass", "key of another recipe"],
+)
+def test_preference_recipes_refuse_what_cannot_train(name: str, change: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        load_recipe(name, None, [change])

@@ -15,6 +15,8 @@ _RECIPES = {
     "sft": "SFT: it imitates reference explanations.",
     "rl": "RL (GRPO): it is rewarded for right answers.",
     "rarl": "RARL (GRPO): it is rewarded for right answers and for sound reasoning.",
+    "dpo": "DPO: it prefers what readers chose to what they rejected.",
+    "kto": "KTO: it prefers what readers found good to what they found bad.",
 }
 
 

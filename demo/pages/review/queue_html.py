@@ -132,6 +132,7 @@ def _row(number: int, item: QueueItem, attributes: str, blind: bool, labels: Lab
         words += [f"{len(item.flags)} flags" if several else "", when(flag.created)[:10]]
     if item.assigned:
         words.append("for " + ", ".join(item.assigned))
+    words.append("by chance" if item.by_chance else item.reason)
     name = "" if blind else f"{item.label}: "
     answer = f"{name}{item.answer or '–'}"
     return Markup(

@@ -69,6 +69,7 @@ _SORTED: tuple[tuple[str, Order], ...] = (
     ("Newest first", "newest"),
     ("Most severe first", "severity"),
     ("Disputes first", "disagreement"),
+    ("Most worth judging first", "worth"),
 )
 _READ, _CORRECT, _SETTLE = "Your verdict", "Correct your verdict", "Adjudicate"
 
@@ -207,12 +208,14 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     whole_list = [rows, total, progress, trouble, narrowing]
     whole_case = [case, state, form, title, *written, save, assigning, deleting, place]
 
+    def sorted_as(data: Data) -> Order:
+        return next((each for each in ORDERS if each == data[order]), ORDERS[0])
+
     def listing(store: ReviewStore, chosen: Chosen, data: Data, at: Place) -> Update:
         queue = Queue(store, chosen.study_id)
         cards = data[shape] == "gallery"
         most = at.shown * (_CARDS if cards else _ROWS)
-        sort = next((each for each in ORDERS if each == data[order]), ORDERS[0])
-        found = queue.items(chosen.queue(), most, order=sort)
+        found = queue.items(chosen.queue(), most, order=sorted_as(data))
         number = queue.count(chosen.queue())
         pictures = store.first_pictures(one.case_id for one in found) if cards else None
         waits = queue.count(QueueFilter(waiting=True))
@@ -316,14 +319,16 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
 
         return guarded(trouble, "open", done)
 
-    def go_on(store: ReviewStore, chosen: Chosen, at: Place, typed: Typed | None) -> Update:
+    def go_on(
+        store: ReviewStore, chosen: Chosen, at: Place, typed: Typed | None, sort: Order
+    ) -> Update:
         item, queue = None, Queue(store, chosen.study_id)
         wanted = replace(chosen, status="").queue()
         if may(store.role, "adjudicate"):
             # Only an adjudicator can settle what readers differ on.
             item = queue.next_to_settle(wanted, at.item)
         if item is None:
-            item = queue.next(wanted, at.item)
+            item = queue.next(wanted, at.item, sort)
         if item is None:
             return cleared(at, "Nothing waits for you here. Choose an answer to look at it again.")
         return showing(store, chosen, at, item, typed)
@@ -331,7 +336,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     def advanced(request: gr.Request, data: Data) -> Update:
         def done() -> Update:
             store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
-            shown = go_on(store, chosen, at, typed_in(data))
+            shown = go_on(store, chosen, at, typed_in(data), sorted_as(data))
             return {**shown, **listing(store, chosen, data, at)}
 
         return guarded(trouble, "next", done)
@@ -368,7 +373,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 queue.judge(case_id, whose, judgement, key=at.key, replaces=at.replaces)
             at.drafts.pop((at.study_id, at.item), None)
             return {
-                **go_on(store, chosen, at, None),
+                **go_on(store, chosen, at, None, sorted_as(data)),
                 **listing(store, chosen, data, at),
             }
 

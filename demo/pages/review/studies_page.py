@@ -16,24 +16,39 @@ from demo.pages import render
 from demo.pages.components import panel
 from demo.pages.review.common import Chosen, Data, day, guarded, names_in, nothing, stage, when
 from demo.pages.review.queue_page import QueueWidgets
+from demo.pages.review.study_views import (
+    EXPERIENCE,
+    debriefing,
+    heat_map,
+    joining,
+    reliance_view,
+)
 from demo.services.asking import steps
 from demo.services.downloads import Downloads
 from demo.services.identity import doubts
 from demo.session import Session
 from rarl.errors import ReviewError
+from rarl.records import Region
 from rarl.review import COMMENT_LIMIT, Queue, ReviewStore
+from rarl.review.conditions import CONDITIONS, USUAL, presentation
 from rarl.review.roles import may
 
 if TYPE_CHECKING:
     from rarl.review.reader_metrics import Outcome
-    from rarl.review.studies import Study, TaskView
+    from rarl.review.study_tasks import Study, TaskView
     from rarl.stats.bootstrap import Interval
 
-_CONDITIONS = (
-    ("No AI", "no-ai"),
-    ("Answer only", "answer-only"),
-    ("Full reasoning", "full-reasoning"),
+_CONDITIONS = tuple((presentation(one).label, one) for one in CONDITIONS)
+_SOURCES = (
+    ("Another variant’s wrong answer", "variant"),
+    ("The settled answer turned round", "flip"),
 )
+_NOTHING = Markup("")
+_STEPS = {
+    "only": "Save and next",
+    "first": "Keep my answer and show the AI’s",
+    "final": "Save and next",
+}
 _KINDS = (
     ("Audit: readers judge answers drawn at random", "audit"),
     ("Reader study: readers answer, with and without AI", "study"),
@@ -49,11 +64,13 @@ class Taking:
         study_id: the study, or None.
         position: of the task that is shown.
         key: of the response, so that a second press on Save stores nothing twice.
+        step: of the task, see `TaskView`.
     """
 
     study_id: str | None = None
     position: int = 0
     key: str = ""
+    step: str = "only"
 
 
 def studies_page(
@@ -67,7 +84,10 @@ def studies_page(
     """Lay out the studies and wire them."""
     taking = gr.State(Taking())
     with gr.Column(elem_id="studies"):
-        listed = panel(elem_id="study-list", events=("take", "judge", "show", "save"))
+        listed = panel(
+            elem_id="study-list",
+            events=("take", "judge", "show", "save", "debrief", "withdraw"),
+        )
         shown = panel(elem_id="study-outcomes")
         trouble = panel(elem_id="study-trouble")
         with gr.Accordion("Start an audit or a reader study", open=False, visible=False,
@@ -89,11 +109,30 @@ def studies_page(
                     label="Variants (none: all)",
                     elem_id="draw-arms",
                 )
-                conditions = gr.CheckboxGroup(
-                    list(_CONDITIONS),
-                    value=[key for _, key in _CONDITIONS],
-                    label="What readers of a study see",
-                    elem_id="draw-conditions",
+            conditions = gr.CheckboxGroup(
+                list(_CONDITIONS),
+                value=list(USUAL),
+                label="What readers of a study see",
+                elem_id="draw-conditions",
+            )
+            with gr.Row():
+                wrong_share = gr.Slider(
+                    0, 50, value=0, step=5, elem_id="draw-wrong",
+                    label="Wrong advice on purpose, in % of the answers with AI",
+                )  # fmt: skip
+                wrong_sources = gr.CheckboxGroup(
+                    list(_SOURCES),
+                    value=[key for _, key in _SOURCES],
+                    label="What the wrong advice is",
+                    elem_id="draw-sources",
+                )
+            with gr.Row():
+                consent = gr.Textbox(
+                    label="What readers agree to before they begin (empty: nothing)",
+                    lines=2, max_lines=12, elem_id="draw-consent",
+                )  # fmt: skip
+                marks = gr.Checkbox(
+                    label="Readers may mark a place on the picture", elem_id="draw-marks"
                 )
             with gr.Row():
                 cases = gr.Radio(list(_CASES), value="all", label="Cases of a study",
@@ -106,7 +145,19 @@ def studies_page(
                 deadline = gr.Textbox(
                     label="Last day", placeholder="2026-11-30, UTC", elem_id="draw-deadline"
                 )
+            valued = gr.Checkbox(
+                label="Audit: most worth judging first; one answer in five by chance gives the "
+                "rates",
+                elem_id="draw-worth",
+            )
             draw = gr.Button("Draw", variant="primary", elem_id="draw-go")
+    with gr.Column(visible=False, elem_id="join-page") as joiner:
+        asked = panel(elem_id="join-text")
+        experience = gr.Radio(list(EXPERIENCE), label="Your experience", elem_id="join-experience")
+        agrees = gr.Checkbox(label="I have read this and agree", elem_id="join-agrees")
+        join_trouble = panel(elem_id="join-trouble")
+        begin = gr.Button("Begin", variant="primary", elem_id="join-go")
+        not_now = gr.Button("Not now", elem_id="join-leave")
     with gr.Row(visible=False, elem_id="task-page") as taker:
         with gr.Column(elem_id="task-side"):
             task = panel(elem_id="task")
@@ -122,6 +173,7 @@ def studies_page(
                 elem_id="task-comment",
             )  # fmt: skip
             seconds = gr.Number(visible="hidden", elem_id="task-seconds")
+            place = gr.Textbox(visible="hidden", elem_id="task-region")
             told = panel(elem_id="task-trouble", events=("keep", "retype"))
             send = gr.Button("Save and next", variant="primary", elem_id="task-send")
             leave = gr.Button("Leave; go on later", elem_id="task-leave")
@@ -150,14 +202,14 @@ def studies_page(
         return guarded(trouble, "studies", lambda: overview(parts.desk.for_request(request)))
 
     def drawn(request: gr.Request, data: Data) -> Update:
-        from rarl.review.reader_metrics import CONDITIONS
         from rarl.review.studies import Studies
+        from rarl.review.wrong_advice import SOURCES, WrongAdvice
 
         held: Session = data[session]
 
         def work() -> Update:
-            if doubts("\n".join(data[one] or "" for one in (title, instructions)), held):
-                raise ReviewError("Write title and instructions without names or dates.")
+            if doubts("\n".join(data[one] or "" for one in (title, instructions, consent)), held):
+                raise ReviewError("Write title and texts without names or dates.")
             store = parts.desk.for_request(request)
             studies = Studies(store)
             last = day(data[deadline] or "")
@@ -172,7 +224,12 @@ def studies_page(
                 if number is None:
                     raise ReviewError("Say how many answers the audit shall draw.")
                 made = studies.draw_audit(
-                    data[title], number, names_in(data[readers]), arms=data[arms] or None, **common
+                    data[title],
+                    number,
+                    names_in(data[readers]),
+                    arms=data[arms] or None,
+                    by_worth=bool(data[valued]),
+                    **common,
                 )
             else:
                 wanted = None
@@ -187,6 +244,14 @@ def studies_page(
                     cases=wanted,
                     size=number,
                     conditions=chosen,
+                    wrong=WrongAdvice(
+                        int(data[wrong_share]) / 100,
+                        tuple(one for one in SOURCES if one in data[wrong_sources]),
+                    )
+                    if data[wrong_share]
+                    else None,
+                    consent=data[consent] or "",
+                    marks_region=bool(data[marks]),
                     **common,
                 )
             said = f"“{made.title}” is drawn: its readers find it here."
@@ -216,12 +281,15 @@ def studies_page(
         return guarded(trouble, "study export", work)
 
     def outcomes(request: gr.Request, event: gr.EventData) -> Update:
+        from rarl.review.reliance import reliance
         from rarl.review.studies import Studies
 
         def work() -> Update:
             studies = Studies(parts.desk.for_request(request))
             study = studies.study(str(getattr(event, "study", "")))
-            return {shown: outcomes_view(study, studies.outcomes(study.id))}
+            found = studies.outcomes(study.id)
+            told = reliance_view(reliance(studies, study.id)) if found else ""
+            return {shown: outcomes_view(study, found) + told}
 
         return guarded(trouble, "outcomes", work)
 
@@ -235,30 +303,90 @@ def studies_page(
             at.study_id = None
             return {
                 taker: gr.Row(visible=False),
+                joiner: gr.Column(visible=False),
                 taking: at,
                 **overview(store),
+                shown: debriefing(study, studies.debrief(study.id)),
                 trouble: render.sentence(f"“{study.title}” is done. Thank you.", "done"),
             }
-        at.position, at.key = view.position, uuid4().hex
+        at.position, at.key, at.step = view.position, uuid4().hex, view.step
+        said = view.first
+        looked = _NOTHING
+        if view.heat_map:
+            engine = parts.loader.engine
+            looked = heat_map(engine, studies.shown_advice(study.id, view.position))
         done, whole = studies.done(study.id).get(store.person or "", (0, 0))
         return {
             taker: gr.Row(visible=True),
-            task: task_view(view),
-            where: _where(study, done + 1, whole),
-            answer: "",
-            sure: 50,
-            comment: "",
+            joiner: gr.Column(visible=False),
+            task: task_view(view, looked, study.marks_region),
+            where: _where(study, done + 1, whole, view),
+            answer: "" if said is None else said.answer,
+            sure: 50 if said is None or said.confidence is None else said.confidence,
+            comment: gr.Textbox("", visible=view.step != "first"),
+            place: "",
+            send: _STEPS[view.step],
             told: "",
             taking: at,
         }
 
     def taken(request: gr.Request, event: gr.EventData, data: Data) -> Update:
         def work() -> Update:
+            from rarl.review.studies import Studies
+
             at: Taking = data[taking]
             at.study_id = str(getattr(event, "study", ""))
-            return next_task(parts.desk.for_request(request), at)
+            store = parts.desk.for_request(request)
+            studies = Studies(store)
+            study = studies.study(at.study_id)
+            if asks(study) and studies.enrolment(study.id) is None:
+                return {
+                    joiner: gr.Column(visible=True),
+                    asked: joining(study),
+                    experience: None,
+                    agrees: gr.Checkbox(False, visible=bool(study.consent)),
+                    join_trouble: "",
+                    taking: at,
+                }
+            return next_task(store, at)
 
         return guarded(trouble, "take part", work)
+
+    def joined(request: gr.Request, data: Data) -> Update:
+        from rarl.review.studies import Studies
+
+        def work() -> Update:
+            at: Taking = data[taking]
+            store = parts.desk.for_request(request)
+            if at.study_id is None:
+                raise ReviewError("Open the study again.")
+            if not data[experience]:
+                raise ReviewError("Choose your experience.")
+            Studies(store).enrol(at.study_id, data[experience], agrees=bool(data[agrees]))
+            return next_task(store, at)
+
+        return guarded(join_trouble, "join", work)
+
+    def debriefed(request: gr.Request, event: gr.EventData) -> Update:
+        from rarl.review.studies import Studies
+
+        def work() -> Update:
+            studies = Studies(parts.desk.for_request(request))
+            study = studies.study(str(getattr(event, "study", "")))
+            return {shown: debriefing(study, studies.debrief(study.id))}
+
+        return guarded(trouble, "debrief", work)
+
+    def withdrew(request: gr.Request, event: gr.EventData) -> Update:
+        from rarl.review.studies import Studies
+
+        def work() -> Update:
+            store = parts.desk.for_request(request)
+            Studies(store).withdraw(str(getattr(event, "study", "")))
+            said = "You have withdrawn: your answers leave what is exported from now on."
+            return {**overview(store), trouble: render.sentence(said, "done")}
+
+        return guarded(trouble, "withdraw", work)
 
     def sent(request: gr.Request, data: Data) -> Update:
         from rarl.review.studies import Studies
@@ -274,15 +402,19 @@ def studies_page(
             store, at = parts.desk.for_request(request), data[taking]
             if at.study_id is None:
                 raise ReviewError("Open the study again.")
-            Studies(store).respond(
-                at.study_id,
-                at.position,
-                data[answer],
-                confidence=int(data[sure]),
-                comment=data[comment],
-                seconds=data[seconds],
-                key=at.key,
-            )
+            studies = Studies(store)
+            common: dict[str, Any] = {
+                "confidence": int(data[sure]),
+                "seconds": data[seconds],
+                "key": at.key,
+                "region": _marked(data[place]),
+            }
+            if at.step == "first":
+                studies.commit_first(at.study_id, at.position, data[answer], **common)
+            else:
+                studies.respond(
+                    at.study_id, at.position, data[answer], comment=data[comment], **common
+                )
             return next_task(store, at)
 
         return guarded(told, "respond", work)
@@ -295,17 +427,21 @@ def studies_page(
         data[taking].study_id = None
         return {
             taker: gr.Row(visible=False),
+            joiner: gr.Column(visible=False),
             **guarded(trouble, "studies", lambda: overview(parts.desk.for_request(request))),
         }
 
     page: list[Any] = [listed, drawing, trouble]
-    running = [taker, task, where, answer, sure, comment, told, taking, *page]
-    sending = {session, taking, answer, sure, comment, seconds}
+    running = [
+        taker, task, where, answer, sure, comment, place, send, told, taking, shown, joiner, asked,
+        experience, agrees, join_trouble, *page,
+    ]  # fmt: skip
+    sending = {session, taking, answer, sure, comment, seconds, place}
     tab.select(arrived, None, page, **QUIET)
     draw.click(
         drawn,
         {session, kind, title, readers, instructions, arms, conditions, cases, size, seed,
-         deadline, *queue.filters},
+         deadline, wrong_share, wrong_sources, consent, marks, valued, *queue.filters},
         [title, instructions, *page],
         **QUIET,
     )  # fmt: skip
@@ -315,15 +451,26 @@ def studies_page(
         js="() => document.querySelector('#study-outcomes').scrollIntoView({block: 'nearest'})",
         **NOW,
     )
+    listed.debrief(debriefed, None, [shown, trouble], **QUIET).then(
+        js="() => document.querySelector('#study-outcomes').scrollIntoView({block: 'nearest'})",
+        **NOW,
+    )
+    listed.withdraw(withdrew, None, page, **QUIET)
+    begin.click(joined, {taking, experience, agrees}, running, **QUIET)
+    not_now.click(left, {taking}, [taker, joiner, *page], **NOW)
     listed.judge(judged, None, [tabs, *queue.filters], **QUIET).then(
         queue.refresh, queue.inputs, queue.outputs, **QUIET
     )
-    send.click(None, None, seconds, js="() => RarlReview.seconds()", **NOW).then(
-        sent, sending, running, **QUIET
-    )
+    send.click(
+        None,
+        None,
+        [seconds, place],
+        js="() => [RarlReview.seconds(), RarlReview.marked()]",
+        **NOW,
+    ).then(sent, sending, running, **QUIET)
     told.keep(kept, sending, running, **QUIET)
     told.retype(None, None, None, js=FOCUS % "#task-answer textarea", **NOW)
-    leave.click(left, {taking}, [taker, *page], **NOW)
+    leave.click(left, {taking}, [taker, joiner, *page], **NOW)
 
 
 def study_list(
@@ -355,6 +502,8 @@ def _card(
     facts = ["Audit" if study.kind == "audit" else "Reader study", f"drawn {when(study.created)}"]
     if study.deadline is not None:
         facts.append(("ended " if over else "until ") + when(study.deadline - timedelta(minutes=1)))
+    if study.by_worth:
+        facts.append("most worth judging first; rates from one in five by chance")
     facts.append(f"from {study.population} {'answers' if study.kind == 'audit' else 'cases'}")
     bars = Markup().join(
         Markup(
@@ -369,9 +518,16 @@ def _card(
         buttons += _button("judge", study, "Judge in the queue")
     elif part < whole and not over:
         buttons += _button("take", study, "Go on" if part else "Take part")
+    elif whole:
+        buttons += _button("debrief", study, "What it showed me")
     if may_export and study.kind == "study":
         buttons += _button("show", study, "What it shows")
         buttons += _button("save", study, "Save responses as CSV")
+    if study.kind == "study" and whole:
+        buttons += Markup(
+            '<details class="withdraw"><summary>Withdraw</summary><p>Your answers of this study '
+            "then leave exports and training data, and you see no more of it.</p>{}</details>"
+        ).format(_button("withdraw", study, "Withdraw my answers"))
     return Markup(
         '<article class="study"><h3>{}</h3><p class="facts">{}</p><p '
         'class="instructions">{}</p>{}<div>{}</div></article>'
@@ -447,8 +603,32 @@ def _figure(found: Interval | None, scale: float, unit: str) -> str:
     return Markup("<b>{:.0f} {}</b>{}").format(scale * found.value, unit, between)
 
 
-def task_view(view: TaskView) -> str:
-    """What a reader sees of a task: no arm, no model."""
+def asks(study: Study) -> bool:
+    """Whether a study asks something of its readers before they begin."""
+    return bool(
+        study.consent
+        or study.wrong_share
+        or any(presentation(one).read_first for one in CONDITIONS if one in study.conditions)
+    )
+
+
+def _marked(place: str | None) -> Region | None:
+    """The place that was marked on the picture: "picture left top right bottom", in its pixels."""
+    parts = (place or "").split()
+    if len(parts) != 5 or not all(part.isdecimal() for part in parts):
+        return None
+    picture, left, top, right, bottom = map(int, parts)
+    return Region(picture, (left, top, right, bottom))
+
+
+def task_view(view: TaskView, looked: Markup = _NOTHING, marks: bool = False) -> str:
+    """What a reader sees of a task: no arm, no model.
+
+    Args:
+        view: the task.
+        looked: a heat map, as HTML.
+        marks: whether a place may be marked.
+    """
     # An invented name would tell too much; the stage only needs an index.
     pictures = Markup().join(stage(one, number) for number, one in enumerate(view.pictures))
     said = ""
@@ -460,20 +640,41 @@ def task_view(view: TaskView) -> str:
             said += Markup("<ol>{}</ol>").format(
                 Markup().join(Markup("<li>{}</li>").format(one) for one in steps(view.reasoning))
             )
-        said += Markup("</article>")
+        said += looked + Markup("</article>")
+    sizes = " ".join(f"{one.width}x{one.height}" for one in view.pictures)
+    hint = (
+        Markup('<p class="hint">Hold Shift and drag over the picture to mark a place.</p>')
+        if marks
+        else Markup("")
+    )
     return Markup(
-        '<div class="case" data-place="task-{}"><div '
-        'class="stages">{}</div><div><h4 '
+        '<div class="case" data-place="task-{}-{}"{}><div '
+        'class="stages">{}</div>{}<div><h4 '
         'class="eyebrow">Question</h4><h2>{}</h2></div>{}</div>'
-    ).format(view.position, pictures, view.question, said)
+    ).format(
+        view.position,
+        view.step,
+        Markup(' data-marks="{}"').format(sizes) if marks else "",
+        pictures,
+        hint,
+        view.question,
+        said,
+    )
 
 
-def _where(study: Study, number: int, whole: int) -> str:
+def _where(study: Study, number: int, whole: int, view: TaskView) -> str:
+    steps = {
+        "first": "First your own answer; it cannot be changed once the AI’s is shown.",
+        "final": "The AI’s answer is shown. Keep your answer or change it.",
+        "only": "",
+    }
     words = (
         Markup('<p class="instructions">{}</p>').format(study.instructions)
         if study.instructions
         else ""
     )
+    if steps[view.step]:
+        words += Markup('<p class="step">{}</p>').format(steps[view.step])
     return Markup('<h2>{}</h2><p class="count" role="status">Case {} of {}</p>{}').format(
         study.title, number, whole, words
     )

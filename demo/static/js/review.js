@@ -103,6 +103,60 @@ const RarlReview = (() => {
     return [...document.querySelectorAll("#flag-list [data-pick]:checked")].map((box) => box.dataset.pick).join(",");
   }
 
-  return { seconds: () => spent, ticked };
+  // A place that a reader of a study marks: Shift and drag over the picture.
+  let mark = null;
+  let begun = null;
+  function at(event, image) {
+    const box = image.getBoundingClientRect();
+    const within = (value) => Math.min(1, Math.max(0, value));
+    return [within((event.clientX - box.left) / box.width), within((event.clientY - box.top) / box.height)];
+  }
+  function frame() {
+    document.querySelectorAll("#task .mark").forEach((old) => old.remove());
+    if (!mark) return;
+    const image = document.querySelectorAll("#task .stage img")[mark.picture];
+    if (!image) return;
+    const [left, top, right, bottom] = mark.part;
+    const box = image.getBoundingClientRect();
+    const around = image.parentElement.getBoundingClientRect();
+    const shownMark = document.createElement("div");
+    shownMark.className = "mark";
+    Object.assign(shownMark.style, {
+      left: `${box.left - around.left + left * box.width}px`,
+      top: `${box.top - around.top + top * box.height}px`,
+      width: `${(right - left) * box.width}px`,
+      height: `${(bottom - top) * box.height}px`,
+    });
+    image.parentElement.append(shownMark);
+  }
+  document.addEventListener("pointerdown", (event) => {
+    const image = event.shiftKey && event.target.closest?.("#task .case[data-marks] .stage")?.querySelector("img");
+    if (!image) return;
+    event.preventDefault();
+    event.stopPropagation();
+    begun = { image, from: at(event, image) };
+  }, true);
+  document.addEventListener("pointermove", (event) => {
+    if (!begun) return;
+    event.stopPropagation();
+    const [x, y] = at(event, begun.image);
+    const [u, v] = begun.from;
+    const picture = [...document.querySelectorAll("#task .stage img")].indexOf(begun.image);
+    mark = { place: case_()?.dataset.place, picture, part: [Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)] };
+    frame();
+  }, true);
+  document.addEventListener("pointerup", () => { begun = null; }, true);
+
+  /** "picture left top right bottom" in pixels of the picture; empty where nothing is marked. */
+  function marked() {
+    const open = document.querySelector("#task .case[data-marks]");
+    if (!open || !mark || mark.place !== open.dataset.place) return "";
+    const [width, height] = open.dataset.marks.split(" ")[mark.picture].split("x").map(Number);
+    const [left, top, right, bottom] = mark.part;
+    const found = [Math.floor(left * width), Math.floor(top * height), Math.ceil(right * width), Math.ceil(bottom * height)];
+    return found[0] < found[2] && found[1] < found[3] ? [mark.picture, ...found].join(" ") : "";
+  }
+
+  return { seconds: () => spent, ticked, marked };
 })();
 window.RarlReview = RarlReview;

@@ -1,0 +1,80 @@
+"""What the studies page says of consent, debriefing and reliance, all of it escaped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from demo.pages.review.studies_page import asks, task_view
+from demo.pages.review.study_views import debriefing, heat_map, joining, reliance_view
+from rarl.review.reliance import Reliance
+from rarl.review.study_tasks import Debriefed, ShownAdvice, Study, TaskView
+from rarl.stats.two_way import Estimate
+
+EVIL = "<script>alert(1)</script>"
+
+
+def study(**more: object) -> Study:
+    given = {
+        "id": "0" * 32, "created": datetime.now(UTC), "kind": "study", "title": EVIL,
+        "instructions": EVIL, "seed": 1, "conditions": ("no-ai",), "readers": ("a",),
+        "population": 3, "deadline": None, **more,
+    }  # fmt: skip
+    return Study(**given)  # type: ignore[arg-type]
+
+
+def test_a_study_asks_before_the_first_case_only_where_there_is_something_to_say() -> None:
+    assert not asks(study())
+    for more in (
+        {"consent": "x"},
+        {"wrong_share": 0.2},
+        {"conditions": ("read-first/answer-only",)},
+    ):
+        assert asks(study(**more))
+    told = joining(study(consent=EVIL, conditions=("read-first/answer-only",)))
+    assert EVIL not in told and "you answer first" in told and 'class="consent"' in told
+    assert "consent" not in joining(study())
+
+
+def test_the_debriefing_names_what_was_wrong_on_purpose() -> None:
+    def one(position: int, wrong: bool, final: str, advice: str | None = "no") -> Debriefed:
+        return Debriefed(
+            position=position, question=EVIL, picture=None, condition="answer-only", first=EVIL,
+            final=final, advice=advice, wrong_on_purpose="flip" if wrong else None,
+            reference="yes" if wrong else None,
+        )  # fmt: skip
+
+    told = debriefing(study(), [one(0, True, "no"), one(1, True, "yes"), one(2, False, "no", None)])
+    assert "Of 2 answers of the AI that you saw, 2 were wrong on purpose. You took over 1" in told
+    assert told.count("wrong on purpose: the settled answer turned round") == 2
+    assert EVIL not in told and "nobody has settled the case yet" in told
+    assert "No answer that you saw was wrong" in debriefing(study(), [one(0, False, "no")])
+
+
+def test_reliance_stands_side_by_side_for_each_group() -> None:
+    figure = Estimate(0.25, 0.125, 0.5, 40, 4, 10)
+    loss = Estimate(-0.1, -0.2, 0.0, 4, 2, 4)
+    groups = [
+        Reliance("", {"rsr": figure, "rair": None}),
+        Reliance("trainee", {"rsr": Estimate(0.5, None, None, 4, 1, 4), "gain": loss}),
+    ]
+    told = reliance_view(groups)
+    assert "All readers" in told and "In training" in told
+    assert "<b>25 %</b><small>12 to 50, 40 answers</small>" in told
+    assert "<b>50 %</b><small>4 answers</small>" in told and "RAIR" not in told
+    assert "<b>−10 points</b><small>−20 to 0, 4 answers</small>" in told
+    assert "once cases of the study are settled" in reliance_view([])
+
+
+def test_a_task_may_be_marked_where_the_study_says_so() -> None:
+    view = TaskView(0, (), EVIL, EVIL, None, step="final")
+    told = task_view(view, Markup("<i>map</i>"), marks=True)
+    assert "data-marks" in told and "Hold Shift" in told and "<i>map</i>" in told
+    assert EVIL not in told and 'data-place="task-0-final"' in told
+    assert "data-marks" not in task_view(view)
+
+
+def test_no_engine_draws_no_heat_map() -> None:
+    told = heat_map(None, ShownAdvice(None, "rl", None))  # type: ignore[arg-type]
+    assert "the model here cannot draw one" in told
