@@ -12,8 +12,8 @@ from demo.services.fair_queue import current_session
 from demo.services.volumes import Budget
 from demo.session import Session
 
-# A page whose connection breaks comes back within this time, or is gone: seconds.
-_GRACE_SECONDS = 120.0
+GRACE_SECONDS = 120.0
+"""A page whose connection breaks comes back within this time, or is gone."""
 
 
 class Pages:
@@ -26,7 +26,7 @@ class Pages:
         grace: how long, in seconds.
     """
 
-    def __init__(self, grace: float = _GRACE_SECONDS) -> None:
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
         self._grace = grace
         self._open: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
