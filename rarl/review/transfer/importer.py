@@ -21,6 +21,7 @@ from rarl.review._tables import (
     AssignmentRow,
     Base,
     CaseRow,
+    DismissalRow,
     EnrolmentRow,
     FirstReadRow,
     FlagRow,
@@ -40,6 +41,7 @@ from rarl.review.transfer.writer import BATCH
 
 _WITH_KEY = (
     FlagRow,
+    DismissalRow,
     VoteRow,
     VerdictRow,
     AssignmentRow,
