@@ -134,6 +134,7 @@ def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) ->
             prefix,
             disk=parts.disk,
             visitor_seconds=parts.keeper.keep.cookie_seconds,
+            lasting_seconds=parts.saved.cookie_seconds if parts.saved else 0,
         )
 
     kwargs: dict[str, Any] = {"routes": own_routes(parts)}
