@@ -35,6 +35,15 @@ class Pages:
         if page := current_session():
             self._open[page] = session
 
+    def before(self, session: Session) -> Session | None:
+        """The session of the same tab before it was reloaded, while it is still held."""
+        if session.place is None:
+            return None
+        for other in list(self._open.values()):
+            if other is not session and other.place and other.place.folder == session.place.folder:
+                return other
+        return None
+
     def left(self, request: gr.Request, budget: Budget) -> None:
         """Note that a page was closed, or its connection lost."""
         page = str(request.session_hash or "")

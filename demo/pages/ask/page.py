@@ -199,6 +199,11 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
         except Exception as error:
             log_fault("kept session", error)
             return {viewer: gr.skip()}
+        before = parts.pages.before(held)
+        upload = upload_of(before) if before else None
+        if before is not None and upload is not None:
+            upload.move_to(held, current_session())
+            before.upload = None
         return come_back(held, choice)
 
     def come_back(held: Session, choice: str) -> Update:
