@@ -95,7 +95,7 @@ def test_a_list_that_an_adjudicator_works_through(
 
         sort("Most severe first", "Could harm")
         sort("Disputes first", "readers differ")
-        sort("Oldest first", "put right")
+        sort("Oldest first", "corrected")
 
         page.click("#more-filters > button")
         page.fill("#filter-since input, #filter-since textarea", "3 March")
