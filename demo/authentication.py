@@ -43,6 +43,7 @@ from rarl.settings import read_settings
 Way = Literal["local", "htpasswd", "huggingface", "header"]
 
 VISITOR_COOKIE = "rarl-visitor"
+LASTING_COOKIE = "rarl-saved"
 SIGN_IN_COOKIE = "rarl-sign-in"
 KEY_PARAMETER = "token"
 
@@ -189,6 +190,7 @@ class SignIn:
             address=person_address(peer, headers, self.proxies),
             peer=peer,
             browser=cookies.get(VISITOR_COOKIE, "")[:100],
+            lasting=cookies.get(LASTING_COOKIE, "")[:100],
         )
 
     def _vouched(

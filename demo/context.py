@@ -16,6 +16,7 @@ from demo.services.examples import BUILT_IN, OpenedExample, open_examples, vqa_r
 from demo.services.flagging import Desk
 from demo.services.kept_sessions import KeptSessions, read_keep
 from demo.services.pages import Pages
+from demo.services.saved_sessions import SavedSessions, read_days
 from demo.services.uploads import Uploads, private_cache
 from demo.services.volumes import Budget
 from demo.viewer import FrameServer
@@ -54,6 +55,7 @@ class Parts:
         pages: the sessions of open pages, so that what they hold is let go of when they leave.
         disk: what uploads may write.
         agreement: what it is worth that variants agree.
+        saved: sessions that readers have named, or None where none are saved.
     """
 
     loader: EngineLoader
@@ -69,6 +71,7 @@ class Parts:
     pages: Pages = field(default_factory=Pages)
     disk: Disk = field(default_factory=Disk)
     agreement: Agreement = field(default_factory=Agreement)
+    saved: SavedSessions | None = None
 
     def arms(self) -> tuple[Arm, ...]:
         """The arms on offer, or the usual ones while the engine is loading."""
@@ -84,6 +87,10 @@ def make_parts(loader: EngineLoader | None = None) -> Parts:
     settings = read_settings()  # one that cannot be used is reported before anything starts
     keeper = KeptSessions(store_folder() / "sessions", read_keep())
     keeper.sweep()  # what expired while the app was not running
+    days = read_days()
+    saved = SavedSessions(store_folder() / "saved-sessions", days, keeper) if days else None
+    if saved is not None:
+        saved.sweep()
     cache = private_cache()
     return Parts(
         loader or EngineLoader(),
@@ -94,6 +101,7 @@ def make_parts(loader: EngineLoader | None = None) -> Parts:
         Downloads(cache),
         keeper,
         Pacs.from_settings(settings),
+        saved=saved,
     )
 
 

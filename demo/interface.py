@@ -31,6 +31,7 @@ from demo.services.fair_queue import share_queue
 from demo.services.uploads import MAX_UPLOAD_BYTES
 from demo.serving.health import health_route
 from demo.serving.middleware import Guard
+from demo.serving.page_cache import PageCache
 from demo.serving.password_sign_in import Gate
 from demo.serving.server import listening
 from demo.serving.shutdown import serve_until_told
@@ -126,13 +127,14 @@ def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) ->
 
     def guarded(inner: ASGIApp) -> ASGIApp:
         return Guard(
-            inner,
+            PageCache(inner),
             sign_in,
             parts.uploads,
             parts.cache,
             prefix,
             disk=parts.disk,
             visitor_seconds=parts.keeper.keep.cookie_seconds,
+            lasting_seconds=parts.saved.cookie_seconds if parts.saved else 0,
         )
 
     kwargs: dict[str, Any] = {"routes": own_routes(parts)}

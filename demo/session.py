@@ -297,6 +297,16 @@ class Session:
         self.history, self.asked, self.count = tuple(history), asked, count
         self._cases = dict(cases)
 
+    def take_over(self, other: Session) -> None:
+        """Hold what another session holds, in the place of everything that is held now."""
+        self.leave()
+        self._flagged.clear()
+        self.kept.clear()
+        self.own_answer, self.queued, self.running = "", None, other.running
+        self.put_back(
+            other.scans, other.active, other.history, other.asked, other.count, other._cases
+        )
+
     def remember(self) -> None:
         """Put the exchange on the right into the history, once it has come to rest.
 

@@ -147,6 +147,13 @@ class Settings(BaseSettings):
         default="browser",
         shown="`browser`",
     )
+    saved_sessions: str = _setting(
+        "how many days sessions that a reader has named are kept; they lie encrypted in "
+        "`RARL_HOME`, and the key is the cookie of the browser that named them",
+        "`off` or a number of days up to 365",
+        default="30",
+        shown="30",
+    )
     sign_in: str = _setting(
         "how people sign in, see [Sign-in](#sign-in)",
         "`htpasswd:FILE`, `huggingface` or `header:NAME`",

@@ -50,6 +50,8 @@ def is_for_developers(path: Path) -> bool:
     return path.is_relative_to(ROOT / "tests") or path.name in {
         "screenshots",
         "bench_queue",
+        "bench_memory",
+        "_own_app.py",
         "bench_viewer",
         "fuzz_scans",
         "bench_2b",

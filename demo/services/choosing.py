@@ -102,6 +102,21 @@ class Upload:
         else:
             session.exchange(replaced, scan)
 
+    def move_to(self, session: Session, page: str) -> None:
+        """Belong to another page, on which its scans have been restored.
+
+        Args:
+            session: of that page.
+            page: its hash.
+        """
+        restored = {scan.token: scan for scan in session.scans}
+        for choice in self.choices:
+            choice.volume.owner = page  # its files are those of the others too
+            scan = choice.scan and restored.get(choice.scan.token)
+            if scan:
+                choice.scan, choice.volume = scan, scan.volume
+        session.upload = self
+
     def spec(self, session: Session) -> dict[str, Any]:
         """What the page is told: the series where there are several, and what was left out."""
         several = len(self.choices) > 1

@@ -127,13 +127,7 @@ class KeptSessions:
         known = isinstance(tab, str) and _SHORTEST_TAB <= len(tab) <= _LONGEST_TAB
         if not self.keep.hours or not caller.browser or not known:
             return None
-        # Another person who signs in with the same browser has another key.
-        about = f"{caller.name or ''}\n{tab}".encode()
-        material = HKDF(SHA256(), 64, None, b"rarl session\n" + about).derive(
-            caller.browser.encode()
-        )
-        owner = _owner(caller)
-        return Place(self._folder / owner / material[:16].hex(), AESGCM(material[32:]))
+        return sealed_place(self._folder, caller, str(tab))
 
     def save(self, session: Session, place: Place) -> None:
         """Keep what a page holds; nothing is raised, since the page goes on without.
@@ -280,10 +274,19 @@ class KeptSessions:
             nameless=not same_process,
         )
 
+    def holds(self, place: Place) -> bool:
+        """Whether something is kept there that can still be read."""
+        return self._read(place, _STATE) is not None
+
+    def clear(self, place: Place) -> None:
+        """Delete what is kept there, where another session takes its place."""
+        with self._lock:
+            shutil.rmtree(place.folder, ignore_errors=True)
+
     def forget(self, caller: Caller) -> None:
         """Delete what was kept of a person's browser, such as when they sign out."""
         if caller.browser:
-            shutil.rmtree(self._folder / _owner(caller), ignore_errors=True)
+            shutil.rmtree(self._folder / owner_of(caller), ignore_errors=True)
 
     def sweep(self) -> int:
         """Delete what has expired, and the oldest where they are too many; returns how many."""
@@ -317,7 +320,21 @@ class KeptSessions:
             return None
 
 
-def _owner(caller: Caller) -> str:
+def sealed_place(root: Path, caller: Caller, word: str) -> Place:
+    """A folder below `root`, and its key, that only this caller's browser can name again.
+
+    Args:
+        root: folder of all places.
+        caller: whose browser it is, with its cookie.
+        word: tells one place of this caller from another.
+    """
+    # Another person who signs in with the same browser has another key.
+    about = f"{caller.name or ''}\n{word}".encode()
+    material = HKDF(SHA256(), 64, None, b"rarl session\n" + about).derive(caller.browser.encode())
+    return Place(root / owner_of(caller) / material[:16].hex(), AESGCM(material[32:]))
+
+
+def owner_of(caller: Caller) -> str:
     """The folder of a browser and a person, which the name of neither can be read from."""
     return hmac.new(
         caller.browser.encode(), f"owner\n{caller.name or ''}".encode(), hashlib.sha256

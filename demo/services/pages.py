@@ -12,8 +12,8 @@ from demo.services.fair_queue import current_session
 from demo.services.volumes import Budget
 from demo.session import Session
 
-# A page whose connection breaks comes back within this time, or is gone: seconds.
-_GRACE_SECONDS = 120.0
+GRACE_SECONDS = 120.0
+"""A page whose connection breaks comes back within this time, or is gone."""
 
 
 class Pages:
@@ -26,7 +26,7 @@ class Pages:
         grace: how long, in seconds.
     """
 
-    def __init__(self, grace: float = _GRACE_SECONDS) -> None:
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
         self._grace = grace
         self._open: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
@@ -34,6 +34,15 @@ class Pages:
         """Know the session of the page whose event is being handled."""
         if page := current_session():
             self._open[page] = session
+
+    def before(self, session: Session) -> Session | None:
+        """The session of the same tab before it was reloaded, while it is still held."""
+        if session.place is None:
+            return None
+        for other in list(self._open.values()):
+            if other is not session and other.place and other.place.folder == session.place.folder:
+                return other
+        return None
 
     def left(self, request: gr.Request, budget: Budget) -> None:
         """Note that a page was closed, or its connection lost."""

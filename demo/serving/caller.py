@@ -33,6 +33,8 @@ class Caller:
         address: of the person, as the trusted proxy says it, else of the peer.
         peer: address of the other end of the connection; a proxy's, where there is one.
         browser: value of the visitor's cookie, or "" where none came.
+        lasting: value of the cookie that outlives the browser and signing out, which is the key to
+            named sessions; "" where none came.
     """
 
     name: str | None = None
@@ -40,6 +42,7 @@ class Caller:
     address: str = ""
     peer: str = ""
     browser: str = field(default="", repr=False)
+    lasting: str = field(default="", repr=False)
 
     @property
     def share(self) -> str:

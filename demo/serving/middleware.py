@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.authentication import KEY_PARAMETER, VISITOR_COOKIE, SignIn
+from demo.authentication import KEY_PARAMETER, LASTING_COOKIE, VISITOR_COOKIE, SignIn
 from demo.services.disk import Disk
 from demo.services.uploads import MAX_UPLOAD_BYTES, Uploads
 from demo.serving.caller import Caller, put_caller, within
@@ -33,6 +34,7 @@ from demo.serving.owners import Owners
 from demo.serving.routes import ID, Door, find_door, route_path
 from demo.templating import render_template
 from rarl.errors import ScanError
+from rarl.review.roles import may
 from rarl.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ _BODY_SECONDS = 60.0
 _BYTES_PER_SECOND = 32_000
 _SWEEP_SECONDS = 60.0
 
+# As `secrets.token_urlsafe(24)` writes it: what a browser sends back is set again in a header.
+_COOKIE_WORD = re.compile(r"[A-Za-z0-9_-]{32}")
 # Headers that say who or where somebody is: a request that has one of them twice is read one way
 # here and another way elsewhere.
 _SINGLE = ("host", "origin", "authorization", "content-type", "content-length", "sec-fetch-site",
@@ -146,6 +150,7 @@ class Guard:
         rate: of requests, per person.
         disk: what uploads may write.
         visitor_seconds: how long a browser keeps the visitor's cookie; None until it is closed.
+        lasting_seconds: how long it keeps the key to named sessions; 0 where none are saved.
     """
 
     def __init__(
@@ -158,6 +163,7 @@ class Guard:
         rate: Rate | None = None,
         disk: Disk | None = None,
         visitor_seconds: int | None = None,
+        lasting_seconds: int = 0,
     ) -> None:
         self._app = app
         self._sign_in = sign_in
@@ -167,6 +173,7 @@ class Guard:
         self._rate = rate or Rate()
         self._disk = disk or Disk()
         self._visitor_seconds = visitor_seconds
+        self._lasting_seconds = lasting_seconds
         self._owners = Owners()
         self._embedding = embedding_origins()
         self._policy = content_security_policy(self._embedding)
@@ -240,6 +247,11 @@ class Guard:
         if path in ("/", "/config") and not caller.browser:
             word = secrets.token_urlsafe(24)
             reply.cookies.set(VISITOR_COOKIE, word, self._visitor_seconds)
+        if path == "/" and self._lasting_seconds and may(caller.role, "save"):
+            # Each visit prolongs it.
+            known = _COOKIE_WORD.fullmatch(caller.lasting) is not None
+            word = caller.lasting if known else secrets.token_urlsafe(24)
+            reply.cookies.set(LASTING_COOKIE, word, self._lasting_seconds)
         asked_for = (query.get(key) for key in ("session_hash", "upload_id"))
         for owned in (*named.values(), *asked_for):
             if owned is not None:

@@ -66,7 +66,9 @@ class Progress(Record):
     reader: str = Field(description="Who.")
     assigned: int = Field(description="Answers this reader was given.")
     judged: int = Field(description="Answers this reader has judged, assigned or not.")
-    left: int = Field(description="Assigned answers without this reader's verdict.")
+    left: int = Field(
+        description="Assigned answers without this reader's verdict and not dismissed."
+    )
     seconds: float | None = Field(
         description="Median time on task in seconds; empty where none was measured."
     )

@@ -9,8 +9,15 @@ from pydantic import Field
 from rarl.records._base import Record, Time, text_of, value, when
 from rarl.records.flag import COMMENT_LIMIT, TEXT_LIMIT
 
-Status = Literal["new", "one-reader", "agreed", "differs", "adjudicated"]
-STATUSES: tuple[Status, ...] = ("new", "one-reader", "agreed", "differs", "adjudicated")
+Status = Literal["new", "one-reader", "agreed", "differs", "adjudicated", "dismissed"]
+STATUSES: tuple[Status, ...] = (
+    "new",
+    "one-reader",
+    "agreed",
+    "differs",
+    "adjudicated",
+    "dismissed",
+)
 SCALE = range(4)
 """Correctness and explanation, each 0-3: the scale of the project's own judge."""
 Outcome = Literal["better", "tie", "all-good", "all-bad"]
@@ -120,6 +127,20 @@ class Vote(Record):
     replaces: str | None = Field(description="Key of the vote that this one corrects.")
 
 
+class Dismissal(Record):
+    """That a flag is set aside without a verdict, or no longer is."""
+
+    id: int = Field(description="Counts up in the order of storing.")
+    key: str = Field(description="32 hex digits; the same key sent again stores nothing.")
+    case_id: str = Field(description="The case, 32 hex digits.")
+    flag_key: str = Field(description="Key of the flag.")
+    given: bool = Field(description="False where the dismissal is taken back.")
+    reason: str = Field(description="Why, as typed; names no patient.")
+    created: Time = Field(description="When it was stored, UTC.")
+    reader: str | None = Field(description="Who; empty where nobody was named.")
+    replaces: str | None = Field(description="Key of the earlier one of this flag.")
+
+
 class AuditEntry(Record):
     """One access by a named person."""
 
@@ -128,7 +149,7 @@ class AuditEntry(Record):
     person: str = Field(description="Who.")
     action: str = Field(description="read, list, write, export, import or delete.")
     what: str = Field(
-        description="case, flag, vote, verdict, assignment, study, response, enrolment, "
+        description="case, flag, dismissal, vote, verdict, assignment, study, response, enrolment, "
         "withdrawal or measurement."
     )
     case_id: str | None = Field(

@@ -1,8 +1,8 @@
 """The queue's index: how far the review of each answer is, and who has a part in it.
 
-Both tables are derived from flags, verdicts, assignments and tasks, which alone are exported. Each
-change of those derives the rows of its cases anew in the same transaction, so that a page of the
-queue reads a page of the index and not all verdicts.
+Both tables are derived from flags, dismissals, verdicts, assignments and tasks, which alone are
+exported. Each change of those derives the rows of its cases anew in the same transaction, so that a
+page of the queue reads a page of the index and not all verdicts.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, case, delete, func, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from rarl.records import Status
 from rarl.review._tables import (
     AssignmentRow,
     CaseRow,
+    DismissalRow,
     FlagRow,
     QueueItemRow,
     QueuePersonRow,
@@ -52,6 +53,7 @@ class _Answer:
     """What is known of one answer in one queue."""
 
     position: int | None = None
+    dismissed: bool = False
     scores: list[Score] = field(default_factory=list)
     # Person and part to seconds on task, in the order of the interface.
     parts: list[tuple[str, str, float | None]] = field(default_factory=list)
@@ -78,11 +80,22 @@ def batches(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 
 def is_current(
-    row: type[FlagRow] | type[VoteRow] | type[VerdictRow] | type[AssignmentRow],
+    row: type[FlagRow]
+    | type[DismissalRow]
+    | type[VoteRow]
+    | type[VerdictRow]
+    | type[AssignmentRow],
 ) -> ColumnElement[bool]:
     """The condition that no later row replaces this one."""
     later = aliased(row)
     return ~select(later.id).where(later.replaces == row.key).exists()
+
+
+def is_dismissed() -> ColumnElement[bool]:
+    """The condition that a flag is dismissed now."""
+    row = DismissalRow
+    latest = select(row.id).where(row.flag_key == FlagRow.key, row.given, is_current(row))
+    return latest.exists()
 
 
 def lock(session: Session, case_ids: Sequence[str]) -> None:
@@ -117,12 +130,18 @@ def forget(session: Session, case_ids: Sequence[str]) -> None:
 def _derive(session: Session, case_ids: Sequence[str]) -> None:
     known: defaultdict[tuple[str, str, str], _Answer] = defaultdict(_Answer)
     flags = (
-        select(FlagRow.case_id, FlagRow.arm, func.min(FlagRow.id))
+        select(
+            FlagRow.case_id,
+            FlagRow.arm,
+            func.min(FlagRow.id),
+            func.min(case((is_dismissed(), 1), else_=0)),
+        )
         .where(FlagRow.case_id.in_(case_ids), is_current(FlagRow))
         .group_by(FlagRow.case_id, FlagRow.arm)
     )
-    for case_id, arm, first in session.execute(flags):
-        known[FLAGGED, case_id, arm].position = first
+    for case_id, arm, first, dismissed in session.execute(flags):
+        answer = known[FLAGGED, case_id, arm]
+        answer.position, answer.dismissed = first, bool(dismissed)
     tasks = select(TaskRow.study_id, TaskRow.case_id, TaskRow.arm, TaskRow.reader, TaskRow.position)
     tasks = tasks.where(TaskRow.case_id.in_(case_ids)).order_by(TaskRow.reader)
     for study_id, case_id, arm, reader, position in session.execute(tasks):
@@ -156,6 +175,8 @@ def _insert(session: Session, known: dict[tuple[str, str, str], _Answer]) -> Non
     for (queue, case_id, arm), answer in known.items():
         key = {"queue": queue, "case_id": case_id, "arm": arm}
         status = status_of(answer.scores)
+        if answer.dismissed and status == "new":
+            status = "dismissed"
         items.append(
             {
                 **key,

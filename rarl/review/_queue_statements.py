@@ -30,7 +30,14 @@ Position = SQLColumnExpression[int | None]
 Listed = Select[str, str, str, int | None]
 """Case, arm, status and position of each answer."""
 
-_BY_DISAGREEMENT: tuple[Status, ...] = ("differs", "one-reader", "new", "agreed", "adjudicated")
+_BY_DISAGREEMENT: tuple[Status, ...] = (
+    "differs",
+    "one-reader",
+    "new",
+    "agreed",
+    "adjudicated",
+    "dismissed",
+)
 
 
 @dataclass(frozen=True, slots=True)

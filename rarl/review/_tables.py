@@ -207,6 +207,27 @@ class FlagRow(Base):
     )
 
 
+class DismissalRow(Base):
+    """That a flag is set aside without a verdict, or no longer is; the latest row counts."""
+
+    __tablename__ = "dismissals"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    flag_key: Mapped[str] = mapped_column(
+        ForeignKey("flags.key"), index=True, doc="Key of the flag."
+    )
+    given: Mapped[bool] = mapped_column(doc="False where the dismissal is taken back.")
+    reason: Mapped[str] = mapped_column(Text, doc="Why, as typed.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
+    replaces: Mapped[str | None] = mapped_column(
+        String(32), unique=True, index=True, doc=REPLACES_DOC
+    )
+
+
 class VoteRow(Base):
     """`Vote`."""
 
@@ -532,6 +553,7 @@ ROWS: tuple[type[Base], ...] = (
     PictureRow,
     AnswerRow,
     FlagRow,
+    DismissalRow,
     VoteRow,
     VerdictRow,
     AssignmentRow,

@@ -12,6 +12,7 @@ from typing import Any
 from rarl.arguments import seed_number, whole_number
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, Flag, FlagFilter
+from rarl.review.dismissals import Dismissals
 from rarl.review.files import written_whole
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
@@ -203,8 +204,16 @@ def _show(store: ReviewStore, arguments: argparse.Namespace) -> None:
     queue = Queue(store)
     verdicts = [one for shown in case.answers for one in queue.verdicts(case.id, shown.arm)]
     _print_case(case)
+    dismissed = {
+        dismissal.flag_key: dismissal
+        for shown in case.answers
+        for dismissal in Dismissals(store).of(case.id, shown.arm)
+    }
     for flag in flags:
         _print_flag(store, flag)
+        if flag.key in dismissed:
+            dismissal = dismissed[flag.key]
+            print(f"   dismissed by {dismissal.reader or 'nobody named'}: {dismissal.reason}")
     for one in verdicts:
         said = one.judgement
         print(

@@ -185,7 +185,14 @@ class QueueList:
             other.person == person.person,
             other.part == "reader",
         )
-        given = select(person.person, func.count(), func.count().filter(not_(read))).where(
+        dismissed = exists().where(
+            QueueItemRow.case_id == person.case_id,
+            QueueItemRow.arm == person.arm,
+            QueueItemRow.queue == person.queue,
+            QueueItemRow.status == "dismissed",
+        )
+        left = func.count().filter(not_(read), not_(dismissed))
+        given = select(person.person, func.count(), left).where(
             person.queue == self._of.name, person.part == "assigned"
         )
         readings = select(person).where(person.queue == self._of.name, person.part == "reader")

@@ -19,8 +19,8 @@ from rarl.errors import ReviewError
 
 Role = Literal["visitor", "reader", "adjudicator", "admin"]
 Right = Literal[
-    "ask", "flag", "vote", "queue", "judge", "adjudicate", "assign", "export", "import", "delete",
-    "users", "fetch",
+    "ask", "flag", "vote", "queue", "judge", "adjudicate", "assign", "dismiss", "save", "export",
+    "import", "delete", "users", "fetch",
 ]  # fmt: skip
 
 ROLES: tuple[Role, ...] = ("visitor", "reader", "adjudicator", "admin")
@@ -29,10 +29,12 @@ _LEAST: Mapping[Right, Role] = {
     "flag": "visitor",
     "vote": "visitor",
     "fetch": "reader",
+    "save": "reader",
     "queue": "reader",
     "judge": "reader",
     "adjudicate": "adjudicator",
     "assign": "adjudicator",
+    "dismiss": "adjudicator",
     "export": "admin",
     "import": "admin",
     "delete": "admin",
@@ -43,10 +45,12 @@ _TO: Mapping[Right, str] = {
     "flag": "flag answers",
     "vote": "vote",
     "fetch": "open studies of the PACS",
+    "save": "save sessions",
     "queue": "see the cases of others",
     "judge": "judge answers",
     "adjudicate": "adjudicate",
     "assign": "assign work and draw studies",
+    "dismiss": "dismiss flags",
     "export": "export cases",
     "import": "import cases",
     "delete": "delete cases",

@@ -14,7 +14,7 @@ from rarl.review._queue_index import Score, is_current, status_of
 from rarl.review._tables import FlagRow, VerdictRow
 from rarl.review.privacy import Withdrawn
 from rarl.review.queue_list import QueueList
-from rarl.review.repositories.flags import current_flags
+from rarl.review.repositories.flags import counted_flags
 
 
 class Settlement(QueueList):
@@ -55,7 +55,7 @@ class Settlement(QueueList):
         with self._store.reading() as session:
             left = Withdrawn(frozenset(), frozenset()) if withdrawn else Withdrawn.of(session)
             known = self._by_answer(session, left)
-            statement = current_flags().order_by(FlagRow.id)
+            statement = counted_flags().order_by(FlagRow.id)
             flagged = {
                 (row[0].case_id, row[0].arm): row[0]
                 for row in session.execute(statement)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rarl.records import FlagFilter
 from rarl.review.agreement import agreement_of
+from rarl.review.dismissals import Dismissals
 from rarl.review.queue import Queue
 from rarl.review.reliance import reliance
 from rarl.review.roles import may
@@ -63,16 +64,21 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
 
 
 def whole_case(store: ReviewStore, case_id: str) -> dict[str, Any]:
-    """A case without its pixels, its flags, and the verdicts that this person may see.
+    """A case without its pixels, its flags, what was dismissed, and the verdicts that one may see.
 
     Raises:
         ReviewError: there is none, the person may not, or the database cannot be read.
     """
     case = store.case(case_id)
-    queue = Queue(store)
+    queue, dismissals = Queue(store), Dismissals(store)
     return {
         "case": case_as_json(case, pixels=False),
         "flags": [flag_as_json(flag) for flag in store.flags_of(case.id)],
+        "dismissals": [
+            dismissal.plain()
+            for shown in case.answers
+            for dismissal in dismissals.of(case.id, shown.arm)
+        ],
         "verdicts": [
             one.plain() for shown in case.answers for one in queue.verdicts(case.id, shown.arm)
         ],

@@ -25,7 +25,7 @@ CATEGORIES: tuple[tuple[str, str], ...] = (
 
 SEVERITIES: tuple[tuple[str, str], ...] = (
     ("none", "No consequence for the patient"),
-    ("minor", "Would be noticed and put right, without harm"),
+    ("minor", "Would be noticed and corrected, no harm"),
     ("major", "Could delay or change the treatment"),
     ("critical", "Could harm a patient"),
 )

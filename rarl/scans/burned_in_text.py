@@ -33,9 +33,14 @@ _LONGEST_STRIP = 64
 # A line of at least so many letters or digits, read with at least this certainty, is writing.
 # Fewer are marks of side and projection (R, AP), and what a recognizer makes of round anatomy (O).
 _SHORTEST_LINE, _READ = 3, 0.6
+# A longer line is believed with less: anatomy is hardly ever read as so many.
+_LONG_LINE, _READ_LONG = 5, 0.4
 # Small pictures are enlarged for the detector, which misses small signs, and large ones reduced,
 # since the time grows with the area: pixels, and the largest factor.
 _SHORTER_SIDE, _LONGEST_SIDE, _MOST_ENLARGED = 736, 1280, 4.0
+# The detector misses lines that touch the border, where banners stand: pixels that are put around.
+_MARGIN = 48
+_AROUND = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
 # Of the ground that is taken away: wider than strokes, narrower than anatomy. Pixels; and factor.
 _GROUND, _GAIN = 12, 3.0
 # The detector keeps its settings of a call to itself, and takes some hundred megabytes a call.
@@ -101,6 +106,7 @@ def _lines(image: Image.Image, read: bool) -> Iterator[Box]:
         size = (max(1, round(shown.width * factor)), max(1, round(shown.height * factor)))
         shown = shown.resize(size, Image.Resampling.BICUBIC)
     times = 1 / factor
+    shown = Image.fromarray(np.pad(np.asarray(shown), _AROUND, mode="edge"))
     # The detector scales the longer side down, and a narrow strip to nothing.
     narrowest = -(-max(shown.size) // _LONGEST_STRIP)
     if min(shown.size) < narrowest:
@@ -108,10 +114,12 @@ def _lines(image: Image.Image, read: bool) -> Iterator[Box]:
         padded.paste(shown)
         shown = padded
     for corners in (*_detected(shown, read), *(_detected(_flattened(shown), read) if read else ())):
-        left, top = np.floor(corners.min(0) * times).astype(int).tolist()
-        right, bottom = np.ceil(corners.max(0) * times).astype(int).tolist()
-        if min(right - left, bottom - top) <= _TALLEST_LINE * min(image.size):
-            yield Box(max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
+        left, top = np.floor((corners.min(0) - _MARGIN) * times).astype(int).tolist()
+        right, bottom = np.ceil((corners.max(0) - _MARGIN) * times).astype(int).tolist()
+        box = Box(max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
+        inside = box.left < box.right and box.top < box.bottom
+        if inside and min(right - left, bottom - top) <= _TALLEST_LINE * min(image.size):
+            yield box
 
 
 def _detected(image: Image.Image, read: bool) -> list[NDArray[np.float32]]:
@@ -138,7 +146,10 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def _is_writing(text: str, score: float) -> bool:
-    return score >= _READ and sum(sign.isalnum() for sign in text) >= _SHORTEST_LINE
+    signs = sum(sign.isalnum() for sign in text)
+    if signs >= _LONG_LINE:
+        return score >= _READ_LONG
+    return signs >= _SHORTEST_LINE and score >= _READ
 
 
 @cache

@@ -241,3 +241,13 @@ def test_own_evaluations_come_from_a_folder_or_from_the_page(
             "!document.querySelector('input[aria-label=Evaluation]').value.endsWith('mine')"
         )
         assert len(list(added.iterdir())) == 1
+        # A visitor may not add one, and is not asked to.
+        visitor = page.context.browser.new_context().new_page()
+        visitor.set_default_timeout(60_000)
+        visitor.goto(address)
+        visitor.wait_for_selector("#viewer .viewer-stage")
+        visitor.evaluate("document.querySelector('#tour')?.remove()")
+        visitor.get_by_role("tab", name="Results").click()
+        visitor.wait_for_selector("#results-figures svg")
+        assert not visitor.locator("#results-add").count()
+        visitor.context.close()

@@ -95,7 +95,7 @@ def test_a_list_that_an_adjudicator_works_through(
 
         sort("Most severe first", "Could harm")
         sort("Disputes first", "readers differ")
-        sort("Oldest first", "put right")
+        sort("Oldest first", "corrected")
 
         page.click("#more-filters > button")
         page.fill("#filter-since input, #filter-since textarea", "3 March")
@@ -130,5 +130,24 @@ def test_a_list_that_an_adjudicator_works_through(
         page.wait_for_selector("#queue-trouble:has-text('2 assignments changed')")
         given = [bool(item.assigned) for item in Queue(store).items()]
         assert [number for number, is_given in enumerate(given) if is_given] == [1, 3]
+
+        # Several are dismissed with one reason, and one of them is restored.
+        def dismissed() -> list[int]:
+            statuses = [item.status for item in Queue(store).items()]
+            return [number for number, status in enumerate(statuses) if status == "dismissed"]
+
+        for number in (7, 8):
+            page.check(f"#flag-list [data-pick='{number}']")
+        page.click("#dismiss > button")
+        page.fill("#dismiss-reason input, #dismiss-reason textarea", "The same slip of the mouse")
+        page.click("#dismiss-some")
+        page.wait_for_selector("#queue-trouble:has-text('Flags of 2 answers dismissed.')")
+        assert dismissed() == [7, 8] and store.count() == 10
+        page.click("#flag-list [data-number='7']")
+        page.wait_for_selector("#case .dismissal:has-text('by di'):has-text('The same slip')")
+        page.wait_for_selector("#verdict-state:has-text('dismissed')")
+        page.click("#restore-one")
+        page.wait_for_selector("#queue-trouble:has-text('Flags of 1 answer restored.')")
+        assert dismissed() == [8] and store.count() == 11
         context.close()
     store.close()

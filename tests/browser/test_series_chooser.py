@@ -13,6 +13,15 @@ from test_ask_page import SHOWN, ask
 from demo.services.phantoms import ct_series
 
 pytestmark = pytest.mark.browser
+OVERLAPS = """() => [...document.querySelectorAll(".viewer-pane")].some((pane) => {
+  const box = (name) => pane.querySelector(name).getBoundingClientRect();
+  const bar = box(".viewer-scale");
+  return [".bottom-left", ".bottom-right"].some((name) => {
+    const text = box(name);
+    return text.right > bar.left && text.left < bar.right
+      && text.bottom > bar.top && text.top < bar.bottom;
+  });
+})"""
 
 
 def test_a_series_is_chosen_on_the_page(
@@ -52,6 +61,19 @@ def test_a_series_is_chosen_on_the_page(
         page.click("#history li button")
         page.wait_for_selector(".viewer-series li[data-open] >> text=4 slices")
         page.wait_for_selector("#board .asked-about[data-number]")
+        page.click(".viewer-series .add")
+        page.wait_for_function("RarlViewer.report().scans.length === 2")
+        # No scale bar lies over the text of a corner.
+        assert not page.evaluate(OVERLAPS)
+        # The names of the tools stay beside the list, and the list stays after a reload.
+        assert not page.locator(".viewer[data-short]").count()
+        page.reload()
+        page.wait_for_selector(SHOWN)
+        cards = page.locator(".viewer-series li")
+        cards.nth(1).wait_for()
+        assert page.locator(".viewer-series li[data-open]").count() == 2
+        page.click("#viewer [data-do=remove] >> nth=1")
+        page.wait_for_function("RarlViewer.report().scans.length === 1")
         page.click(".viewer-series .add")
         page.wait_for_function("RarlViewer.report().scans.length === 2")
         assert "Doe" not in log.read_text()

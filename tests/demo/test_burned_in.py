@@ -23,7 +23,7 @@ from demo.services.engine_loader import EngineLoader
 from demo.services.flagging import case_of
 from demo.session import OpenScan
 from demo.viewer import FrameServer, open_scan
-from rarl.scans import open_stack, writing
+from rarl.scans import burned_in_text, open_stack, writing
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("CR", "DX", "CT", "MR", "XA", "RF", "MG", "NM", "PT")
@@ -107,3 +107,23 @@ def test_what_the_benchmark_draws(bench: Any) -> None:
     written, ink = bench.with_name(draw, clean)
     changed = np.asarray(written) != np.asarray(clean)
     assert ink.sum() > 100 and changed[ink].all() and not writing(clean)
+
+
+def test_a_name_at_the_border_is_found(bench: Any) -> None:
+    draw = random.Random("1 MG")
+    for _ in range(2):  # the second one was missed
+        written, ink = bench.with_name(draw, bench.drawn(draw, 1280, "breast"))
+    covered = np.zeros((380, 1280), bool)
+    for box in writing(written.crop((0, 900, 1280, 1280))):
+        covered[box.top : box.bottom, box.left : box.right] = True
+    assert ink[900:].sum() == ink.sum() and covered[ink[900:]].mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "is_line"),
+    [("O'NEILL 18735", 0.45, True), ("O'NEILL 18735", 0.35, False), ("LIAM", 0.45, False),
+     ("LIAM", 0.65, True), ("R", 0.99, False), ("-:., -", 0.99, False)],
+    ids=["long", "long and unsure", "short and unsure", "short", "a mark", "no letter"],
+)  # fmt: skip
+def test_longer_lines_need_less_certainty(text: str, score: float, is_line: bool) -> None:
+    assert burned_in_text._is_writing(text, score) is is_line

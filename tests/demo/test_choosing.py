@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from demo.services.choosing import hold
+from demo.services.kept_sessions import Keep, KeptSessions
 from demo.services.phantoms import ct_series
 from demo.services.uploads import open_uploads
 from demo.services.volumes import Budget
+from demo.serving.caller import Caller
 from demo.session import Session
 from demo.viewer import FrameServer
 from rarl.errors import ScanError
@@ -83,6 +86,29 @@ def test_a_series_is_chosen_in_place_of_another() -> None:
     upload.choose(session, upload.choices[0], frames, beside=True)
     assert [one.token for one in session.scans] == [largest.scan.token, scan.token]  # type: ignore[union-attr]
     assert {one.role for one in session.scans} == {"current", "prior"}
+
+
+def test_the_choice_moves_to_the_page_after_a_reload(tmp_path: Path) -> None:
+    frames, budget, before, after = FrameServer(), Budget(), Session(), Session()
+    archive = packed(*SHORT, *LONG)
+    upload = hold(open_uploads([archive]), [archive], budget, "Your scan")
+    before.upload = upload
+    for choice in upload.first():
+        before.show(choice.opened(frames))
+    keeper = KeptSessions(tmp_path, Keep())
+    before.place = after.place = keeper.place(Caller(browser="cookie"), "0123456789abcdef")
+    assert after.place is not None
+    keeper.save(before, after.place)
+    assert keeper.restore(after, after.place, frames, budget, "new page")
+    upload.move_to(after, "new page")
+    budget.forget("")  # the page that was reloaded has not come back
+    assert after.upload is upload
+    assert [series["open"] for series in upload.spec(after)["series"]] == [False, True]
+    for choice in upload.choices:
+        choice.volume.let_go()
+        assert choice.volume.stack().frames() == choice.pictures
+    upload.choose(after, upload.choices[0], frames, beside=True)
+    assert len(after.scans) == 2
 
 
 def test_a_series_that_made_room_is_decoded_again() -> None:

@@ -85,8 +85,9 @@ def test_a_flag_and_its_case_come_back(desk: Desk) -> None:
         items, (CASE, "rarl"), more=False, empty=("", ""), blind=False, labels=LABELS
     )
     shown = case_view(
-        item, case, item.flags, place="1", blind=False, labels=LABELS, me=None, earlier={}
-    )
+        item, case, item.flags, place="1", blind=False, labels=LABELS, me=None, earlier={},
+        dismissed={},
+    )  # fmt: skip
     for page in (listed, shown, render.flag_saved(flag)):
         assert "<img src=x" not in page
     assert 'aria-current="true"' in listed and f"<mark>{step}</mark>" in shown
@@ -94,7 +95,9 @@ def test_a_flag_and_its_case_come_back(desk: Desk) -> None:
     assert "Could delay or change the treatment" in shown
 
     # In an audit nothing tells which arm it is, nor what the others said.
-    hidden = case_view(item, case, (), place="1", blind=True, labels=LABELS, me=None, earlier={})
+    hidden = case_view(
+        item, case, (), place="1", blind=True, labels=LABELS, me=None, earlier={}, dismissed={}
+    )
     hidden += flag_list(items, None, more=False, empty=("", ""), blind=True, labels=LABELS)
     revisions = [arm.revision for arm in asked.arms]
     assert not any(word in hidden for word in ("RARL", "rarl", "sft", "scripted", *revisions))

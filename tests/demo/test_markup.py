@@ -30,6 +30,7 @@ from demo.templating import render_template
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response
 from rarl.review import Judgement, Queue, Region, ReviewStore, case_from, open_store
+from rarl.review.dismissals import Dismissals
 from rarl.review.studies import Studies
 from rarl.review.transfer.importer import import_from
 from rarl.review.transfer.writer import export
@@ -39,8 +40,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TAG = re.compile(r"(?<!\?P)</?[a-zA-Z][^<]*>|&[a-z]+;")
 # What ties rows together, or is one of a few words that the code looks up.
 KEPT = {
-    "table", "id", "key", "case_id", "study_id", "replaces", "sha256", "png", "created", "deadline",
-    "kind", "role", "outcome", "condition", "conditions", "prompt_hash", "mode",
+    "table", "id", "key", "flag_key", "case_id", "study_id", "replaces", "sha256", "png", "created",
+    "deadline", "kind", "role", "outcome", "condition", "conditions", "prompt_hash", "mode",
 }  # fmt: skip
 ARMS = (Arm("sft", "SFT", "a" * 12), Arm("rl", "RL", "b" * 12))
 
@@ -108,6 +109,7 @@ def filled(store: ReviewStore) -> None:
         for name in ("bo", "cy"):
             said = Judgement(number, len(name), True, "right", "why", "comment", seconds=3)
             Queue(store.for_person(name, "reader")).judge(case_id, arm, said)
+    Dismissals(store.for_person("di", "adjudicator")).dismiss(items[2:], "reason")
     studies = Studies(store.for_person("di", "adjudicator"))
     studies.draw_audit("title", 2, ["bo", "ada"], seed=1)
     study = studies.draw_study("title", ["ada"], seed=1, arms=["rl"], instructions="instructions")
@@ -251,7 +253,7 @@ def test_no_column_of_the_store_becomes_markup(pages: tuple[set[str], list[str]]
     seen = {column for column in columns if f"{column} \"'> <xss" in shown}
     # The hole that was found once, and the columns that are always on a page.
     for column in ("answers-revision", "answers-label", "answers-answer", "answers-reasoning",
-                   "cases-question", "flags-comment", "studies-title", "tombstones-reason",
-                   "verdicts-comment"):  # fmt: skip
+                   "cases-question", "dismissals-reason", "flags-comment", "studies-title",
+                   "tombstones-reason", "verdicts-comment"):  # fmt: skip
         assert column in seen, f"{column} is on no page: {sorted(seen)}"
     assert isinstance(Markup("<b>{}</b>").format(hostile("a", "b")), Markup)

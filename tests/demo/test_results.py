@@ -293,6 +293,8 @@ def test_a_column_leads_to_how_its_variant_was_made(folder: Path) -> None:
         "learning_rate: 0.001",
     ):  # fmt: skip
         assert words in shown, words
+    missing = "its training curves (metrics.jsonl), a model card of its own (README.md)"
+    assert f"Not among the files of these weights: {missing}." in shown
     assert "not at hand" in made(Results(folder), "rarl", Making(), False)
     assert not pocket.making("0" * 12)
 

@@ -21,6 +21,7 @@ from demo.serving import middleware
 from demo.serving.caller import Caller, caller_of
 from demo.serving.middleware import Guard, Rate, content_security_policy, embedding_origins
 from demo.serving.routes import find_door, route_path
+from rarl.review.roles import People, Role
 
 PROXIES = (ip_network("10.0.0.0/8"),)
 
@@ -274,6 +275,27 @@ def test_cookies_stay_on_this_site(
     )
     attributes = {part.strip() for part in cookie.split(";")[1:]}
     assert attributes == {"Path=/", *kept}
+
+
+@pytest.mark.parametrize("role", ["visitor", "reader"])
+def test_only_who_may_save_sessions_gets_a_lasting_cookie(tmp_path: Path, role: Role) -> None:
+    sign_in = SignIn("header", People({"bo": role}), header="X-User", proxies=PROXIES)
+    guard = Guard(
+        Starlette(routes=[Route("/", echo)]), sign_in, Uploads(tmp_path), tmp_path,
+        lasting_seconds=99,
+    )  # fmt: skip
+    browser = TestClient(guard, client=("10.0.0.1", 1234), headers={"X-User": "bo"})
+
+    def lasting() -> list[str]:
+        lines = browser.get("/").headers.get_list("set-cookie")
+        return [line for line in lines if line.startswith("rarl-saved=")]
+
+    first, again = lasting(), lasting()
+    assert bool(first) is (role == "reader") and first == again  # each visit prolongs it
+    assert all("Max-Age=99" in line and "HttpOnly" in line for line in first)
+    browser.cookies.clear()
+    browser.headers["cookie"] = "rarl-saved=of-somebody-elses-making"
+    assert all("elses" not in line for line in lasting())
 
 
 def test_doors_are_few() -> None:

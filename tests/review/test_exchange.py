@@ -26,6 +26,7 @@ from rarl.review import (
     ReviewStore,
 )
 from rarl.review._tables import ROWS, AdviceRow
+from rarl.review.dismissals import Dismissals
 from rarl.review.privacy import Pseudonyms
 from rarl.review.studies import Studies
 from rarl.review.transfer.hub import push_to_hub
@@ -48,6 +49,11 @@ def fill(store: ReviewStore, make_case: MakeCase) -> list[str]:
         ids[0], "sft", "other", "major", "@x", "'A", replaces=flag.key, corrected_answer="-no",
         region=Region(0, (0, 0, 9, 9)), corrected_explanation=ODD,
     )  # fmt: skip
+    store.add_flag(ids[1], "rl", "other", "none", "slip", "'A")
+    dismissals = Dismissals(store.for_person("C", "adjudicator"))
+    assert dismissals.dismiss([(ids[1], "rl")], ODD) == 1
+    assert dismissals.restore([(ids[1], "rl")]) == 1
+    assert dismissals.dismiss([(ids[1], "rl")], "again") == 1
     store.add_vote(ids[1], "better", "rl", reason="\uff1dx", own_answer="+", reader="B")
     for person in ("B", "C"):
         queue = Queue(store.for_person(person, "adjudicator"))
@@ -144,10 +150,10 @@ def test_a_round_trip_loses_nothing(
     # Back into the store that it came from: nothing is new there either.
     assert set(import_from(store, out).values()) == {0}
     flag = copy.add_flag(copy.flags()[0].case_id, "sft", "style", "none")
-    assert flag.id == 3
+    assert flag.id == 4
     copy.close()
     store_number = store.add_flag(flag.case_id, "sft", "style", "none").id
-    assert store_number == 3
+    assert store_number == 4
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -200,6 +206,12 @@ def test_a_reader_who_withdraws_leaves_every_export(
     assert all("b" not in line["readers"] for line in lines if line["table"] == "studies")
     flags = tmp_path / "flags.csv"
     Studies(store).withdraw(reader="'A")
+    # What was said about a flag leaves with it, or the export could not be read back.
+    without = export(store, tmp_path / "without.jsonl", "jsonl", names=True)
+    assert without["flags"] == without["dismissals"] == 0
+    empty = ReviewStore(f"sqlite:///{tmp_path / 'empty.sqlite3'}")
+    assert import_from(empty, tmp_path / "without.jsonl") == without
+    empty.close()
     with flags.open("w", newline="") as file:
         assert store.export_csv(file) == 0
 
@@ -283,11 +295,11 @@ def test_the_hub_reads_the_folder(
     export(store, tmp_path / "out", "datasets")
     cache = str(tmp_path / "cache")
     flags = load_dataset(str(tmp_path / "out"), "flags", split="train", cache_dir=cache)
-    assert flags["comment"] == [ODD, "@x"]
+    assert flags["comment"] == [ODD, "@x", "slip"]
     pictures = load_dataset(str(tmp_path / "out"), "pictures", split="train", cache_dir=cache)
     shown = {row["case_id"]: row["png"] for row in pictures}
     assert shown[ids[0]].tobytes() == store.case(ids[0]).image().tobytes()
-    assert "## flags (2 rows)" in (tmp_path / "out" / "README.md").read_text()
+    assert "## flags (3 rows)" in (tmp_path / "out" / "README.md").read_text()
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def test_the_table_names_what_was_flagged(site: ReviewStore, tmp_path: Path) -> 
         site.export_csv(file)
     rows = list(csv.DictReader((tmp_path / "flags.csv").open(encoding="utf-8", newline="")))
     assert [(row["category"], row["category_label"], row["severity_label"]) for row in rows] == [
-        ("missed-finding", "Missed finding", "Would be noticed and put right, without harm"),
+        ("missed-finding", "Missed finding", "Would be noticed and corrected, no harm"),
         ("artefact", "Took an artefact for a finding", "Could kill"),
     ]
 

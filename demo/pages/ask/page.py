@@ -21,6 +21,7 @@ from demo.pages.ask.blind_panel import blind_panel
 from demo.pages.ask.flag_panel import flag_panel
 from demo.pages.ask.onboarding import tour
 from demo.pages.ask.pacs import pacs_row
+from demo.pages.ask.saved import saved_panel
 from demo.pages.components import panel
 from demo.services.asking import (
     COMPARE,
@@ -76,6 +77,7 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
             strip = panel(
                 render.example_strip(parts.examples.values()), elem_id="examples", events=("pick",)
             )
+            named = saved_panel(parts)
         with gr.Column(elem_id="answer-side"):
             with gr.Column(elem_id="composer"):
                 with gr.Row(elem_id="ask-line"):
@@ -197,6 +199,15 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
         except Exception as error:
             log_fault("kept session", error)
             return {viewer: gr.skip()}
+        before = parts.pages.before(held)
+        upload = upload_of(before) if before else None
+        if before is not None and upload is not None:
+            upload.move_to(held, current_session())
+            before.upload = None
+        return come_back(held, choice)
+
+    def come_back(held: Session, choice: str) -> Update:
+        """The whole page, after a session was put on it."""
         looked = [scan.looked_at() for scan in held.scans]
         update: Update = {
             **answers(held, choice),
@@ -205,7 +216,7 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
             chips: render.chips(suggestions(held.active.modality if held.active else None)),
         }
         typed = held.running or (held.asked.typed if held.asked else "")
-        return {**update, question: typed}
+        return {**update, question: typed, note: ""}
 
     def shown(held: Session, choice: str) -> Update:
         """The whole page, after the open scans have changed."""
@@ -429,6 +440,8 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
         js="(...told) => { told[0] = RarlPage.tab(); return told; }",
         **NOW,
     )
+    if named is not None:
+        named.wire(app, session, arms, come_back, [*page, question])
     viewer.opened(opened, [session, arms], page, **QUIET)
     if pacs is not None:
         pacs.wire(parts, session, arms, take, shown, page)

@@ -41,6 +41,12 @@ def made(results: Results, arm: str, making: Making, loaded: bool) -> str:
                 "its weights, which is not the loaded one, and this evaluation holds no copy.</p>"
             )
         )
+    elif missing := [word for word, held in _named(making) if not held]:
+        parts.append(
+            Markup('<p class="quiet">Not among the files of these weights: {}.</p>').format(
+                ", ".join(missing)
+            )
+        )
     if curves := _curves(making):
         parts.append(curves)
     for name, text in (("Recipe", making.recipe), ("Model card", making.card)):
@@ -52,6 +58,16 @@ def made(results: Results, arm: str, making: Making, loaded: bool) -> str:
         '<section class="made" tabindex="-1" aria-label="How {} was made"><button type="button" '
         'class="ghost" data-event="close">Close</button>{}{}</section>'
     ).format(arm_name(entry), title, Markup().join(parts))
+
+
+def _named(making: Making) -> tuple[tuple[str, bool], ...]:
+    """What training leaves beside weights, in words, and whether it is there."""
+    return (
+        ("the record of its training (rarl.json)", bool(making.record)),
+        ("its recipe (recipe.yaml)", bool(making.recipe)),
+        ("its training curves (metrics.jsonl)", bool(making.curve)),
+        ("a model card of its own (README.md)", bool(making.card)),
+    )
 
 
 def _facts(entry: Mapping[str, Any], making: Making, loaded: bool) -> str:

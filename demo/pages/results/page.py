@@ -35,7 +35,7 @@ from rarl.review import (
     ReviewStore,
     case_from,
 )
-from rarl.review.roles import require
+from rarl.review.roles import may, require
 from rarl.review.taxonomy import Taxonomy
 from rarl.scans import identity_in_text
 
@@ -158,9 +158,8 @@ def results_page(
         with gr.Row(elem_id="results-runs"):
             run = _choice("Evaluation", [("–", "")], "")
             with gr.Accordion(
-                "Add an evaluation", open=False, elem_id="results-add",
-                visible=evaluations.takes_more,
-            ):  # fmt: skip
+                "Add an evaluation", open=False, elem_id="results-add", visible=False,
+            ) as adding:  # fmt: skip
                 files = gr.File(
                     label="summary.json and rows.parquet that rarl evaluate wrote, or a .zip",
                     file_types=[".json", ".parquet", ".zip"], file_count="multiple", height=110,
@@ -220,6 +219,11 @@ def results_page(
         if evaluation is None:
             raise DataError("This evaluation is no longer there; choose another one.")
         return evaluation.results
+
+    def may_add(request: gr.Request) -> Update:
+        """Offer to add an evaluation to whoever may."""
+        allowed = evaluations.takes_more and may(desk.person(request).role, "import")
+        return {adding: gr.Accordion(visible=allowed)}
 
     def arrived(key: str, chosen_by_hand: bool, old_mode: str) -> Update:
         """The list of evaluations, and the one that is of the loaded model."""
@@ -443,6 +447,7 @@ def results_page(
     def list_after(event: Any) -> None:
         event.then(lambda: _LISTED, None, most, **NOW).then(listed, seen, lists, **QUIET)
 
+    tab.select(may_add, None, adding, **NOW)
     for first in (
         tab.select(arrived, [run, by_hand, mode], choices, **NOW),
         run.input(chosen_run, run, [*choices, by_hand], **NOW),

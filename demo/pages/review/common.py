@@ -26,6 +26,7 @@ STATUS_WORDS: dict[str, str] = {
     "agreed": "readers agree",
     "differs": "readers differ",
     "adjudicated": "adjudicated",
+    "dismissed": "dismissed",
 }
 WAITING = "waiting"
 Data = dict[Any, Any]

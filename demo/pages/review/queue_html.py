@@ -18,7 +18,7 @@ from demo.pages.review.common import (
     when,
 )
 from demo.services.asking import MODE_LABELS, steps
-from rarl.records import Item, Progress
+from rarl.records import Dismissal, Item, Progress
 from rarl.response import problem_sentence
 from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Region, Verdict
 
@@ -192,6 +192,7 @@ def case_view(
     labels: Labels,
     me: str | None,
     earlier: Mapping[str, Flag],
+    dismissed: Mapping[str, Dismissal],
 ) -> str:
     """A case as it was, with the answer that is judged first.
 
@@ -204,6 +205,7 @@ def case_view(
         labels: of the site.
         me: whose page it is: one's own flags can be corrected.
         earlier: by key, the flags that others replaced.
+        dismissed: by key, the flags that are dismissed.
     """
     mode = next((label for label, key in MODE_LABELS if key == case.mode), case.mode)
     words = [case.modality or "", f"{case.width} × {case.height}", mode]
@@ -221,7 +223,9 @@ def case_view(
     pictures = Markup().join(
         stage(one, number, regions) for number, one in enumerate(case.pictures)
     )
-    complaints = Markup().join(_complaint(flag, labels, me, earlier) for flag in flags)
+    complaints = Markup().join(
+        _complaint(flag, labels, me, earlier, dismissed.get(flag.key)) for flag in flags
+    )
     judged = next(one for one in case.answers if one.arm == item.arm)
     others = [one for one in case.answers if one.arm != item.arm]
     beside = ""
@@ -251,7 +255,13 @@ def _listed(answers: Sequence[ArmAnswer]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _complaint(flag: Flag, labels: Labels, me: str | None, earlier: Mapping[str, Flag]) -> str:
+def _complaint(
+    flag: Flag,
+    labels: Labels,
+    me: str | None,
+    earlier: Mapping[str, Flag],
+    dismissal: Dismissal | None,
+) -> str:
     who = f" by {flag.reader}" if flag.reader else ""
     what = "Correction" if flag.replaces else "Flag"
     before = ""
@@ -271,8 +281,17 @@ def _complaint(flag: Flag, labels: Labels, me: str | None, earlier: Mapping[str,
             '<p><button type="button" class="link" data-event="correct" '
             'data-number="{}">Correct this flag</button></p>'
         ).format(flag.id)
-    return Markup('<div class="complaint"><h4 class="eyebrow">{} {}{}, {}</h4>{}{}{}</div>').format(
-        what, flag.id, who, when(flag.created), _said_of(flag, labels), button, before
+    set_aside = ""
+    if dismissal is not None:
+        set_aside = Markup('<p class="dismissal"><b>Dismissed</b>{}, {}: {}</p>').format(
+            f" by {dismissal.reader}" if dismissal.reader else "",
+            when(dismissal.created),
+            dismissal.reason,
+        )
+    return Markup(
+        '<div class="complaint"><h4 class="eyebrow">{} {}{}, {}</h4>{}{}{}{}</div>'
+    ).format(
+        what, flag.id, who, when(flag.created), set_aside, _said_of(flag, labels), button, before
     )
 
 
@@ -328,6 +347,7 @@ def standing(item: QueueItem, verdicts: Sequence[Verdict], mine: Verdict | None)
         "agreed": "Two readers agree.",
         "differs": "The two readings differ; an adjudicator settles them.",
         "adjudicated": "Settled by an adjudicator.",
+        "dismissed": "Its flags are dismissed: it waits for nobody and counts in no statistic.",
     }[item.status]
     if mine is not None and item.status == "one-reader":
         told = "You have judged this answer; until the second reading comes in, you can correct it."

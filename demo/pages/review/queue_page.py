@@ -41,6 +41,7 @@ from rarl.review import (
     ReviewStore,
     Verdict,
 )
+from rarl.review.dismissals import REASON_LIMIT, Dismissals
 from rarl.review.roles import may
 
 _ROWS, _CARDS = 50, 24
@@ -173,6 +174,8 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 save = gr.Button("Save and next", variant="primary", elem_id="verdict-save")
                 panel(_KEYS, elem_id="verdict-keys")
             trouble = panel(elem_id="queue-trouble", events=("keep", "retype"))
+            # Filled by the page's script: places in the list, with commas between.
+            ticked = gr.Textbox(visible="hidden", elem_id="assign-ticked")
             with gr.Accordion("Assign to readers", open=False, visible=False,
                               elem_id="assign") as assigning:  # fmt: skip
                 names = gr.Textbox(
@@ -190,8 +193,29 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                     take_some = gr.Button(
                         "Take those ticked back", elem_id="assign-some-back", min_width=110
                     )
-                # Filled by the page's script: places in the list, with commas between.
-                ticked = gr.Textbox(visible="hidden", elem_id="assign-ticked")
+            with gr.Accordion("Dismiss flags", open=False, visible=False,
+                              elem_id="dismiss") as dismissing:  # fmt: skip
+                excuse = gr.Textbox(
+                    label="Why",
+                    info="One reason for all, such as a slip of the mouse or the same flag twice. "
+                    "Do not name the patient. The flags stay and can be restored; answers that "
+                    "somebody has judged are left out.",
+                    elem_id="dismiss-reason",
+                    max_length=REASON_LIMIT,
+                )
+                with gr.Row():
+                    dismiss_one = gr.Button(
+                        "Dismiss for this answer", elem_id="dismiss-one", min_width=110
+                    )
+                    dismiss_some = gr.Button(
+                        "Dismiss for those ticked", elem_id="dismiss-some", min_width=110
+                    )
+                    restore_one = gr.Button(
+                        "Restore for this answer", elem_id="restore-one", min_width=110
+                    )
+                    restore_some = gr.Button(
+                        "Restore for those ticked", elem_id="restore-some", min_width=110
+                    )
             with gr.Accordion("Delete this case for good", open=False, visible=False,
                               elem_id="delete") as deleting:  # fmt: skip
                 reason = gr.Textbox(
@@ -205,7 +229,7 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     filters = (work, status, text, arm, category, severity, modality, reader, assigned, since,
                until)  # fmt: skip
     written = (correctness, explanation, agrees, comment, answer, why)
-    whole_list = [rows, total, progress, trouble, narrowing]
+    whole_list = [rows, total, progress, trouble, narrowing, dismissing]
     whole_case = [case, state, form, title, *written, save, assigning, deleting, place]
 
     def sorted_as(data: Data) -> Order:
@@ -236,6 +260,9 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
             ),
             total: list_head(str(number), chosen, Labels.of(store.taxonomy), parts.labels()),
             progress: progress_table(queue.progress(), store.person, waits, disputes),
+            dismissing: gr.Accordion(
+                visible=chosen.study_id is None and bool(found) and may(store.role, "dismiss")
+            ),
         }
 
     def showing(
@@ -269,6 +296,9 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 labels=Labels.of(store.taxonomy),
                 me=store.person,
                 earlier=_corrected(store, item),
+                dismissed={
+                    one.flag_key: one for one in Dismissals(store).of(item.case_id, item.arm)
+                },
             ),
             state: standing(item, verdicts, mine),
             form: gr.Column(visible=bool(heading)),
@@ -390,11 +420,8 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
             def done() -> Update:
                 store, chosen, at = parts.desk.for_request(request), chosen_in(data), data[place]
                 queue = Queue(store, chosen.study_id)
-                wanted: list[Item] = [at.item] if at.item else []
-                if which == "ticked":
-                    numbers = [int(n) for n in (data[ticked] or "").split(",") if n.isdecimal()]
-                    wanted = [at.listed[n] for n in numbers if n < len(at.listed)]
-                elif which == "all":
+                wanted = ticked_in(data) if which == "ticked" else open_in(data)
+                if which == "all":
                     wanted = list(queue.places(chosen.queue()))
                 people = names_in(data[names])
                 if not wanted or not people:
@@ -409,6 +436,40 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
                 }
 
             return guarded(trouble, "assign", done)
+
+        return work
+
+    def dismisser(
+        given: bool, which: Literal["open", "ticked"]
+    ) -> Callable[[gr.Request, Data], Update]:
+        def work(request: gr.Request, data: Data) -> Update:
+            def done() -> Update:
+                wanted = ticked_in(data) if which == "ticked" else open_in(data)
+                if data[place].study_id is not None or chosen_in(data).study_id is not None:
+                    raise ReviewError("Only flagged answers are dismissed, not those of an audit.")
+                if not wanted:
+                    raise ReviewError("Tick answers of the list, or open one, first.")
+                if doubts(data[excuse] or "", data[session]):
+                    raise ReviewError("The reason stays: write it without names or dates.")
+                dismissals = Dismissals(parts.desk.for_request(request))
+                if given:
+                    changed = dismissals.dismiss(wanted, data[excuse] or "")
+                    words = f"Flags of {_answers(changed)} dismissed."
+                    if changed < len(wanted):
+                        words += (
+                            f" {_answers(len(wanted) - changed)} left as they are: judged, or "
+                            "dismissed before."
+                        )
+                else:
+                    changed = dismissals.restore(wanted, data[excuse] or "")
+                    words = f"Flags of {_answers(changed)} restored."
+                return {
+                    excuse: "",
+                    **redrawn(request, data),
+                    trouble: render.sentence(words, "done"),
+                }
+
+            return guarded(trouble, "dismiss", done)
 
         return work
 
@@ -448,6 +509,16 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
     def chosen_in(data: Data) -> Chosen:
         return Chosen(*(data[one] or "" for one in filters))
 
+    def ticked_in(data: Data) -> list[Item]:
+        """The answers that are ticked in the list."""
+        listed_now = data[place].listed
+        numbers = [int(word) for word in (data[ticked] or "").split(",") if word.isdecimal()]
+        return [listed_now[number] for number in numbers if number < len(listed_now)]
+
+    def open_in(data: Data) -> list[Item]:
+        """The answer that is open."""
+        return [data[place].item] if data[place].item else []
+
     def typed_in(data: Data) -> Typed | None:
         """What stands in the form, where anything does."""
         found = tuple(data[one] for one in written)
@@ -484,6 +555,15 @@ def queue_page(parts: Parts, session: gr.State) -> QueueWidgets:
         button.click(None, None, ticked, js="() => RarlReview.ticked()", **NOW).then(
             work_of, listed | {names, ticked}, whole_list, **NOW
         )
+    for button, work_of in (
+        (dismiss_one, dismisser(True, "open")),
+        (dismiss_some, dismisser(True, "ticked")),
+        (restore_one, dismisser(False, "open")),
+        (restore_some, dismisser(False, "ticked")),
+    ):
+        button.click(None, None, ticked, js="() => RarlReview.ticked()", **NOW).then(
+            work_of, turning | {excuse, ticked, session}, [excuse, *everything], **NOW
+        )
     remove.click(deleted, listed | {reason, session}, [reason, *everything], **QUIET)
     flag_correction(parts, session, place, case, trouble, redrawn, turning, everything)
     choices = (work, arm, category, severity, modality, reader, assigned)
@@ -497,7 +577,12 @@ def _heading(store: ReviewStore, item: QueueItem, mine: Verdict | None) -> str:
             return _CORRECT
         given = not item.assigned or store.person in item.assigned
         return _READ if given and may(store.role, "judge") else ""
-    return _SETTLE if mine is None and may(store.role, "adjudicate") else ""
+    settles = mine is None and item.status != "dismissed"
+    return _SETTLE if settles and may(store.role, "adjudicate") else ""
+
+
+def _answers(count: int) -> str:
+    return f"{count} answer{'' if count == 1 else 's'}"
 
 
 def _corrected(store: ReviewStore, item: QueueItem) -> dict[str, Flag]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import Row, Select, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, Flag, FlagDraft, FlagFilter, Region, storable
-from rarl.review._queue_index import is_current, refresh
+from rarl.review._queue_index import is_current, is_dismissed, refresh
 from rarl.review._tables import AnswerRow, CaseRow, FlagRow, PictureRow
 from rarl.review.privacy import Pseudonyms, Withdrawn
 from rarl.review.repositories.base import check_replaced, columns_of, person_name
@@ -131,7 +131,7 @@ class Flags(Cases):
     def flags(
         self, chosen: FlagFilter | None = None, limit: int | None = None, offset: int = 0
     ) -> tuple[Flag, ...]:
-        """The flags that pass the filter, newest first, without those that were corrected.
+        """The flags that pass the filter, newest first, without those corrected or dismissed.
 
         Args:
             chosen: all where not given.
@@ -142,14 +142,14 @@ class Flags(Cases):
             ReviewError: the database cannot be read.
         """
         self.need("queue")
-        statement = filtered(_current(_rows()), chosen or FlagFilter()).order_by(FlagRow.id.desc())
+        statement = filtered(_counted(_rows()), chosen or FlagFilter()).order_by(FlagRow.id.desc())
         with self.reading() as session:
             found = session.execute(statement.limit(limit).offset(offset)).all()
             self.note(session, "list", "flag", [row[0].case_id for row in found])
             return tuple(as_flag(row) for row in found)
 
     def flags_of(self, case_id: str, corrected: bool = False) -> tuple[Flag, ...]:
-        """All flags of one case, newest first.
+        """All flags of one case, newest first, dismissed ones included.
 
         Args:
             case_id: the case.
@@ -167,18 +167,18 @@ class Flags(Cases):
             return tuple(as_flag(row) for row in found)
 
     def count(self, chosen: FlagFilter | None = None) -> int:
-        """How many flags pass the filter, without those that were corrected.
+        """How many flags pass the filter, without those that were corrected or dismissed.
 
         Raises:
             ReviewError: the database cannot be read.
         """
-        statement = filtered(_current(_rows()), chosen or FlagFilter())
+        statement = filtered(_counted(_rows()), chosen or FlagFilter())
         inner = statement.with_only_columns(FlagRow.id).subquery()
         with self._database.reading() as session:
             return session.scalar(select(func.count()).select_from(inner)) or 0
 
     def counts(self, by: Sequence[By], chosen: FlagFilter | None = None) -> tuple[Count, ...]:
-        """How many flags there are of each kind, most first, for charts.
+        """How many flags there are of each kind, most first, for charts; none that was dismissed.
 
         Args:
             by: one or more of category, arm, modality, severity and reader.
@@ -196,7 +196,7 @@ class Flags(Cases):
             "reader": FlagRow.reader,
         }
         wanted = [columns[name] for name in by]
-        statement = filtered(_current(_rows()), chosen or FlagFilter())
+        statement = filtered(_counted(_rows()), chosen or FlagFilter())
         grouped = statement.with_only_columns(*wanted, func.count()).group_by(*wanted)
         with self._database.reading() as session:
             found = [
@@ -209,8 +209,8 @@ class Flags(Cases):
     ) -> Iterator[tuple[Flag, CaseSnapshot]]:
         """Flags that pass the filter with their cases, oldest first, one case in memory at a time.
 
-        Oldest first, so that today's export begins with yesterday's. Those of readers who have
-        withdrawn are left out.
+        Oldest first, so that today's export begins with yesterday's. Those that were corrected or
+        dismissed, and those of readers who have withdrawn, are left out.
 
         Args:
             chosen: all flags where not given.
@@ -220,7 +220,7 @@ class Flags(Cases):
             ReviewError: the database cannot be read.
         """
         self.need("export")
-        statement = filtered(_current(_rows()), chosen or FlagFilter())
+        statement = filtered(_counted(_rows()), chosen or FlagFilter())
         numbers_only = statement.with_only_columns(FlagRow.id).order_by(FlagRow.id)
         with self._database.reading() as session:
             numbers = session.scalars(numbers_only).all()
@@ -266,6 +266,11 @@ def current_flags() -> _Rows:
     return _current(_rows())
 
 
+def counted_flags() -> _Rows:
+    """Those of `current_flags` that nobody has dismissed."""
+    return _counted(_rows())
+
+
 def _place_sentence(row: FlagRow, reasoning: str) -> None:
     """Check the marked sentence against the reasoning, and find where it begins."""
     if not row.sentence:
@@ -306,6 +311,10 @@ def _rows() -> _Rows:
 
 def _current(statement: _Rows) -> _Rows:
     return statement.where(is_current(FlagRow))
+
+
+def _counted(statement: _Rows) -> _Rows:
+    return _current(statement).where(not_(is_dismissed()))
 
 
 def as_flag(found: _Found) -> Flag:

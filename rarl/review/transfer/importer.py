@@ -21,6 +21,7 @@ from rarl.review._tables import (
     AssignmentRow,
     Base,
     CaseRow,
+    DismissalRow,
     EnrolmentRow,
     FirstReadRow,
     FlagRow,
@@ -41,6 +42,7 @@ from rarl.review.transfer.writer import BATCH
 
 _WITH_KEY = (
     FlagRow,
+    DismissalRow,
     VoteRow,
     VerdictRow,
     AssignmentRow,

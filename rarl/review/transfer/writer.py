@@ -148,6 +148,7 @@ def _records(
     with store.reading(snapshot=True) as session:
         withdrawn = Withdrawn.of(session)
         pseudonyms = None if names else Pseudonyms.of(session)
+        gone: set[str] = set()  # flags of readers who have withdrawn
         for row in ROWS:
             if case_ids is not None and row in _OF_A_STUDY:
                 continue
@@ -156,6 +157,10 @@ def _records(
                 if row is PictureRow and not pixels:
                     record["png"] = None
                 if withdrawn.leaves(row.__tablename__, record):
+                    if row is FlagRow:
+                        gone.add(record["key"])
+                    continue
+                if record.get("flag_key") in gone:
                     continue
                 _rename(row, record, withdrawn, pseudonyms)
                 yield row.__tablename__, record

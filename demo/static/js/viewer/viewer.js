@@ -247,7 +247,8 @@ const RarlViewer = (() => {
         button.setAttribute("aria-pressed", String(on));
       }
       const tools = this.root.querySelectorAll(".viewer-tools button:not([hidden])").length;
-      this.root.toggleAttribute("data-short", this.stage.clientHeight < 38 * tools);
+      const rail = this.find(".viewer-tools");
+      this.root.toggleAttribute("data-short", rail.clientHeight < 38 * tools);
       if (visible.length) this.redraw();
       else canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
       this.texts();
