@@ -52,8 +52,10 @@ class Server:
 
     def start(self) -> None:
         options = f"-c listen_addresses= -c unix_socket_directories={self.folder}"
+        # The machine is never switched off in a test, so the disk need not be waited for.
+        options += " -c fsync=off"
         log = str(self.folder / "log")
-        self.run("pg_ctl", "-D", "data", "-w", "-t", "120", "-l", log, "-o", options, "start")
+        self.run("pg_ctl", "-D", "data", "-w", "-t", "300", "-l", log, "-o", options, "start")
 
     def stop(self) -> None:
         self.run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
