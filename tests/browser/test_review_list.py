@@ -136,8 +136,10 @@ def test_a_list_that_an_adjudicator_works_through(
             statuses = [item.status for item in Queue(store).items()]
             return [number for number, status in enumerate(statuses) if status == "dismissed"]
 
+        page.wait_for_selector("#flag-list .row-foot:has-text('for bo')")  # drawn anew
         for number in (7, 8):
             page.check(f"#flag-list [data-pick='{number}']")
+        page.wait_for_function("RarlReview.ticked() === '7,8'")
         page.click("#dismiss > button")
         page.fill("#dismiss-reason input, #dismiss-reason textarea", "The same slip of the mouse")
         page.click("#dismiss-some")
