@@ -1,4 +1,4 @@
-"""The theme. Every colour is a token of static/css/frame.css, dark and light."""
+"""The theme. Every colour is a token of static/css/tokens.css, dark and light."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from demo.brand import FAVICON
 from demo.viewer import SCRIPTS
 
 _STATIC = Path(__file__).parent / "static"
-# In this order: what suits a narrow window comes last.
+# In this order: tokens and what is shared come first.
 STYLE_SHEETS = [
     _STATIC / "css" / f"{name}.css"
     for name in (
+        "tokens",
+        "base",
         "frame",
         "ask",
         "viewer",
-        "flag",
         "review",
         "results",
-        "narrow",
     )
 ]
 PAGE_SCRIPTS = tuple(_STATIC / "js" / name for name in ("page.js", "review.js"))
