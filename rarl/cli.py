@@ -34,7 +34,7 @@ SUMMARIES: dict[str, str] = {
     "data": "count the rows of datasets and what their splits share",
     "scan": "open scans and show what is kept of them",
     "ask": "ask about a scan; read the reasoning and answer of each variant",
-    "train": "train a variant (SFT, RL or RARL) as a LoRA adapter",
+    "train": "train a variant (SFT, RL, RARL, DPO or KTO) as a LoRA adapter",
     "pass-rates": "count how often a base is right, to choose the questions of RL",
     "evaluate": "ask held-out questions and report what is right",
     "fit-familiarity": "fit how a model notices images of a kind that it never saw",
