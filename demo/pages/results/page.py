@@ -40,6 +40,8 @@ from rarl.review.taxonomy import Taxonomy
 from rarl.scans import identity_in_text
 
 _LISTED = 30
+# One after another: of two lists that are drawn at once, the older must not come last.
+IN_ORDER: dict[str, Any] = {**QUIET, "concurrency_limit": 1, "concurrency_id": "results-list"}
 _CHOOSE = ("Choose a question", "Its scan and every answer to it are shown here.")
 
 
@@ -445,7 +447,7 @@ def results_page(
     figures_in = [run, mode, group, pair]
 
     def list_after(event: Any) -> None:
-        event.then(lambda: _LISTED, None, most, **NOW).then(listed, seen, lists, **QUIET)
+        event.then(lambda: _LISTED, None, most, **NOW).then(listed, seen, lists, **IN_ORDER)
 
     tab.select(may_add, None, adding, **NOW)
     for first in (
@@ -458,7 +460,7 @@ def results_page(
         list_after(first.then(redrawn, figures_in, drawing, **QUIET))
     list_after(gr.on([mode.input, group.input], redrawn, figures_in, drawing, **QUIET))
     gr.on([kind.input, arm.input, other.input], lambda: _LISTED, None, most, **NOW).then(
-        listed, seen, lists, **QUIET
+        listed, seen, lists, **IN_ORDER
     )
     cut_out = [narrowed, arm, kind, drawer, case, opened, note, trouble]
     cutting = failing.cut(cut, [run, mode, group], cut_out, **NOW)
@@ -468,10 +470,10 @@ def results_page(
     lines.made(asked_how, run, [made, trouble], **NOW).then(js=FOCUS % "#results-made .made", **NOW)
     made.close(lambda: "", None, made, **NOW)
     listing.more(lambda count: count + _LISTED, most, most, **NOW).then(
-        listed, seen, lists, **QUIET
+        listed, seen, lists, **IN_ORDER
     )
     picking = listing.pick(picked, [run, mode], [case, drawer, note, opened, trouble], **NOW)
-    picking.then(listed, seen, lists, **QUIET)
+    picking.then(listed, seen, lists, **IN_ORDER)
     picking.then(js=FOCUS % "#results-case .stage", **NOW)
     case.complain(
         flagging, opened, [drawer, heading, category, severity, comment, note, opened], **NOW
