@@ -1,9 +1,11 @@
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rarl.errors import QuestionError
+from rarl.evaluation.command import add_arguments
 from rarl.evaluation.command import run as run_command
 from rarl.evaluation.metrics import calibration, figures, measured_frame
 from rarl.evaluation.run import evaluate, select
@@ -88,7 +90,8 @@ def test_samples_become_a_confidence_and_nothing_else(data: Path, tmp_path: Path
 
 
 def test_sampling_needs_a_temperature(tmp_path: Path) -> None:
-    from argparse import Namespace
-
+    parser = ArgumentParser()
+    add_arguments(parser)
+    words = ["--model", "pocket", "--data", "vqa_rad", "--out", str(tmp_path / "run")]
     with pytest.raises(QuestionError, match="--temperature above 0"):
-        run_command(Namespace(modes="reason", samples=3, temperature=0.0, out=tmp_path / "run"))
+        run_command(parser.parse_args([*words, "--samples", "3", "--temperature", "0"]))

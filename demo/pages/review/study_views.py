@@ -13,6 +13,7 @@ from demo.pages import render
 from demo.pages.ask.reliability import lit
 from rarl.errors import QuestionError
 from rarl.inference.engine import Answer, Engine, Looks, NamedImage, Question
+from rarl.prompts import target_text
 from rarl.response import parse_response
 
 if TYPE_CHECKING:
@@ -179,9 +180,7 @@ def heat_map(engine: Engine | None, shown: ShownAdvice) -> Markup:
     stored = next(one for one in case.answers if one.arm == shown.arm)
     text = stored.text
     if shown.wrong is not None:
-        text = f"<answer>{shown.wrong.answer}</answer>"
-        if shown.wrong.reasoning:
-            text = f"<think>{shown.wrong.reasoning}</think>{text}"
+        text = target_text(shown.wrong.answer, shown.wrong.reasoning, "reason")
     images = tuple(NamedImage(one.image(), one.name) for one in case.pictures)
     question = Question(images, case.question, (shown.arm,), decoding=case.decoding)
     answer = Answer(shown.arm, parse_response(text), stored.tokens, 0.0, done=True)
