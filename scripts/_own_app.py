@@ -38,7 +38,10 @@ def own_app(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
         "RARL_TRUSTED_PROXIES": "127.0.0.1",
     }
     settings.pop("RARL_DATABASE_URL", None)
-    process = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=settings)
+    # Standard output is for the script's own figures.
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "app.py")], cwd=ROOT, env=settings, stdout=sys.stderr
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         while True:
