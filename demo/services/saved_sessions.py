@@ -198,10 +198,10 @@ class SavedSessions:
             QuestionError: it is not this caller's, or gone.
         """
         saved = self._mine(caller, id_)
-        found = Session()
-        if not self._keeper.restore(found, self._place(caller, saved.id), frames, budget, page):
+        opened = Session()
+        if not self._keeper.restore(opened, self._place(caller, saved.id), frames, budget, page):
             raise QuestionError(_GONE)
-        session.take_over(found)
+        session.take_over(opened)
         return saved
 
     def delete(self, caller: Caller, id_: str) -> Saved:

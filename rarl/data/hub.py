@@ -223,6 +223,26 @@ class HubSet:
         return path if path.is_dir() else None
 
 
+_SLAKE = HubSet(
+    name="slake",
+    repository="BoKelvin/SLAKE",
+    columns=ColumnMapping(
+        image="img_name",
+        question="question",
+        answer="answer",
+        kind="answer_type",
+        modality="modality",
+        organ="location",
+        category="content_type",
+    ),
+    licence="CC-BY-4.0",
+    files={split: f"{split}.json" for split in ("train", "validation", "test")},
+    images="imgs.zip",
+    image_folder="imgs",
+    only={"q_lang": "en"},
+    note="English rows alone. Silvar-Med's images come from here.",
+)
+
 HUB: Mapping[str, HubSet] = {
     hub_set.name: hub_set
     for hub_set in (
@@ -234,25 +254,7 @@ HUB: Mapping[str, HubSet] = {
             note="The Hub form does not name its images, so it has train and test alone; validation"
             " and image-disjoint need a local copy.",
         ),
-        HubSet(
-            name="slake",
-            repository="BoKelvin/SLAKE",
-            columns=ColumnMapping(
-                image="img_name",
-                question="question",
-                answer="answer",
-                kind="answer_type",
-                modality="modality",
-                organ="location",
-                category="content_type",
-            ),
-            licence="CC-BY-4.0",
-            files={split: f"{split}.json" for split in ("train", "validation", "test")},
-            images="imgs.zip",
-            image_folder="imgs",
-            only={"q_lang": "en"},
-            note="English rows alone. Silvar-Med's images come from here.",
-        ),
+        _SLAKE,
         HubSet(
             name="path_vqa",
             repository="flaviagiammarino/path-vqa",
@@ -268,22 +270,9 @@ HUB: Mapping[str, HubSet] = {
             note="Where several answers are accepted, the first is the reference. The images come"
             " from MedPix, like VQA-RAD's.",
         ),
-        HubSet(
+        replace(
+            _SLAKE,
             name="slake_zh",
-            repository="BoKelvin/SLAKE",
-            columns=ColumnMapping(
-                image="img_name",
-                question="question",
-                answer="answer",
-                kind="answer_type",
-                modality="modality",
-                organ="location",
-                category="content_type",
-            ),
-            licence="CC-BY-4.0",
-            files={split: f"{split}.json" for split in ("train", "validation", "test")},
-            images="imgs.zip",
-            image_folder="imgs",
             only={"q_lang": "zh"},
             note="Chinese rows alone, about the images of slake.",
         ),

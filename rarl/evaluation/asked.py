@@ -107,9 +107,9 @@ def _asked(example: Example, condition: Condition, seed: int) -> Asked | None:
     if condition == "wrong modality":
         if example.modality not in _OTHER_MODALITY:
             return None
-        said, lure = _OTHER_MODALITY[example.modality]
+        claimed, lure = _OTHER_MODALITY[example.modality]
         return Asked(
-            f"This is {said}. {text}",
+            f"This is {claimed}. {text}",
             options,
             reference,
             lure if example.category == "modality" and not options else "",

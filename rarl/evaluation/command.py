@@ -201,17 +201,17 @@ def _verified(arguments: argparse.Namespace) -> int:
     """Recompute a finished run; the exit status."""
     from rarl.evaluation.recompute import read_run, rows_of, verify
 
-    found = verify(arguments.verify)
+    verification = verify(arguments.verify)
     if arguments.export:
         frame, summary = read_run(arguments.verify)
         _exported(arguments.verify, arguments.export, rows_of(frame), summary)
     if arguments.json:
-        print(json.dumps(asdict(found)))
+        print(json.dumps(asdict(verification)))
     else:
-        print("\n".join(found.differences) or "Every figure follows from the rows.")
-        for note in found.notes:
+        print("\n".join(verification.differences) or "Every figure follows from the rows.")
+        for note in verification.notes:
             print(note, file=sys.stderr)
-    return 1 if found.differences else 0
+    return 1 if verification.differences else 0
 
 
 def _exported(

@@ -59,24 +59,24 @@ def verify(folder: Path) -> Verification:
     """
     frame, summary = read_run(folder)
     notes: list[str] = []
-    said = list(_files(folder, notes))
+    differences = list(_files(folder, notes))
     rows = rows_of(frame)
     labels: Labels = {
         (one["source"], one["split"]): one["label"] for one in summary.get("leakage") or ()
     }
     fresh, sentences = _rescored(rows, notes)
-    said += sentences
+    differences += sentences
     computed = json.loads(json.dumps(summary_of(summary["model"], summary["arms"], fresh, labels)))
     for part, now in computed.items():
         if part not in summary:
             if now:
                 notes.append(f"{part}: not in summary.json, which an older version wrote.")
         elif isinstance(now, list) and part != "arms":
-            said += _compared(part, summary.get(part) or [], now)
+            differences += _compared(part, summary.get(part) or [], now)
         elif summary[part] != now:
-            said.append(f"{part}: summary.json has {summary[part]!r}, recomputed {now!r}.")
-    said += _judged(frame, summary, labels)
-    return Verification(tuple(said), tuple(notes))
+            differences.append(f"{part}: summary.json has {summary[part]!r}, recomputed {now!r}.")
+    differences += _judged(frame, summary, labels)
+    return Verification(tuple(differences), tuple(notes))
 
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
@@ -128,11 +128,11 @@ def _files(folder: Path, notes: list[str]) -> Iterator[str]:
         return
     for name, wanted in json.loads(path.read_text("utf-8"))["files"].items():
         try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError:
             yield f"{name} is missing."
             continue
-        if found != wanted:
+        if digest != wanted:
             yield f"{name} is not the file that the run wrote: its SHA-256 differs."
 
 
@@ -153,7 +153,7 @@ def _rescored(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[st
             if _plain(getattr(row, name)) != _plain(value):
                 different.setdefault(name, []).append(f"{row.id} ({row.arm})")
         fresh.append(Row(**{**_values(row), **values}))
-    said = [
+    differences = [
         f"{name}: {len(places)} rows are scored otherwise by this version, such as "
         f"{', '.join(places[:_SHOWN])}."
         for name, places in different.items()
@@ -168,7 +168,7 @@ def _rescored(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[st
             f"{silent} rows were published without questions and references: their scores are "
             "taken as they stand."
         )
-    return fresh, said
+    return fresh, differences
 
 
 def _values(row: Row) -> dict[str, Any]:

@@ -63,16 +63,16 @@ def score_report(text: str, reference: str) -> ReportScores:
     >>> score_report("There is no pleural effusion.", known).claim_contradicted
     0.5
     """
-    found = compare(text, reference)
-    stated, claims = found.stated, found.claims
+    comparison = compare(text, reference)
+    stated, claims = comparison.stated, comparison.claims
     bleu, rouge, meteor = _by_words(text, reference) if has_word_metrics() else (None, None, None)
     return ReportScores(
         bleu4=bleu,
         rouge_l=rouge,
         meteor=meteor,
-        claim_precision=1 - found.neutral / stated if stated else None,
-        claim_recall=found.covered / claims if claims else None,
-        claim_contradicted=found.contradicted / claims if claims else None,
+        claim_precision=1 - comparison.neutral / stated if stated else None,
+        claim_recall=comparison.covered / claims if claims else None,
+        claim_contradicted=comparison.contradicted / claims if claims else None,
     )
 
 
@@ -88,11 +88,11 @@ def _by_words(text: str, reference: str) -> tuple[float, float, float]:
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
     from nltk.translate.meteor_score import single_meteor_score
 
-    said, wanted = tokens(text), tokens(reference)
-    if not said or not wanted:
+    words, wanted = tokens(text), tokens(reference)
+    if not words or not wanted:
         return 0.0, 0.0, 0.0
-    bleu = sentence_bleu([wanted], said, smoothing_function=SmoothingFunction().method1)
-    meteor = single_meteor_score(wanted, said, wordnet=_NoSynonyms())
+    bleu = sentence_bleu([wanted], words, smoothing_function=SmoothingFunction().method1)
+    meteor = single_meteor_score(wanted, words, wordnet=_NoSynonyms())
     rouge = _rouge().score(reference, text)["rougeL"].fmeasure
     return float(bleu), float(rouge), float(meteor)
 

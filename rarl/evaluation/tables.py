@@ -69,9 +69,14 @@ def figure_table(
     return table.reset_index().fillna("")
 
 
+def _of_mode(summary: Mapping[str, Any], part: str, mode: str) -> list[Mapping[str, Any]]:
+    """The rows of a part of the summary that are of one mode; none where it has no such part."""
+    return [row for row in summary.get(part, []) if row["mode"] == mode]
+
+
 def difference_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """All paired differences of exact match in one mode, in points with 95 % intervals."""
-    rows = [row for row in summary["differences"] if row["mode"] == mode]
+    rows = _of_mode(summary, "differences", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -88,7 +93,7 @@ def difference_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def reliance_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """Accuracy on the scan and on what stood in for it, per arm, in per cent and points."""
-    rows = [row for row in summary.get("reliance", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "reliance", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -109,7 +114,7 @@ def reliance_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def calibration_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """Accuracy, confidence and calibration error per arm, in per cent."""
-    rows = [row for row in summary.get("calibration", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "calibration", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -160,7 +165,7 @@ PROBE_NAMES = {
 
 def probe_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """Answers under each probe, per arm, in per cent and points."""
-    rows = [row for row in summary.get("probes", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "probes", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -183,7 +188,7 @@ def probe_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def abstention_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """How often answers say that the image does not tell, and the risk of the others."""
-    rows = [row for row in summary.get("abstention", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "abstention", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -200,7 +205,7 @@ def abstention_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def failure_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """Parts of each group that are wrong more or less often than the rest, per arm."""
-    rows = [row for row in summary.get("failures", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "failures", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -220,7 +225,7 @@ def failure_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def crossing_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """How often reasoning and answer part, per arm, in per cent."""
-    rows = [row for row in summary.get("crossings", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "crossings", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -239,7 +244,7 @@ def crossing_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def place_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """Accuracy by the place of the right option, per arm, in per cent."""
-    rows = [row for row in summary.get("places", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "places", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],
@@ -256,7 +261,7 @@ def place_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def rotation_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """How answers hold in every order of the options, per arm, in per cent."""
-    rows = [row for row in summary.get("rotations", []) if row["mode"] == mode]
+    rows = _of_mode(summary, "rotations", mode)
     return pd.DataFrame(
         {
             "questions": row["group"],

@@ -15,8 +15,8 @@ from rarl.errors import ModelError
 from rarl.inference.composite import Side, SideBySide
 from rarl.inference.engine import Arm, Engine, arm_label
 from rarl.inference.zerogpu import ZeroGpuEngine, on_zero_gpu
-from rarl.models.making import POCKET
 from rarl.models.variants import (
+    POCKET,
     Adapter,
     ArmsFile,
     Checkpoint,

@@ -35,15 +35,12 @@ from rarl.models.eight_bit import SUFFIX, to_eight_bits
 from rarl.models.familiarity import FILE as FAMILIARITY
 from rarl.models.familiarity import Familiarity, load_familiarity
 from rarl.models.processor import ImageProcessor, load_processor
-from rarl.models.variants import is_arms_file
+from rarl.models.variants import POCKET, POCKET_FOLDER, is_arms_file
 from rarl.settings import read_settings
-
-POCKET = "pocket"
 
 # A model of this many parameters or more is held in half precision on a CPU that computes in it.
 LARGE = 300_000_000
 
-_POCKET_FOLDER = Path(__file__).parents[2] / "assets" / "pocket"
 _ADAPTER_CONFIG = "adapter_config.json"
 _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _ADAPTER_NOTE = "rarl.json"
@@ -133,7 +130,7 @@ def resolve_model(
         ModelError: there is no such folder, or an adapter's name cannot be used.
     """
     name = name or read_settings().model or POCKET
-    directory: Path | None = _POCKET_FOLDER if name == POCKET else Path(name).expanduser()
+    directory: Path | None = POCKET_FOLDER if name == POCKET else Path(name).expanduser()
     assert directory is not None
     if not directory.is_dir():
         if name == POCKET:
@@ -256,8 +253,8 @@ def load_model(
         forbidden_ids=tuple(sorted(set(special) - end_ids)),
         reserved=tuple(special.values()),
         unfit=unfit,
-        chats=directory.resolve() != _POCKET_FOLDER.resolve(),
-        english_only=directory.resolve() == _POCKET_FOLDER.resolve(),
+        chats=directory.resolve() != POCKET_FOLDER.resolve(),
+        english_only=directory.resolve() == POCKET_FOLDER.resolve(),
         familiarity=load_familiarity(beside, revision),
     )
 

@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from rarl.errors import ModelError
-from rarl.models.variants import Checkpoint, is_arms_file, read_arms
+from rarl.models.variants import POCKET, POCKET_FOLDER, Checkpoint, is_arms_file, read_arms
 
-POCKET = "pocket"
-_POCKET_FOLDER = Path(__file__).parents[2] / "assets" / "pocket"
 _WEIGHTS = "adapter_model.safetensors"
 # Files of others are read too: none of them needs more.
 _MOST_BYTES = 4_000_000
@@ -119,7 +117,7 @@ def variant_folders(model: str) -> dict[str, Path]:
 
 
 def _base(model: str) -> dict[str, Path]:
-    folder = _POCKET_FOLDER if model == POCKET else Path(model).expanduser()
+    folder = POCKET_FOLDER if model == POCKET else Path(model).expanduser()
     return {"base": folder} if model and folder.is_dir() else {}
 
 

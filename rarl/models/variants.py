@@ -30,6 +30,9 @@ from rarl.errors import ModelError
 from rarl.yaml_file import KEYS_ONLY, Text, checked, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
+# The embedded model's name, and where it lies in a checkout.
+POCKET = "pocket"
+POCKET_FOLDER = Path(__file__).parents[2] / "assets" / "pocket"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _RESERVED = frozenset({"base", "all"})

@@ -429,14 +429,14 @@ def _power(arguments: argparse.Namespace) -> None:
                 flush=True,
             )
 
-    found = power(
+    planned = power(
         known, arguments.figure, arguments.readers, arguments.cases, arguments.studies,
         arguments.seed, show,
     )  # fmt: skip
-    enough = next((one for one in found if one.power >= arguments.wished), None)
+    enough = next((one for one in planned if one.power >= arguments.wished), None)
     if arguments.json:
         answer = None if enough is None else asdict(enough)
-        print(json.dumps({"sizes": [asdict(one) for one in found], "smallest": answer}))
+        print(json.dumps({"sizes": [asdict(one) for one in planned], "smallest": answer}))
     elif enough is None:
         print("None of these is large enough; try more readers or more cases.")
     else:

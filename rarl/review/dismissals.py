@@ -134,27 +134,27 @@ class Dismissals:
 
 def _waiting(session: Session, case_ids: list[str]) -> set[Item]:
     """The flagged answers of these cases without a reading."""
-    found = session.execute(
+    rows = session.execute(
         select(QueueItemRow.case_id, QueueItemRow.arm).where(
             QueueItemRow.case_id.in_(case_ids),
             QueueItemRow.queue == FLAGGED,
             QueueItemRow.status.in_(("new", "dismissed")),
         )
     )
-    return {(case_id, arm) for case_id, arm in found}
+    return {(case_id, arm) for case_id, arm in rows}
 
 
 def _current_flags(
     session: Session, case_ids: list[str]
 ) -> defaultdict[Item, list[tuple[str, DismissalRow | None]]]:
     """Key and latest dismissal of each current flag, by answer."""
-    found = session.execute(
+    rows = session.execute(
         select(FlagRow.case_id, FlagRow.arm, FlagRow.key, DismissalRow)
         .outerjoin(DismissalRow, (DismissalRow.flag_key == FlagRow.key) & is_current(DismissalRow))
         .where(FlagRow.case_id.in_(case_ids), is_current(FlagRow))
         .order_by(FlagRow.id)
     )
     flags: defaultdict[Item, list[tuple[str, DismissalRow | None]]] = defaultdict(list)
-    for case_id, arm, key, latest in found:
+    for case_id, arm, key, latest in rows:
         flags[case_id, arm].append((key, latest))
     return flags

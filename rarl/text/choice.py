@@ -137,7 +137,7 @@ def _by_words(answer: str, options: Sequence[str]) -> list[int]:
     ]
     if same:
         return same
-    said = tokens(answer)
+    answer_words = tokens(answer)
     wanted = [tokens(option) for option in options]
     named = []
     # Longer options first, so that "lung" is not read out of "left lung".
@@ -145,11 +145,11 @@ def _by_words(answer: str, options: Sequence[str]) -> list[int]:
         words = wanted[place]
         starts = [
             start
-            for start in range(len(said) - len(words) + 1)
-            if words and said[start : start + len(words)] == words
+            for start in range(len(answer_words) - len(words) + 1)
+            if words and answer_words[start : start + len(words)] == words
         ]
         for start in starts:
-            said[start : start + len(words)] = [""] * len(words)
+            answer_words[start : start + len(words)] = [""] * len(words)
         if starts:
             named.append(place)
     return named

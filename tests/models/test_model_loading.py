@@ -99,10 +99,10 @@ def test_the_setting_names_the_model(tiny_model: Path, monkeypatch: pytest.Monke
 
 def test_pocket_is_the_default(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RARL_MODEL", raising=False)
-    monkeypatch.setattr(loader, "_POCKET_FOLDER", tiny_model)
+    monkeypatch.setattr(loader, "POCKET_FOLDER", tiny_model)
     assert resolve_model() == resolve_model("pocket")
     assert resolve_model().directory == tiny_model
-    monkeypatch.setattr(loader, "_POCKET_FOLDER", tiny_model / "nothing")
+    monkeypatch.setattr(loader, "POCKET_FOLDER", tiny_model / "nothing")
     with pytest.raises(ModelError, match="build_pocket"):
         resolve_model()
 
@@ -309,6 +309,6 @@ def test_a_base_without_a_tokenizer(copy: Path) -> None:
 def test_without_the_pocket_model_the_sentence_says_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarl.models.loader._POCKET_FOLDER", tmp_path / "absent")
+    monkeypatch.setattr("rarl.models.loader.POCKET_FOLDER", tmp_path / "absent")
     with pytest.raises(ModelError, match="part of a checkout of the repository, not of the wheel"):
         resolve_model("pocket")

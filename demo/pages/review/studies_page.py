@@ -287,9 +287,9 @@ def studies_page(
         def work() -> Update:
             studies = Studies(parts.desk.for_request(request))
             study = studies.study(str(getattr(event, "study", "")))
-            found = studies.outcomes(study.id)
-            told = reliance_view(reliance(studies, study.id)) if found else ""
-            return {shown: outcomes_view(study, found) + told}
+            measured = studies.outcomes(study.id)
+            reliance_html = reliance_view(reliance(studies, study.id)) if measured else ""
+            return {shown: outcomes_view(study, measured) + reliance_html}
 
         return guarded(trouble, "outcomes", work)
 
@@ -310,7 +310,7 @@ def studies_page(
                 trouble: render.sentence(f"“{study.title}” is done. Thank you.", "done"),
             }
         at.position, at.key, at.step = view.position, uuid4().hex, view.step
-        said = view.first
+        first_read = view.first
         looked = _NOTHING
         if view.heat_map:
             engine = parts.loader.engine
@@ -321,8 +321,10 @@ def studies_page(
             joiner: gr.Column(visible=False),
             task: task_view(view, looked, study.marks_region),
             where: _where(study, done + 1, whole, view),
-            answer: "" if said is None else said.answer,
-            sure: 50 if said is None or said.confidence is None else said.confidence,
+            answer: "" if first_read is None else first_read.answer,
+            sure: 50
+            if first_read is None or first_read.confidence is None
+            else first_read.confidence,
             comment: gr.Textbox("", visible=view.step != "first"),
             place: "",
             send: _STEPS[view.step],
@@ -383,8 +385,8 @@ def studies_page(
         def work() -> Update:
             store = parts.desk.for_request(request)
             Studies(store).withdraw(str(getattr(event, "study", "")))
-            said = "You have withdrawn: your answers leave what is exported from now on."
-            return {**overview(store), trouble: render.sentence(said, "done")}
+            notice = "You have withdrawn: your answers leave what is exported from now on."
+            return {**overview(store), trouble: render.sentence(notice, "done")}
 
         return guarded(trouble, "withdraw", work)
 
@@ -631,16 +633,16 @@ def task_view(view: TaskView, looked: Markup = _NOTHING, marks: bool = False) ->
     """
     # An invented name would tell too much; the stage only needs an index.
     pictures = Markup().join(stage(one, number) for number, one in enumerate(view.pictures))
-    said = ""
+    html = ""
     if view.answer is not None:
-        said = Markup(
+        html = Markup(
             '<article class="said-by"><h3>What the AI answers</h3><p class="judged-answer">{}</p>'
         ).format(view.answer or Markup("&ndash;"))
         if view.reasoning is not None:
-            said += Markup("<ol>{}</ol>").format(
+            html += Markup("<ol>{}</ol>").format(
                 Markup().join(Markup("<li>{}</li>").format(one) for one in steps(view.reasoning))
             )
-        said += looked + Markup("</article>")
+        html += looked + Markup("</article>")
     sizes = " ".join(f"{one.width}x{one.height}" for one in view.pictures)
     hint = (
         Markup('<p class="hint">Hold Shift and drag over the picture to mark a place.</p>')
@@ -658,7 +660,7 @@ def task_view(view: TaskView, looked: Markup = _NOTHING, marks: bool = False) ->
         pictures,
         hint,
         view.question,
-        said,
+        html,
     )
 
 
