@@ -150,7 +150,7 @@ def test_a_part_that_fails_opens_its_first_case_with_a_flag(
     page.get_by_role("tab", name="Results").click()
     page.wait_for_selector("#results-figures svg")
     page.click(f'#results-lines [data-group="{LABEL}"]')
-    page.click('#results-failures [data-field="modality"]')
+    page.click(f'#results-failures [data-group="{LABEL}"][data-field="modality"]')
     # One click to the case, one to the flag.
     case = page.locator("#results-case .case")
     case.wait_for()

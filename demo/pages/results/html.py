@@ -412,11 +412,13 @@ def _parts(worse: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> Mar
 
 def _worse(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     return Markup(
-        "<tr><th scope='row'><button type='button' data-event='cut' data-field=\"{}\" "
-        'data-stratum="{}" data-arm="{}">{}: {}</button><small>{}, {:,} questions, {:,} images'
-        "</small></th><td data-arm='Wrong'>{}</td><td data-arm='Rest'>{:.1f}</td>"
+        "<tr><th scope='row'><button type='button' data-event='cut' data-group=\"{}\" "
+        'data-field="{}" data-stratum="{}" data-arm="{}">{}: {}</button>'
+        "<small>{}, {:,} questions, {:,} images</small></th>"
+        "<td data-arm='Wrong'>{}</td><td data-arm='Rest'>{:.1f}</td>"
         "<td data-arm='More'>{}</td><td data-arm='p'>{}</td></tr>"
     ).format(
+        one["group"],
         one["field"],
         one["stratum"],
         one["arm"],
@@ -435,9 +437,10 @@ def _worse(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
 def _crossed(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     ways = Markup(", ").join(
         Markup(
-            "<button type='button' data-event='cut' data-kind=\"{}\" data-arm=\"{}\">{}"
-            "</button> {} %"
+            "<button type='button' data-event='cut' data-group=\"{}\" data-kind=\"{}\" "
+            'data-arm="{}">{}</button> {} %'
         ).format(
+            one["group"],
             kind,
             one["arm"],
             words,

@@ -66,6 +66,34 @@ class Opened:
     confirmed: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """A part of a group of questions, to which the list is narrowed.
+
+    It names the group that it was chosen in: figures that are drawn later, of another group, do
+    not have to take it back.
+
+    Attributes:
+        run: key of the evaluation.
+        mode: inference mode.
+        group: name of the group.
+        field: of `rarl.evaluation.failures.FIELDS`.
+        stratum: value of the field.
+    """
+
+    run: str
+    mode: str
+    group: str
+    field: str
+    stratum: str
+
+    def within(self, run: str, mode: str, group: str) -> tuple[str, str] | None:
+        """Field and stratum, where the list is of this group; else None."""
+        if (self.run, self.mode, self.group) != (run, mode, group):
+            return None
+        return self.field, self.stratum
+
+
 def case_of(shown: Shown, case_id: str | None = None) -> CaseSnapshot:
     """A question of the run with every arm's answer, frozen as a case.
 
@@ -207,7 +235,6 @@ def results_page(
             more = panel(elem_id="results-more")
     most = gr.State(_LISTED)
     opened = gr.State(Opened())
-    # The part of the group to which the list is narrowed: field and stratum.
     narrowed = gr.State(None)
     # Whether the evaluation was chosen by the reader, and is kept whatever is loaded.
     by_hand = gr.State(False)
@@ -314,7 +341,6 @@ def results_page(
                 lines: html.figure_lines(summary, m, g, p, loaded()),
                 figures: drawn(key, m, g, p),
                 failing: html.failures(summary, m, g, p),
-                narrowed: None,
                 more: html.tables(summary, m),
             }
 
@@ -336,10 +362,10 @@ def results_page(
         o: str,
         count: int,
         at: Opened,
-        part: tuple[str, str] | None,
+        chosen_part: Narrowing | None,
     ) -> Update:
         def work() -> Update:
-            inside = None if part is None else (part[0], part[1])
+            inside = None if chosen_part is None else chosen_part.within(key, m, g)
             total, passing = results_of(key).chosen(m, g, k, a, o, count, inside)
             return {
                 listing: html.listing(total, passing, at.example, inside),
@@ -363,8 +389,10 @@ def results_page(
 
         return guarded(trouble, "results", work)
 
-    def cut(event: gr.EventData, key: str, m: str, g: str) -> Update:
+    def cut(event: gr.EventData, key: str, m: str) -> Update:
         """The wrong answers of a part of the group; the first of them is opened at once."""
+        # The group that the reader sees, which may differ from one that was just chosen.
+        g = str(getattr(event, "group", ""))
         field, stratum = (str(getattr(event, name, "") or "") for name in ("field", "stratum"))
         whose = str(getattr(event, "arm", ""))
         wanted = str(getattr(event, "kind", "") or "wrong")
@@ -372,12 +400,14 @@ def results_page(
         def work() -> Update:
             results = results_of(key)
             how = next((each for _, each in FILTERS if each == wanted), None)
-            if whose not in results.labels() or how is None or (field and field not in FIELDS):
+            known = whose in results.labels() and g in results.groups()
+            if not known or how is None or (field and field not in FIELDS):
                 raise DataError("This part is not in the evaluation; open the page again.")
             part = (field, stratum) if field else None
             _, first = results.chosen(m, g, how, whose, whose, 1, part)
             update: Update = {
-                narrowed: part,
+                narrowed: Narrowing(key, m, g, *part) if part else None,
+                group: g,
                 arm: whose,
                 kind: how,
                 drawer: gr.Column(visible=False),
@@ -439,7 +469,7 @@ def results_page(
 
     seen = [run, mode, group, kind, arm, other, most, opened, narrowed]
     lists = [listing, other, trouble]
-    drawing = [lines, figures, failing, narrowed, more, trouble]
+    drawing = [lines, figures, failing, more, trouble]
     choices = [
         run, opening, body, mode, group, pair, arm, other, made, case, drawer, note, opened, trouble
     ]  # fmt: skip
@@ -462,9 +492,9 @@ def results_page(
     gr.on([kind.input, arm.input, other.input], lambda: _LISTED, None, most, **NOW).then(
         listed, seen, lists, **IN_ORDER
     )
-    cut_out = [narrowed, arm, kind, drawer, case, opened, note, trouble]
-    cutting = failing.cut(cut, [run, mode, group], cut_out, **NOW)
-    list_after(cutting)
+    cut_out = [narrowed, group, arm, kind, drawer, case, opened, note, trouble]
+    cutting = failing.cut(cut, [run, mode], cut_out, **NOW)
+    list_after(cutting.then(redrawn, figures_in, drawing, **QUIET))
     cutting.then(js=FOCUS % "#results-case .stage", **NOW)
     list_after(listing.widen(lambda: None, None, narrowed, **NOW))
     lines.made(asked_how, run, [made, trouble], **NOW).then(js=FOCUS % "#results-made .made", **NOW)
