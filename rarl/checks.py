@@ -135,6 +135,16 @@ _CLOSED = re.compile(
     r"any)\b",
     re.IGNORECASE,
 )
+# "Can you describe the scan?" is a request, whatever its form.
+_REQUEST = re.compile(r"^(?:can|could|will|would) you\b(?! see\b)", re.IGNORECASE)
+_DECIDES = re.compile(
+    r"\b(?:yes|no|not|none|nothing|neither|never|without|cannot|can't|\w+n't|absent|absence|present|"
+    r"presence|positive|negative|(?:ab)?normal\w*|(?:un)?likely|(?:im)?possibl[ey]|probabl[ey]|maybe|"
+    r"perhaps|(?:un)?certain\w*|(?:un)?clear\w*|indeterminate|equivocal|inconclusive|suspicious|"
+    r"suspected|visible|seen|evident|evidence|consistent|true|false|(?:in)?correct|both|either|"
+    r"ja|nein|oui|non|s[ií])\b",
+    re.IGNORECASE,
+)
 _THE_ANSWER_IS = re.compile(r"\bthe answer is(?: that)?:?\s+([^.;]+)", re.IGNORECASE)
 _ENGLISH = frozenset(
     "a an the is are was were does do did has have can could any there this that these those it in "
@@ -186,7 +196,13 @@ def header_facts(
 
 
 def check_answer(
-    question: str, answer: str, reasoning: str, facts: HeaderFacts, *, english_only: bool = False
+    question: str,
+    answer: str,
+    reasoning: str,
+    facts: HeaderFacts,
+    *,
+    english_only: bool = False,
+    has_options: bool = False,
 ) -> tuple[Check, ...]:
     """Find what in an answer contradicts the header, the question or itself.
 
@@ -196,6 +212,7 @@ def check_answer(
         reasoning: text of the think block, or "".
         facts: of the pictures that were asked about.
         english_only: whether the model reads no language but English.
+        has_options: whether the question is a multiple-choice question.
 
     >>> facts = header_facts([("US", {})])
     >>> [check.name for check in check_answer("Mass?", "no", "This is a CT scan.", facts)]
@@ -206,7 +223,7 @@ def check_answer(
     checks = [
         *_against_header(question, answer, reasoning, facts),
         *_against_itself(question, answer, reasoning),
-        *_against_question(question, answer),
+        *_against_question(question, answer, has_options),
     ]
     if english_only and not reads_as_english(question):
         checks.append(Check("unread-language", CHECK_SENTENCES["unread-language"]))
@@ -351,7 +368,7 @@ def _content(text: str) -> set[str]:
     return {word.removesuffix("s") for word in words if word not in {"a", "an", "the", "of", "in"}}
 
 
-def _against_question(question: str, answer: str) -> Iterable[Check]:
+def _against_question(question: str, answer: str, has_options: bool) -> Iterable[Check]:
     asked = question.strip()
     if not answer:
         return
@@ -365,3 +382,23 @@ def _against_question(question: str, answer: str) -> Iterable[Check]:
         yield Check(
             "wrong-kind-of-answer", "The question offers a choice; the answer names neither."
         )
+    elif not has_options and _asks_yes_or_no(asked) and not _decides(asked, answer):
+        yield Check(
+            "wrong-kind-of-answer",
+            "The question asks for yes or no; the answer names something else.",
+        )
+
+
+def _decides(asked: str, answer: str) -> bool:
+    """Whether an answer says yes or no, or affirms by naming what was asked about."""
+    return bool(_DECIDES.search(answer) or _content(answer) & _content(asked))
+
+
+def _asks_yes_or_no(asked: str) -> bool:
+    return (
+        kind_of_question(asked) == "closed"
+        and not _CHOICE.match(asked)
+        and not _REQUEST.match(asked)
+        # "Is there a fracture, and where is it?"
+        and not re.search(r"\b(?:where|which|what|who|how|why|when)\b", asked, re.IGNORECASE)
+    )

@@ -40,6 +40,8 @@ def names(question: str, answer: str, reasoning: str, facts: HeaderFacts) -> lis
         ("What does it show?", "Yes.", "", NOTHING, "wrong-kind-of-answer"),
         ("How many nodules are there?", "left lung", "", NOTHING, "wrong-kind-of-answer"),
         ("Is this a frontal or lateral view?", "yes", "", NOTHING, "wrong-kind-of-answer"),
+        ("Is there pneumonia?", "pleural effusion", "", NOTHING, "wrong-kind-of-answer"),
+        ("Does the scan show a glioma?", "Meningioma.", "", NOTHING, "wrong-kind-of-answer"),
     ],
 )
 def test_a_contradiction_is_marked(
@@ -51,6 +53,13 @@ def test_a_contradiction_is_marked(
 @pytest.mark.parametrize(
     ("question", "answer", "reasoning", "facts"),
     [
+        ("Is there pneumonia?", "pneumonia", "", NOTHING),
+        ("Is there pneumonia?", "No pneumonia.", "", NOTHING),
+        ("Is there a fracture?", "absent", "", NOTHING),
+        ("Is the scan normal?", "It looks abnormal.", "", NOTHING),
+        ("Is there a fracture, and where is it?", "left femur", "", NOTHING),
+        ("Is it a glioma or a meningioma?", "meningioma", "", NOTHING),
+        ("Can you describe the scan?", "a chest radiograph", "", NOTHING),
         ("Haemorrhage?", "no", "This is a CT of the head. No bleed is seen.", CT_HEAD),
         ("Mass?", "yes", "An MRI is recommended for further evaluation.", CT_HEAD),
         ("Mass?", "no", "This is not an MRI. The brain is normal.", CT_HEAD),
@@ -121,3 +130,9 @@ def test_answers_that_have_not_ended_are_left_alone() -> None:
 def test_every_stored_name_has_a_sentence() -> None:
     for name in (*PROBLEM_SENTENCES, *CHECK_SENTENCES):
         assert problem_sentence(name) != name
+
+
+def test_an_option_answers_a_question_of_yes_or_no() -> None:
+    asked = ("Is the lesion seen here", "glioma", "", NOTHING)
+    assert check_answer(*asked)
+    assert not check_answer(*asked, has_options=True)

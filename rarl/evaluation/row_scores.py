@@ -108,7 +108,12 @@ def _of_report(text: str, reference: str, kind: str) -> dict[str, float | None]:
 def _checks(example: Example, answer: str, reasoning: str) -> tuple[str, ...]:
     """Names of what the app would mark, with the annotation in the place of a file's header."""
     facts = header_facts([(example.modality, {"BodyPartExamined": example.organ or ""})])
-    return tuple(one.name for one in check_answer(example.question, answer, reasoning, facts))
+    return tuple(
+        one.name
+        for one in check_answer(
+            example.question, answer, reasoning, facts, has_options=bool(example.options)
+        )
+    )
 
 
 def abstains(answer: str) -> bool:

@@ -46,6 +46,7 @@ def check_answers(
                     answer.response.reasoning,
                     facts,
                     english_only=answer.arm in english,
+                    has_options=bool(options),
                 ),
             ),
         )
