@@ -92,14 +92,6 @@ TOWER = (
 )
 NAMING = NamingPhase(steps=2500)
 READING = ReadingPhase(steps=700)
-# What the first phase learns least: questions on findings, lengths and counts. One step in five is
-# on plain replies, since the first phase costs a third of perplexity.
-SECOND_READING = ReadingPhase(
-    steps=300,
-    rate=4e-4,
-    speech_every=5,
-    shares=SHARES | {"vqa_rad": 0.5, "hc18_fetal_head": 0.1, "dsbowl_nuclei": 0.08},
-)
 # The share of the LoRA that the base takes: what it gains on pictures it loses in fluency.
 LORA_SHARE = 0.775
 # Questions of half B whose pass rate is sampled before RL.
@@ -369,22 +361,6 @@ def _reading(place: Place) -> None:
     if finished.is_file():
         return
     reader, phase = _reader(place)
-    _read(place, reader, phase, place.work / "reading.checkpoint", finished)
-
-
-def _second_reading(place: Place) -> None:
-    finished = place.work / "second-reading.safetensors"
-    if finished.is_file():
-        return
-    reader, _ = _reader(place)
-    reader.put_back(load_file(place.work / "reading.safetensors"))
-    phase = replace(SECOND_READING, steps=place.steps(SECOND_READING.steps))
-    _read(place, reader, phase, place.work / "second-reading.checkpoint", finished)
-
-
-def _read(
-    place: Place, reader: Reader, phase: ReadingPhase, checkpoint: Path, finished: Path
-) -> None:
     replies = json.loads((place.work / "speech.json").read_text("utf-8"))
     pairs = split([(prompt, reply) for prompt, reply in replies])[0]
     figures = train_reading(
@@ -394,21 +370,19 @@ def _read(
         base_rows("validation"),
         pairs,
         phase,
-        checkpoint,
+        place.work / "reading.checkpoint",
         place.seed,
     )
-    logger.info("%s: right answers on validation rows %s", finished.stem, figures)
+    logger.info("right answers on validation rows: %s", figures)
     save_file({k: v.detach().cpu().contiguous() for k, v in reader.learnt().items()}, finished)
 
 
 def _base(place: Place) -> None:
-    """Write the folder of differences, from the finished stages or the last checkpoint."""
+    """Write the folder of differences, from the finished reading or its last checkpoint."""
     out = place.work / "base"
-    stages = ("second-reading", "reading")
-    finished = [place.work / f"{stage}.safetensors" for stage in stages]
-    last = next((path for path in finished if path.is_file()), None)
-    if last is not None:
-        learnt = load_file(last)
+    finished = place.work / "reading.safetensors"
+    if finished.is_file():
+        learnt = load_file(finished)
     else:
         state = torch.load(place.work / "reading.checkpoint", weights_only=True, map_location="cpu")
         learnt = state["learnt"]
@@ -511,7 +485,6 @@ STAGES: dict[str, Callable[[Place], None]] = {
     "speech": _speech,
     "naming": _naming,
     "reading": _reading,
-    "second-reading": _second_reading,
     "base": _base,
     "fluency": _fluency,
     "pass-rates": _pass_rates,
