@@ -32,15 +32,17 @@ def open_scan(
         source: where it comes from, in words.
         modality: for files that do not say it themselves.
         reference: a test row's reference answer.
-        checked: nobody's name is in the picture; else the reader is asked where text is likely or
-            is found, and covers are proposed.
+        checked: nobody's name is in the picture; else the reader is asked where a DICOM file's kind
+            often has text or where text is found, and covers are proposed.
         files: what the stack was opened from, by which its pixels can make room for others.
         budget: of the app's memory for pixels.
         volume: where the stack is held already.
     """
     view = opening_view(stack)
     proposed = () if checked else proposed_masks(stack, view)
-    suspect = not checked and (stack.text_likely or bool(proposed))
+    # A screenshot is colour and so are most photographs and exports: there the detector decides.
+    by_kind = stack.text_likely and stack.format == "dicom"
+    suspect = not checked and (by_kind or bool(proposed))
     volume = volume or Volume(stack, files, budget, current_session())
     return OpenScan(
         volume,

@@ -70,6 +70,23 @@ def test_a_picture_without_a_name_is_not(loader: EngineLoader) -> None:
     assert said(loader, scan)[1]
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_colour_picture_is_asked_about_where_it_has_writing(
+    form: str, loader: EngineLoader
+) -> None:
+    def scan_of(name: str) -> OpenScan:
+        file = BytesIO()
+        picture = Image.fromarray(tissue(name).astype(np.uint8)).convert("RGB")
+        picture.putpixel((0, 0), (200, 40, 40))
+        picture.save(file, form)
+        return open_scan(open_stack([file.getvalue()]), FrameServer(), "Your scan")
+
+    plain, named = scan_of(""), scan_of("MILLER, ANNA")
+    assert plain.stack.color and plain.decided and not plain.proposed
+    assert said(loader, plain)[1]
+    assert not named.decided and named.proposed
+
+
 def test_a_name_on_a_later_slice_is_found_when_it_is_asked_about(loader: EngineLoader) -> None:
     pages = [Image.fromarray(tissue(name, seed).astype(np.uint8)) for seed, name in
              enumerate(("", "", "MILLER, ANNA", "", ""))]  # fmt: skip
