@@ -95,7 +95,7 @@ READING = ReadingPhase(steps=700)
 # The share of the LoRA that the base takes: what it gains on pictures it loses in fluency.
 LORA_SHARE = 0.775
 # Questions of half B whose pass rate is sampled before RL.
-QUESTIONS = 800
+QUESTIONS = 400
 PASS_RATES = "pass_rates.jsonl"
 # All weights ever committed must stay small, so shards do too.
 SHARD_BYTES = 9_000_000
