@@ -204,7 +204,11 @@ class Selection(TrainerCallback):
                     "right": hit,
                 }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        changed = sum(not exact_match(*two) for two in zip(answers, self._start, strict=True))
+        changed = sum(
+            # Two answers that were both cut off are the same.
+            answer != start and not exact_match(answer, start)
+            for answer, start in zip(answers, self._start, strict=True)
+        )
         row: dict[str, float] = {"step": step}
         if count:
             row |= {"accuracy": sum(hits) / count, "changed": changed / count}

@@ -55,6 +55,8 @@ from rarl.training.trl_config import processes, show
 # Models of more parameters take the variant of the recipe that is made for them.
 _SIZES = ((500_000_000, "2b"), (50_000_000, "135m"), (0, "pocket"))
 _PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
+# Tokens that a held-out answer may have beyond the longest target of SFT.
+_ROOM = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +308,8 @@ def _selection(
         mode = max(recipe.modes, key=lambda one: recipe.modes[one])
     if isinstance(recipe, DpoRecipe | KtoRecipe):
         return PreferenceSelection(loaded, chosen, votes, recipe, most, mode, options.out, trainer)
+    if isinstance(recipe, SftRecipe):
+        most += _ROOM  # the base may say more than any target
     return Selection(loaded, chosen, most, mode, options.out)
 
 

@@ -263,6 +263,7 @@ def test_the_checkpoint_that_answers_best_is_kept(
     )
     table = record["selection"]["table"]
     assert [row["step"] for row in table] == [0, 1, 2, 3]
+    assert table[0]["changed"] == 0  # the base answers as the base, cut off or not
     best = max(row["accuracy"] for row in table[1:])
     kept = record["selection"]["step"]
     assert kept == max(row["step"] for row in table[1:] if row["accuracy"] == best)
