@@ -21,8 +21,24 @@ Mode = Literal["reason", "answer", "answer-then-reason"]
 
 def add_api(parts: Parts, service: AskService) -> None:
     """Add the three endpoints to the page that is being built."""
+    of = AskApi(parts, service)
+    for endpoint in (of.ask, of.compare, of.flag):
+        api(endpoint, api_name=endpoint.__name__)
+
+
+class AskApi:
+    """The endpoints.
+
+    Args:
+        parts: of the app.
+        service: asks and flags.
+    """
+
+    def __init__(self, parts: Parts, service: AskService) -> None:
+        self._parts, self._service = parts, service
 
     def ask(
+        self,
         request: gr.Request,
         scans: list[gr.FileData],
         question: str,
@@ -59,12 +75,13 @@ def add_api(parts: Parts, service: AskService) -> None:
         """
         variants = (arm,) if arm else ()
         return guarded(
-            lambda: asked(
+            lambda: self._asked(
                 request, scans, question, variants, mode, checked, (series, samples, options)
             )
         )
 
     def compare(
+        self,
         request: gr.Request,
         scans: list[gr.FileData],
         question: str,
@@ -95,12 +112,13 @@ def add_api(parts: Parts, service: AskService) -> None:
             `low` and `high` of the 95 % interval, `n`, and a `sentence`.
         """
         return guarded(
-            lambda: asked(
+            lambda: self._asked(
                 request, scans, question, tuple(arms), mode, checked, (series, samples, options)
             )
         )
 
     def flag(
+        self,
         request: gr.Request,
         exchange: str,
         arm: str,
@@ -125,12 +143,15 @@ def add_api(parts: Parts, service: AskService) -> None:
         Returns:
             `flag`, the number of the flag, and `case`, the id of its case.
         """
-        person = parts.desk.person(request)
+        person = self._parts.desk.person(request)
         return guarded(
-            lambda: service.flag(person, exchange, arm, category, severity, comment, checked, key)
+            lambda: self._service.flag(
+                person, exchange, arm, category, severity, comment, checked, key
+            )
         )
 
-    def asked(
+    def _asked(
+        self,
         request: gr.Request,
         scans: Sequence[Any],
         text: str,
@@ -141,11 +162,10 @@ def add_api(parts: Parts, service: AskService) -> None:
     ) -> dict[str, Any]:
         files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
         names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]
-        contents = parts.uploads.read(names, caller_of(request))
-        return service.ask(parts.desk.person(request), contents, text, arms, mode, checked, *more)
-
-    for endpoint in (ask, compare, flag):
-        api(endpoint, api_name=endpoint.__name__)
+        contents = self._parts.uploads.read(names, caller_of(request))
+        return self._service.ask(
+            self._parts.desk.person(request), contents, text, arms, mode, checked, *more
+        )
 
 
 def guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rarl.inference.checking import (
     unfamiliar_pictures,
     with_checks,
 )
-from rarl.inference.engine import Question, chosen_variants
+from rarl.inference.engine import Answer, Arm, Engine, Question, chosen_variants
 from rarl.inference.self_consistency import MOST_SAMPLES, Sampled, sample_answers
 from rarl.prompts import user_text
 from rarl.records import FlagDraft, new_key
@@ -140,11 +140,7 @@ class AskService:
         user_text(text, mode, options=options)
         session, upload = self._opened(contents, checked, series)
         _check_words(" ".join((text, *options)), session.identifiers, checked)
-        loader = self._parts.loader
-        engine = loader.wait(0 if loader.sentence else _LOADING_SECONDS)
-        if engine is None:
-            sentence = loader.sentence or "The model is still loading; ask again in a minute."
-            raise QuestionError(sentence)
+        loader, engine = self._parts.loader, self._engine()
         arms = chosen_variants(arms, engine.arms)
         pictures, shown = session.pictures()
         question = Question(pictures, text.strip(), arms, mode, DECODING, options=options)
@@ -157,9 +153,11 @@ class AskService:
                 drawn = {arm: sample_answers(engine, question, arm, samples) for arm in arms}
         by_name = {arm.name: arm for arm in engine.arms}
         answers = check_answers(streamed, text, session.facts(), engine.arms, unfamiliar, options)
-        said = {answer.arm: answer.response.answer for answer in answers}
-        minority = {arm: minority_check(one, said[arm]) for arm, one in drawn.items()}
-        answers = with_checks(answers, {arm: one for arm, one in minority.items() if one})
+        shown_answers = {answer.arm: answer.response.answer for answer in answers}
+        minority = {
+            arm: minority_check(sampled, shown_answers[arm]) for arm, sampled in drawn.items()
+        }
+        answers = with_checks(answers, {arm: check for arm, check in minority.items() if check})
         assert session.active is not None
         asked = Asked(
             session.active.shown(),
@@ -169,19 +167,6 @@ class AskService:
             tuple(by_name[arm] for arm in arms),
             engine.model_name,
         )
-        agreement = None
-        # How often agreement is right was measured on questions without options.
-        if not options and agree(answers):
-            worth = self._parts.agreement.worth(asked.arms, text, question.mode)
-            agreement = {
-                "right": worth and round(worth.value, 3),
-                "low": worth and worth.low,
-                "high": worth and worth.high,
-                "n": worth and worth.n,
-                "sentence": self._parts.agreement.sentence(
-                    answers, asked.arms, text, question.mode
-                ),
-            }
         name = self._exchanges.keep(_Exchange(session.identifiers, case_of(asked)))
         return {
             "exchange": name,
@@ -194,27 +179,36 @@ class AskService:
                 {"file": file.source + 1, "name": file.name, "reason": file.kind}
                 for file in upload.left_out
             ],
-            "agreement": agreement,
+            "agreement": self._agreement(answers, asked, text, options),
             "answers": [
-                {
-                    "arm": answer.arm,
-                    "label": by_name[answer.arm].label,
-                    "revision": by_name[answer.arm].revision,
-                    "answer": answer.response.answer,
-                    "option": _named(answer.response.answer, options),
-                    "reasoning": answer.response.reasoning,
-                    "problems": list(answer.problems),
-                    "cautions": [check.sentence for check in answer.checks],
-                    "consistency": round(drawn[answer.arm].consistency(said[answer.arm]), 3)
-                    if drawn
-                    else None,
-                    "tokens": answer.tokens,
-                    "seconds": round(answer.seconds, 3),
-                    "failure": answer.failure,
-                    "note": answer.note,
-                }
+                _answer(answer, by_name[answer.arm], options, drawn.get(answer.arm))
                 for answer in answers
             ],
+        }
+
+    def _engine(self) -> Engine:
+        loader = self._parts.loader
+        engine = loader.wait(0 if loader.sentence else _LOADING_SECONDS)
+        if engine is None:
+            sentence = loader.sentence or "The model is still loading; ask again in a minute."
+            raise QuestionError(sentence)
+        return engine
+
+    def _agreement(
+        self, answers: Sequence[Answer], asked: Asked, text: str, options: Sequence[str]
+    ) -> dict[str, Any] | None:
+        """How often such agreements were right; None where the answers differ."""
+        # It was measured on questions without options.
+        if options or not agree(answers):
+            return None
+        agreement, mode = self._parts.agreement, asked.question.mode
+        worth = agreement.worth(asked.arms, text, mode)
+        return {
+            "right": worth and round(worth.value, 3),
+            "low": worth and worth.low,
+            "high": worth and worth.high,
+            "n": worth and worth.n,
+            "sentence": agreement.sentence(answers, asked.arms, text, mode),
         }
 
     def flag(
@@ -306,3 +300,25 @@ def _check_words(text: str, identifiers: Sequence[Identifiers], checked: bool) -
     doubts = () if checked else identity_in_text(text, identifiers)
     if doubts:
         raise QuestionError(f"{doubts[0]} {_CHECKED}")
+
+
+def _answer(
+    answer: Answer, arm: Arm, options: Sequence[str], sampled: Sampled | None
+) -> dict[str, Any]:
+    """An answer as the programming interface gives it."""
+    shown = answer.response.answer
+    return {
+        "arm": answer.arm,
+        "label": arm.label,
+        "revision": arm.revision,
+        "answer": shown,
+        "option": _named(shown, options),
+        "reasoning": answer.response.reasoning,
+        "problems": list(answer.problems),
+        "cautions": [check.sentence for check in answer.checks],
+        "consistency": round(sampled.consistency(shown), 3) if sampled else None,
+        "tokens": answer.tokens,
+        "seconds": round(answer.seconds, 3),
+        "failure": answer.failure,
+        "note": answer.note,
+    }

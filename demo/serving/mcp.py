@@ -31,6 +31,7 @@ from rarl.errors import QuestionError, RarlError
 from rarl.inference.self_consistency import MOST_SAMPLES
 from rarl.prompts import MAX_QUESTION_CHARACTERS
 from rarl.response import MODES
+from rarl.review.taxonomy import Taxonomy
 from rarl.text.choice import MAX_OPTIONS
 
 ADDRESS = "/gradio_api/mcp"
@@ -121,57 +122,6 @@ class McpServer:
     def tools(self) -> list[types.Tool]:
         """What the tools take; the variants are those on offer now."""
         arms = [arm.name for arm in self._parts.arms()]
-        asking: Schema = {
-            "scans": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": _FEW_PICTURES,
-                "items": {"type": "string"},
-                "description": "One picture, the files of one series, or up to four pictures: each "
-                "a data URI (data:image/png;base64,..., also DICOM and NIfTI) or the name that an "
-                "upload to /gradio_api/upload has returned. Addresses are not fetched.",
-            },
-            "question": {
-                "type": "string",
-                "maxLength": MAX_QUESTION_CHARACTERS,
-                "description": "About the scan, without anything that names a person.",
-            },
-            "mode": {
-                "type": "string",
-                "enum": list(MODES),
-                "default": "reason",
-                "description": "Reason and then answer, answer alone, or answer and then reason.",
-            },
-            "checked": {
-                "type": "boolean",
-                "default": False,
-                "description": "True says that you have looked: nothing burned into the picture "
-                "and no word names a person.",
-            },
-            "series": {
-                "type": "integer",
-                "minimum": 0,
-                "default": 0,
-                "description": "Of several series in the files the number, from 1, as the answer "
-                "lists them; 0 takes the one with the most pictures.",
-            },
-            "samples": {
-                "type": "integer",
-                "minimum": 0,
-                "maximum": MOST_SAMPLES,
-                "default": 0,
-                "description": "How many times each variant is asked again at random, to tell "
-                "whether its answer holds; 0 for none.",
-            },
-            "options": {
-                "type": "array",
-                "maxItems": MAX_OPTIONS,
-                "items": {"type": "string"},
-                "default": [],
-                "description": "Of a multiple-choice question 2 to 10 options, shown in this order "
-                "as A, B, C; none for any other question.",
-            },
-        }
         one: Schema = {"type": "string", "enum": arms, "default": arms[-1]}
         several: Schema = {
             "type": "array",
@@ -179,38 +129,6 @@ class McpServer:
             "uniqueItems": True,
             "items": {"type": "string", "enum": [*arms, "all"]},
             "default": ["all"],
-        }
-        taxonomy = self._parts.desk.taxonomy()
-        flagging: Schema = {
-            "exchange": {"type": "string", "description": "As ask or compare has returned it."},
-            "arm": {"type": "string", "enum": arms, "description": "Whose answer is wrong."},
-            "category": {
-                "type": "string",
-                "enum": [key for key, _ in taxonomy.categories],
-                "description": "What is wrong: " + _listed(taxonomy.categories),
-            },
-            "severity": {
-                "type": "string",
-                "enum": [key for key, _ in taxonomy.severities],
-                "description": "How much it would matter: " + _listed(taxonomy.severities),
-            },
-            "comment": {
-                "type": "string",
-                "default": "",
-                "description": "What is wrong, in words that name nobody.",
-            },
-            "checked": {
-                "type": "boolean",
-                "default": False,
-                "description": "True says that the comment names nobody.",
-            },
-            "key": {
-                "type": "string",
-                "default": "",
-                "maxLength": 200,
-                "description": "Any word of yours; the same word for the same exchange stores "
-                "nothing twice.",
-            },
         }
         answers = (
             " Returns JSON: `exchange`, by which an answer can be flagged, `model`, `series` and "
@@ -221,23 +139,113 @@ class McpServer:
             _tool(
                 "ask",
                 "Ask one variant of the model a question about a medical image." + answers,
-                asking | {"arm": one | {"description": "The variant."}},
+                _asking() | {"arm": one | {"description": "The variant."}},
                 ["scans", "question"],
             ),
             _tool(
                 "compare",
                 "Ask several variants of the model the same question in one pass." + answers,
-                asking | {"arms": several | {"description": "The variants, in this order."}},
+                _asking() | {"arms": several | {"description": "The variants, in this order."}},
                 ["scans", "question"],
             ),
             _tool(
                 "flag",
                 "Flag a wrong answer; it is kept with its scan, for review. Returns JSON: `flag` "
                 "and `case`.",
-                flagging,
+                _flagging(arms, self._parts.desk.taxonomy()),
                 ["exchange", "arm", "category", "severity"],
             ),
         ]
+
+
+def _asking() -> Schema:
+    """What both questions take."""
+    return {
+        "scans": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": _FEW_PICTURES,
+            "items": {"type": "string"},
+            "description": "One picture, the files of one series, or up to four pictures: each "
+            "a data URI (data:image/png;base64,..., also DICOM and NIfTI) or the name that an "
+            "upload to /gradio_api/upload has returned. Addresses are not fetched.",
+        },
+        "question": {
+            "type": "string",
+            "maxLength": MAX_QUESTION_CHARACTERS,
+            "description": "About the scan, without anything that names a person.",
+        },
+        "mode": {
+            "type": "string",
+            "enum": list(MODES),
+            "default": "reason",
+            "description": "Reason and then answer, answer alone, or answer and then reason.",
+        },
+        "checked": {
+            "type": "boolean",
+            "default": False,
+            "description": "True says that you have looked: nothing burned into the picture "
+            "and no word names a person.",
+        },
+        "series": {
+            "type": "integer",
+            "minimum": 0,
+            "default": 0,
+            "description": "Of several series in the files the number, from 1, as the answer "
+            "lists them; 0 takes the one with the most pictures.",
+        },
+        "samples": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": MOST_SAMPLES,
+            "default": 0,
+            "description": "How many times each variant is asked again at random, to tell "
+            "whether its answer holds; 0 for none.",
+        },
+        "options": {
+            "type": "array",
+            "maxItems": MAX_OPTIONS,
+            "items": {"type": "string"},
+            "default": [],
+            "description": "Of a multiple-choice question 2 to 10 options, shown in this order "
+            "as A, B, C; none for any other question.",
+        },
+    }
+
+
+def _flagging(arms: Sequence[str], taxonomy: Taxonomy) -> Schema:
+    """What a flag takes."""
+    return {
+        "exchange": {"type": "string", "description": "As ask or compare has returned it."},
+        "arm": {"type": "string", "enum": arms, "description": "Whose answer is wrong."},
+        "category": {
+            "type": "string",
+            "enum": [key for key, _ in taxonomy.categories],
+            "description": "What is wrong: " + _listed(taxonomy.categories),
+        },
+        "severity": {
+            "type": "string",
+            "enum": [key for key, _ in taxonomy.severities],
+            "description": "How much it would matter: " + _listed(taxonomy.severities),
+        },
+        "comment": {
+            "type": "string",
+            "default": "",
+            "description": "What is wrong, in words that name nobody.",
+        },
+        "checked": {
+            "type": "boolean",
+            "default": False,
+            "description": "True says that the comment names nobody.",
+        },
+        "key": {
+            "type": "string",
+            "default": "",
+            "maxLength": 200,
+            "description": "Any word of yours; the same word for the same exchange stores "
+            "nothing twice.",
+        },
+    }
 
 
 def _tool(name: str, words: str, properties: Schema, required: list[str]) -> types.Tool:

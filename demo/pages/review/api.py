@@ -18,9 +18,25 @@ from rarl.review import flag_as_json
 
 
 def add_review_api(parts: Parts) -> None:
-    """Add the endpoints to the page that is being built; each asks for its right."""
+    """Add the endpoints to the page that is being built."""
+    of = ReviewApi(parts)
+    for endpoint in (of.review_list, of.review_show, of.review_stats, of.review_export,
+                     of.review_import):  # fmt: skip
+        api(endpoint, api_name=endpoint.__name__)
+
+
+class ReviewApi:
+    """The endpoints; each asks for its right.
+
+    Args:
+        parts: of the app.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     def review_list(
+        self,
         request: gr.Request,
         arm: str = "",
         category: str = "",
@@ -53,15 +69,17 @@ def add_review_api(parts: Parts) -> None:
         """
 
         def work() -> dict[str, Any]:
-            store = parts.desk.for_request(request)
-            chosen = Chosen("", "", text, arm, category, severity, modality, reader, "", since,
-                            until).flags()  # fmt: skip
+            store = self._parts.desk.for_request(request)
+            chosen = Chosen(
+                text=text, arm=arm, category=category, severity=severity, modality=modality,
+                reader=reader, since=since, until=until,
+            ).flags()  # fmt: skip
             flags = store.flags(chosen, max(0, limit), max(0, offset))
             return {"total": store.count(chosen), "flags": [flag_as_json(flag) for flag in flags]}
 
         return guarded(work)
 
-    def review_show(request: gr.Request, case: str) -> dict[str, Any]:
+    def review_show(self, request: gr.Request, case: str) -> dict[str, Any]:
         """Show a case with its answers, flags and verdicts, without pixels. Takes a reader.
 
         Args:
@@ -75,11 +93,11 @@ def add_review_api(parts: Parts) -> None:
         def work() -> dict[str, Any]:
             from rarl.review.summary import whole_case  # which loads scipy
 
-            return whole_case(parts.desk.for_request(request), case)
+            return whole_case(self._parts.desk.for_request(request), case)
 
         return guarded(work)
 
-    def review_stats(request: gr.Request) -> dict[str, Any]:
+    def review_stats(self, request: gr.Request) -> dict[str, Any]:
         """Counts of flags, progress, agreement between readers, rates from audits. Takes a reader.
 
         Args:
@@ -92,13 +110,14 @@ def add_review_api(parts: Parts) -> None:
         def work() -> dict[str, Any]:
             from rarl.review.summary import overview  # which loads scipy
 
-            store = parts.desk.for_request(request)
+            store = self._parts.desk.for_request(request)
             store.need("queue")
             return overview(store)
 
         return guarded(work)
 
     def review_export(
+        self,
         request: gr.Request,
         form: str = "jsonl",
         pixels: bool = True,
@@ -131,15 +150,17 @@ def add_review_api(parts: Parts) -> None:
         """
 
         def work() -> dict[str, Any]:
-            store = parts.desk.for_request(request)
-            chosen = Chosen("", "", text, arm, category, severity, modality, reader, "", since,
-                            until).flags()  # fmt: skip
-            file = written(store, parts.downloads, form, chosen, pixels)
-            return {"address": parts.downloads.address(file)}
+            store = self._parts.desk.for_request(request)
+            chosen = Chosen(
+                text=text, arm=arm, category=category, severity=severity, modality=modality,
+                reader=reader, since=since, until=until,
+            ).flags()  # fmt: skip
+            file = written(store, self._parts.downloads, form, chosen, pixels)
+            return {"address": self._parts.downloads.address(file)}
 
         return guarded(work)
 
-    def review_import(request: gr.Request, export: gr.FileData) -> dict[str, Any]:
+    def review_import(self, request: gr.Request, export: gr.FileData) -> dict[str, Any]:
         """Read an export back. Takes an admin.
 
         Args:
@@ -151,13 +172,10 @@ def add_review_api(parts: Parts) -> None:
         """
 
         def work() -> dict[str, Any]:
-            store = parts.desk.for_request(request)
+            store = self._parts.desk.for_request(request)
             store.need("import")
             name = str(export["path"])  # type: ignore[index]
-            upload = parts.uploads.file(name, caller_of(request))
-            return dict(taken_in(store, parts.downloads, upload))
+            upload = self._parts.uploads.file(name, caller_of(request))
+            return dict(taken_in(store, self._parts.downloads, upload))
 
         return guarded(work)
-
-    for endpoint in (review_list, review_show, review_stats, review_export, review_import):
-        api(endpoint, api_name=endpoint.__name__)
