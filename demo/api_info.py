@@ -37,10 +37,10 @@ def describe_api(app: gr.Blocks, parts: Parts) -> None:
         for name, endpoint in info["named_endpoints"].items():
             if name not in endpoints:
                 continue
-            told = parameter_words(endpoints[name])
+            descriptions = parameter_words(endpoints[name])
             for parameter in endpoint["parameters"]:
                 word = parameter["parameter_name"]
-                _describe(parameter, told.get(word, ""), words.get(word, ()))
+                _describe(parameter, descriptions.get(word, ""), words.get(word, ()))
         return info
 
     # Gradio has no hook for this.

@@ -312,10 +312,10 @@ def _signing_key(folder: Path | None) -> bytes:
         return fresh  # a folder that cannot be written: cookies end with this process
     try:
         file.chmod(0o600)
-        kept = file.read_bytes()
+        stored = file.read_bytes()
     except OSError:
         return fresh
-    return kept if len(kept) == len(fresh) else fresh
+    return stored if len(stored) == len(fresh) else fresh
 
 
 def _space_session(cookie: str) -> Mapping[str, Any]:

@@ -313,9 +313,12 @@ class Session:
         The oldest ones leave where the pictures of all would take too much memory.
         """
         asked = self.asked
-        if asked is not None and all(asked.number != one.number for one in self.history):
+        if asked is not None and all(asked.number != exchange.number for exchange in self.history):
             self.history = (*self.history, asked)[-_KEPT_QUESTIONS:]
-            while len(self.history) > 1 and sum(one.size for one in self.history) > _KEPT_BYTES:
+            while (
+                len(self.history) > 1
+                and sum(exchange.size for exchange in self.history) > _KEPT_BYTES
+            ):
                 self.history = self.history[1:]
 
     def leave(self) -> None:
@@ -337,25 +340,25 @@ class Session:
         exchange = next((asked for asked in self.history if asked.number == number), None)
         if exchange is None:
             return None
-        held = {scan.token: scan for scan in (*self.closed, *self.scans)}
+        known_scans = {scan.token: scan for scan in (*self.closed, *self.scans)}
         tokens = exchange.tokens
-        if tokens != self._tokens and all(token in held for token in tokens):
-            self._put(tuple(held[token] for token in tokens))
+        if tokens != self._tokens and all(token in known_scans for token in tokens):
+            self._put(tuple(known_scans[token] for token in tokens))
         self.asked, self.alone, self.flagging, self.stage = exchange, None, None, ""
         return exchange
 
-    def mark(self, exchange: Asked, found: Mapping[str, Check]) -> None:
+    def mark(self, exchange: Asked, checks: Mapping[str, Check]) -> None:
         """Note what was found out about answers after they were given.
 
         Args:
             exchange: which answers.
-            found: arm to the check.
+            checks: by name of the variant.
         """
 
         def marked(asked: Asked) -> Asked:
             if asked.number != exchange.number:
                 return asked
-            return replace(asked, answers=with_checks(asked.answers, found))
+            return replace(asked, answers=with_checks(asked.answers, checks))
 
         self.history = tuple(map(marked, self.history))
         if self.asked is not None:
@@ -505,7 +508,7 @@ class Session:
         In thousandths of width and height from the upper left corner, the grid in which
         Qwen2-VL was taught to give boxes (arXiv 2409.12191, section 2.2).
         """
-        said = []
+        sentences = []
         several = len(self.scans) > 1
         for scan in self.scans:
             if scan.region is None:
@@ -514,8 +517,8 @@ class Session:
             left, right = (round(1000 * x / width) for x in (scan.region.left, scan.region.right))
             top, bottom = (round(1000 * y / height) for y in (scan.region.top, scan.region.bottom))
             where = f" of {scan.role}" if several else ""
-            said.append(f"The region{where} spans ({left},{top}) to ({right},{bottom}).")
-        return " ".join(said)
+            sentences.append(f"The region{where} spans ({left},{top}) to ({right},{bottom}).")
+        return " ".join(sentences)
 
 
 def _projection(stack: Stack) -> str:

@@ -95,7 +95,7 @@ class Upload:
         if scan in session.scans:
             session.active = scan
             return
-        mine = [one.scan for one in self.choices if one.scan in session.scans]
+        mine = [series.scan for series in self.choices if series.scan in session.scans]
         replaced = session.active if session.active in mine else next(iter(mine), None)
         if beside or replaced is None:
             session.show(scan, beside=bool(session.scans) and session.has_room(1))
@@ -153,8 +153,8 @@ def hold(
     for group, one in enumerate(opened):
         # A scan of a file of its own is decoded again from that file alone.
         sources = {part.source for series in one.series for part in series.parts}
-        kept = [contents[place] for place in sorted(sources)] if len(opened) > 1 else contents
-        originals = Originals(kept)
+        used_files = [contents[place] for place in sorted(sources)] if len(opened) > 1 else contents
+        originals = Originals(used_files)
         for index, series in enumerate(one.series):
             volume = Volume(series.stack(), originals, budget, current_session(), index)
             picture = thumbnail_url(series.thumbnail())

@@ -93,25 +93,27 @@ def marked(text: str, words: frozenset[str]) -> list[tuple[str, bool]]:
     return [(piece, is_word) for piece, is_word in pieces if piece]
 
 
-def words_of(found: Iterable[Difference], arm: str) -> frozenset[str]:
+def words_of(differing: Iterable[Difference], arm: str) -> frozenset[str]:
     """The words to mark in an arm's column."""
-    return frozenset(word for one in found if arm in one.arms for word in one.words)
+    return frozenset(
+        word for difference in differing if arm in difference.arms for word in difference.words
+    )
 
 
-def in_words(found: Sequence[Difference], labels: Mapping[str, str]) -> str:
+def in_words(differing: Sequence[Difference], labels: Mapping[str, str]) -> str:
     """One sentence on what differs, or "".
 
     >>> side = Difference("side", frozenset({"left", "right"}), ("sft", "rl"))
     >>> in_words([side], {"sft": "SFT", "rl": "RL"})
     'They disagree on the side: left, right (SFT, RL).'
     """
-    if not found:
+    if not differing:
         return ""
-    told = []
-    for one in found:
-        arms = ", ".join(labels.get(arm, arm) for arm in one.arms)
-        told.append(f"the {one.kind}: {', '.join(sorted(one.words))} ({arms})")
-    return f"They disagree on {'; on '.join(told)}."
+    parts = []
+    for difference in differing:
+        arms = ", ".join(labels.get(arm, arm) for arm in difference.arms)
+        parts.append(f"the {difference.kind}: {', '.join(sorted(difference.words))} ({arms})")
+    return f"They disagree on {'; on '.join(parts)}."
 
 
 def _between(one: _Said, other: _Said) -> Iterable[tuple[Kind, frozenset[str]]]:

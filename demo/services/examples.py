@@ -117,15 +117,15 @@ def vqa_rad_rows(limit: int = 3) -> list[ExampleScan]:
     except Exception as error:  # a set that is half there must not keep the page from coming up
         log.warning("examples: %s", type(error).__name__)
         return []
-    found: dict[str, ExampleScan] = {}
+    examples: dict[str, ExampleScan] = {}
     for row in rows:
         if row.split != "image-disjoint" or row.kind != "closed" or row.image is None:
             continue
         kind = row.modality or row.organ or "scan"
-        if kind in found:
+        if kind in examples:
             continue
-        found[kind] = ExampleScan(
-            f"vqa-rad-{len(found)}",
+        examples[kind] = ExampleScan(
+            f"vqa-rad-{len(examples)}",
             f"VQA-RAD, {row.organ or kind}",
             row.question,
             partial(_of_row, row.image.read),
@@ -133,9 +133,9 @@ def vqa_rad_rows(limit: int = 3) -> list[ExampleScan]:
             row.answer,
             row.modality,
         )
-        if len(found) == limit:
+        if len(examples) == limit:
             break
-    return list(found.values())
+    return list(examples.values())
 
 
 def _of_row(read: Callable[[], bytes]) -> Stack:

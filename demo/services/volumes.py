@@ -164,9 +164,10 @@ class Budget:
         """Let go of the least recently used until all limits hold; never of the newest."""
         with self._lock:
             others = sorted(
-                (one for one in self._volumes if one is not newest), key=lambda one: one.used
+                (volume for volume in self._volumes if volume is not newest),
+                key=lambda volume: volume.used,
             )
-        mine = [one for one in others if one.owner == newest.owner]
+        mine = [volume for volume in others if volume.owner == newest.owner]
         freed = _let_go(mine, newest.resident, self._each)
         freed |= _let_go(others, newest.resident, self._decoded)
         freed |= _drop(others, newest.originals, self._originals)
@@ -184,7 +185,9 @@ class Budget:
     def idle_since(self, owner: str) -> float:
         """When a page last used one of its scans, as `monotonic` counts; 0.0 for one without."""
         with self._lock:
-            return max((one.used for one in self._volumes if one.owner == owner), default=0.0)
+            return max(
+                (volume.used for volume in self._volumes if volume.owner == owner), default=0.0
+            )
 
     def forget(self, owner: str) -> None:
         """Let go of the originals as well."""

@@ -27,16 +27,16 @@ def take_report(session: Session, report: object) -> None:
     if not session.scans:
         return
     try:
-        told = {str(entry["token"]): entry for entry in _map(report)["scans"]}
-        read = [(scan, *_read(scan, _map(told[scan.token]))) for scan in session.scans]
-        roles = [str(told[scan.token]["role"]) for scan in session.scans]
+        entries = {str(entry["token"]): entry for entry in _map(report)["scans"]}
+        read = [(scan, *_read(scan, _map(entries[scan.token]))) for scan in session.scans]
+        roles = [str(entries[scan.token]["role"]) for scan in session.scans]
     except (KeyError, TypeError, ValueError, OverflowError):
         raise QuestionError(_OUT_OF_STEP) from None
     if len(set(roles)) != len(roles) or not set(roles) <= set(ROLES):
         raise QuestionError(_OUT_OF_STEP)
     for (scan, view, masks, region), role in zip(read, roles, strict=True):
         scan.view, scan.masks, scan.region, scan.role = view, masks, region, role
-        scan.decided = told[scan.token]["decided"] is True  # of this plane, with these covers
+        scan.decided = entries[scan.token]["decided"] is True  # of this plane, with these covers
     active = str(_map(report).get("active"))
     session.active = next((scan for scan in session.scans if scan.token == active), session.active)
 
@@ -47,25 +47,25 @@ def _map(value: object) -> dict[str, Any]:
     return value
 
 
-def _read(scan: OpenScan, told: dict[str, Any]) -> tuple[View, tuple[Box, ...], Box | None]:
+def _read(scan: OpenScan, entry: dict[str, Any]) -> tuple[View, tuple[Box, ...], Box | None]:
     stack = scan.stack
-    plane, frame, time = str(told["plane"]), int(told["frame"]), int(told["time"])
+    plane, frame, time = str(entry["plane"]), int(entry["frame"]), int(entry["time"])
     if plane not in stack.planes or not 0 <= time < stack.times:
         raise ValueError
     if not 0 <= frame < stack.frames(plane):
         raise ValueError
     rows, columns = stack.shape(plane, frame, time)
     window = None
-    if told["window"] is not None and not stack.color:
-        center, width = (float(number) for number in told["window"])
+    if entry["window"] is not None and not stack.color:
+        center, width = (float(number) for number in entry["window"])
         if not (math.isfinite(center) and math.isfinite(width) and width > 0):
             raise ValueError
         window = Window(center, width)
-    masks = tuple(_box(corners, columns, rows) for corners in told["masks"])
+    masks = tuple(_box(corners, columns, rows) for corners in entry["masks"])
     if len(masks) > _MOST_MASKS:
         raise ValueError
-    region = None if told["region"] is None else _box(told["region"], columns, rows)
-    return View(plane, frame, time, window, told["invert"] is True), masks, region
+    region = None if entry["region"] is None else _box(entry["region"], columns, rows)
+    return View(plane, frame, time, window, entry["invert"] is True), masks, region
 
 
 def _box(corners: Any, columns: int, rows: int) -> Box:

@@ -158,13 +158,13 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
 
 
 def _filter(store: ReviewStore, arguments: argparse.Namespace) -> FlagFilter:
-    for said, choices in (
+    for value, choices in (
         (arguments.category, store.taxonomy.category_labels()),
         (arguments.severity, store.taxonomy.severity_labels()),
     ):
-        if said is not None and said not in choices:
+        if value is not None and value not in choices:
             offered = ", ".join(choices)
-            raise ReviewError(f"There is no {said!r} in the taxonomy; choose from {offered}.")
+            raise ReviewError(f"There is no {value!r} in the taxonomy; choose from {offered}.")
     return FlagFilter(
         arm=arguments.arm,
         category=arguments.category,
@@ -202,7 +202,7 @@ def _show(store: ReviewStore, arguments: argparse.Namespace) -> None:
         return
     flags = store.flags_of(case.id)
     queue = Queue(store)
-    verdicts = [one for shown in case.answers for one in queue.verdicts(case.id, shown.arm)]
+    verdicts = [verdict for shown in case.answers for verdict in queue.verdicts(case.id, shown.arm)]
     _print_case(case)
     dismissed = {
         dismissal.flag_key: dismissal
@@ -214,11 +214,11 @@ def _show(store: ReviewStore, arguments: argparse.Namespace) -> None:
         if flag.key in dismissed:
             dismissal = dismissed[flag.key]
             print(f"   dismissed by {dismissal.reader or 'nobody named'}: {dismissal.reason}")
-    for one in verdicts:
-        said = one.judgement
+    for verdict in verdicts:
+        grades = verdict.judgement
         print(
-            f"{one.role} {one.reader} on {one.arm}: correctness {said.correctness}, "
-            f"explanation {said.explanation}"
+            f"{verdict.role} {verdict.reader} on {verdict.arm}: correctness {grades.correctness}, "
+            f"explanation {grades.explanation}"
         )
 
 
@@ -251,33 +251,33 @@ def _print_flag(store: ReviewStore, flag: Flag) -> None:
 def _stats(store: ReviewStore, arguments: argparse.Namespace) -> None:
     from rarl.review.summary import overview  # which loads scipy, for which nobody else waits
 
-    said = overview(store, _filter(store, arguments))
+    summary = overview(store, _filter(store, arguments))
     if arguments.json:
-        print(json.dumps(said))
+        print(json.dumps(summary))
         return
-    print(f"{said['flags']} flags (counts, not rates: nobody knows what was not flagged)")
-    for name, values in said["counts"].items():
+    print(f"{summary['flags']} flags (counts, not rates: nobody knows what was not flagged)")
+    for name, values in summary["counts"].items():
         print(f"{name}: " + ", ".join(f"{key} {number}" for key, number in values.items()))
-    print("answers: " + ", ".join(f"{key} {n}" for key, n in said["statuses"].items()))
-    for reader in said["progress"]:
+    print("answers: " + ", ".join(f"{key} {n}" for key, n in summary["statuses"].items()))
+    for reader in summary["progress"]:
         print(f"{reader['reader']}: {reader['judged']} judged, {reader['left']} assigned and left")
-    for name, value in said["agreement"].items():
+    for name, value in summary["agreement"].items():
         if value is not None:
             print(f"{name}: {_interval(value, '.2f')}, {value['n']} answers")
-    for audit in said["audits"]:
+    for audit in summary["audits"]:
         for rate in audit["rates"]:
             wrong = _interval(rate["wrong"], ".1%")
             print(f"audit {audit['title']}, {rate['arm']}: {wrong} wrong")
-    for study in said["studies"]:
-        for one in study["outcomes"]:
+    for study in summary["studies"]:
+        for outcome in study["outcomes"]:
             figures = (
-                f"{one['responses']} responses",
-                f"right {_interval(one['right'], '.1%')}",
-                f"as the AI {_interval(one['like_ai'], '.1%')}",
-                f"as the AI where it was wrong {_interval(one['misled'], '.1%')}",
-                f"{_interval(one['seconds'], '.0f')} seconds",
+                f"{outcome['responses']} responses",
+                f"right {_interval(outcome['right'], '.1%')}",
+                f"as the AI {_interval(outcome['like_ai'], '.1%')}",
+                f"as the AI where it was wrong {_interval(outcome['misled'], '.1%')}",
+                f"{_interval(outcome['seconds'], '.0f')} seconds",
             )
-            print(f"study {study['title']}, {one['condition']}: {', '.join(figures)}")
+            print(f"study {study['title']}, {outcome['condition']}: {', '.join(figures)}")
         for group in study["reliance"]:
             _print_reliance(study["title"], group)
 
@@ -295,12 +295,12 @@ def _print_reliance(title: str, group: dict[str, Any]) -> None:
             )
 
 
-def _interval(said: dict[str, Any] | None, form: str) -> str:
-    if said is None:
+def _interval(interval: dict[str, Any] | None, form: str) -> str:
+    if interval is None:
         return "unknown"
-    if said["low"] is None:
-        return format(said["value"], form)
-    return f"{said['value']:{form}} ({said['low']:{form}} to {said['high']:{form}})"
+    if interval["low"] is None:
+        return format(interval["value"], form)
+    return f"{interval['value']:{form}} ({interval['low']:{form}} to {interval['high']:{form}})"
 
 
 def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
@@ -405,15 +405,15 @@ def _power(arguments: argparse.Namespace) -> None:
     known = Readers(accuracy=arguments.accuracy, wrong_share=arguments.wrong_share)
     if arguments.check:
         size = (arguments.readers[0], arguments.cases[0])
-        held = coverage(known, *size, arguments.studies, arguments.seed)
+        covered = coverage(known, *size, arguments.studies, arguments.seed)
         if arguments.json:
-            print(json.dumps(held))
+            print(json.dumps(covered))
             return
         print(
             f"{arguments.studies} simulated studies of {size[0]} readers and {size[1]} cases: "
             "95 % intervals hold the truth in"
         )
-        for name, share in held.items():
+        for name, share in covered.items():
             print(f"{share:6.1%}  {WORDS[name][0]}")
         return
     try:
@@ -421,11 +421,11 @@ def _power(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise ReviewError(f"No such difference can be simulated: {error}.") from None
 
-    def show(one: Power) -> None:
+    def show(size: Power) -> None:
         if not arguments.json:
             print(
-                f"{one.readers:3} readers, {one.cases:3} cases: power {one.power:4.0%}, interval "
-                f"{one.width:.2f} wide",
+                f"{size.readers:3} readers, {size.cases:3} cases: power {size.power:4.0%}, "
+                f"interval {size.width:.2f} wide",
                 flush=True,
             )
 

@@ -147,8 +147,8 @@ class HubCopy:
             try:
                 self.sync()
             except Exception as error:
-                said = str(error) if isinstance(error, ReviewError) else type(error).__name__
-                log.error("flags not copied: %s", said)
+                reason = str(error) if isinstance(error, ReviewError) else type(error).__name__
+                log.error("flags not copied: %s", reason)
             if last:
                 return
             self._over.wait(self._every)

@@ -80,7 +80,7 @@ class Queue(Settlement):
             found = self._verdicts(session, case_id, arm)
             self._store.note(session, "read", "verdict", [case_id] if found else [])
         if status_from(found) in ("new", "one-reader"):
-            return tuple(one for one in found if one.reader == self._store.person)
+            return tuple(verdict for verdict in found if verdict.reader == self._store.person)
         return tuple(found)
 
     def assign(self, items: Iterable[Item], reader: str, given: bool = True) -> int:
@@ -192,9 +192,9 @@ class Queue(Settlement):
             raise ReviewError(
                 "Two readings of this answer are in; what differs goes to an adjudicator."
             )
-        mine = [one for one in standing if one.reader == row.reader]
+        mine = [verdict for verdict in standing if verdict.reader == row.reader]
         if row.replaces is not None:
-            same = any(one.key == row.replaces for one in mine)
+            same = any(verdict.key == row.replaces for verdict in mine)
             whose = row.reader if same else None
             check_replaced(session, VerdictRow, row.replaces, same, whose, row.reader)
         elif mine:
@@ -214,9 +214,9 @@ class Queue(Settlement):
             raise ReviewError(
                 "Two independent readings come first; judge this answer as a reader, or wait."
             )
-        if any(one.reader == row.reader and one.role == "reader" for one in standing):
+        if any(verdict.reader == row.reader and verdict.role == "reader" for verdict in standing):
             raise ReviewError("You gave one of the two readings; somebody else adjudicates.")
-        decided = [one for one in standing if one.role == "adjudicator"]
+        decided = [verdict for verdict in standing if verdict.role == "adjudicator"]
         row.replaces = decided[-1].key if decided else None
 
     def _verdicts(self, session: Session, case_id: str, arm: str) -> list[Verdict]:

@@ -96,7 +96,7 @@ def outcomes(readings: Sequence[Reading], seed: int) -> tuple[Outcome, ...]:
     """
     found = []
     for condition in CONDITIONS:
-        own = [one for one in readings if one.condition == condition]
+        own = [reading for reading in readings if reading.condition == condition]
         if not own:
             continue
 
@@ -105,22 +105,28 @@ def outcomes(readings: Sequence[Reading], seed: int) -> tuple[Outcome, ...]:
             of: Iterable[Reading] = own,
             take: Callable[[Sequence[float], Sequence[str], int], Interval] = share,
         ) -> Interval | None:
-            told = [(said, one.picture) for one in of if (said := value(one)) is not None]
+            told = [
+                (said, reading.picture) for reading in of if (said := value(reading)) is not None
+            ]
             return take([v for v, _ in told], [p for _, p in told], seed) if told else None
 
         found.append(
             Outcome(
                 condition=condition,
                 responses=len(own),
-                readers=len({one.reader for one in own}),
-                right=mean(lambda one: one.right),
-                like_ai=mean(lambda one: one.like_ai),
+                readers=len({reading.reader for reading in own}),
+                right=mean(lambda reading: reading.right),
+                like_ai=mean(lambda reading: reading.like_ai),
                 misled=mean(
-                    lambda one: one.like_ai,
-                    [one for one in own if one.ai_right is not None and one.ai_right < 1],
+                    lambda reading: reading.like_ai,
+                    [
+                        reading
+                        for reading in own
+                        if reading.ai_right is not None and reading.ai_right < 1
+                    ],
                 ),
-                confidence=mean(lambda one: one.confidence, take=_mean),
-                seconds=mean(lambda one: one.seconds, take=_geometric_mean),
+                confidence=mean(lambda reading: reading.confidence, take=_mean),
+                seconds=mean(lambda reading: reading.seconds, take=_geometric_mean),
             )
         )
     return tuple(found)
@@ -132,19 +138,19 @@ def share(values: Sequence[float], pictures: Sequence[str], seed: int) -> Interv
     Where all are 0 or all are 1 there is nothing to resample, and the interval would have no width:
     there it is the exact one of Clopper and Pearson (1934), with each picture as one trial.
     """
-    found = _mean(values, pictures, seed)
-    if found.value not in (0.0, 1.0):
-        return found
-    exact = binomtest(int(found.value) * found.clusters, found.clusters).proportion_ci(LEVEL)
-    return replace(found, low=float(exact.low), high=float(exact.high))
+    average = _mean(values, pictures, seed)
+    if average.value not in (0.0, 1.0):
+        return average
+    exact = binomtest(int(average.value) * average.clusters, average.clusters).proportion_ci(LEVEL)
+    return replace(average, low=float(exact.low), high=float(exact.high))
 
 
 def _mean(values: Sequence[float], pictures: Sequence[str], seed: int) -> Interval:
-    return clustered_mean([float(one) for one in values], pictures, seed=seed)
+    return clustered_mean([float(value) for value in values], pictures, seed=seed)
 
 
 def _geometric_mean(seconds: Sequence[float], pictures: Sequence[str], seed: int) -> Interval:
     """Times are skewed: one long one must not make the mean. The page's clock counts whole ones."""
-    found = _mean([math.log(max(one, 1.0)) for one in seconds], pictures, seed)
-    low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
-    return replace(found, value=math.exp(found.value), low=low, high=high)
+    average = _mean([math.log(max(duration, 1.0)) for duration in seconds], pictures, seed)
+    low, high = (None if end is None else math.exp(end) for end in (average.low, average.high))
+    return replace(average, value=math.exp(average.value), low=low, high=high)

@@ -33,7 +33,11 @@ class Settlement(QueueList):
         with self._store.reading() as session:
             known = self._by_answer(session)
         return {
-            item: {one.reader: one.judgement for one in verdicts if one.role == "reader"}
+            item: {
+                verdict.reader: verdict.judgement
+                for verdict in verdicts
+                if verdict.role == "reader"
+            }
             for item, verdicts in known.items()
             if status_from(verdicts) not in ("new", "one-reader")
         }
@@ -66,11 +70,13 @@ class Settlement(QueueList):
             status = status_from(verdicts)
             if status not in ("agreed", "adjudicated"):
                 continue
-            final = next((one for one in verdicts if one.role == "adjudicator"), verdicts[0])
+            final = next(
+                (verdict for verdict in verdicts if verdict.role == "adjudicator"), verdicts[0]
+            )
             given = final.judgement
             corrected = (given.corrected_answer, given.corrected_explanation)
             if status == "agreed":
-                words = {one.judgement.corrected_answer.casefold() for one in verdicts}
+                words = {verdict.judgement.corrected_answer.casefold() for verdict in verdicts}
                 if len(words) > 1:
                     corrected = ("", "")
             elif given.agrees and not given.corrected_answer and item in flagged:
@@ -113,12 +119,12 @@ def status_from(verdicts: Sequence[Verdict]) -> Status:
     return status_of(
         [
             Score(
-                one.reader,
-                one.role == "adjudicator",
-                one.judgement.correctness,
-                one.judgement.explanation,
+                verdict.reader,
+                verdict.role == "adjudicator",
+                verdict.judgement.correctness,
+                verdict.judgement.explanation,
             )
-            for one in verdicts
+            for verdict in verdicts
         ]
     )
 

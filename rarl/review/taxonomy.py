@@ -98,37 +98,37 @@ def read_taxonomy(path: Path) -> Taxonomy:
         ReviewError: the file cannot be read or says something else.
     """
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise ReviewError(
             f"{path.name} cannot be read as YAML; correct it and start again."
         ) from None
-    if not isinstance(said, dict) or not set(said) <= {"categories", "severities"}:
+    if not isinstance(content, dict) or not set(content) <= {"categories", "severities"}:
         raise ReviewError(
             f"{path.name} must hold `categories:` or `severities:`; correct it and start again."
         )
     return Taxonomy(
-        _choices(path, said.get("categories"), CATEGORIES),
-        _choices(path, said.get("severities"), SEVERITIES),
+        _choices(path, content.get("categories"), CATEGORIES),
+        _choices(path, content.get("severities"), SEVERITIES),
     )
 
 
 def _choices(
-    path: Path, said: object, otherwise: tuple[tuple[str, str], ...]
+    path: Path, content: object, otherwise: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
-    if said is None:
+    if content is None:
         return otherwise
     usable = (
-        isinstance(said, dict)
-        and said
+        isinstance(content, dict)
+        and content
         and all(
             isinstance(key, str) and 0 < len(key) <= 40 and isinstance(label, str) and label.strip()
-            for key, label in said.items()
+            for key, label in content.items()
         )
     )
-    if not isinstance(said, dict) or not usable:
+    if not isinstance(content, dict) or not usable:
         raise ReviewError(
             f"{path.name}: each line must be a key of at most 40 characters, a colon and a label; "
             "correct it and start again."
         )
-    return tuple(said.items())
+    return tuple(content.items())

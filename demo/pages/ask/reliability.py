@@ -63,11 +63,13 @@ def other_scan(session: Session, examples: Sequence[OpenedExample]) -> tuple[str
     open_now = {id(scan.stack) for scan in session.scans}
     modality = session.active.modality if session.active else None
     others = [
-        one for one in examples if one.example.preview is None and id(one.stack()) not in open_now
+        opened
+        for opened in examples
+        if opened.example.preview is None and id(opened.stack()) not in open_now
     ]
     if not others:
         raise QuestionError("There is no other scan here to ask about instead.")
-    same = [one for one in others if modality and one.stack().modality == modality]
+    same = [opened for opened in others if modality and opened.stack().modality == modality]
     chosen = (same or others)[0]
     return chosen.example.title, chosen.stack().scan().image
 
@@ -96,27 +98,29 @@ def check_reliance(engine: Engine, asked: Asked, other: tuple[str, Image.Image])
     return Reliance(asked, title, {"scan": asked.answers, **dict(zip(ALTERED, batch, strict=True))})
 
 
-def reliance_sentence(found: Reliance, labels: Mapping[str, str]) -> str:
+def reliance_sentence(checked: Reliance, labels: Mapping[str, str]) -> str:
     """Whether the answers needed this image: one sentence for each way they stand."""
     groups: dict[tuple[bool, bool], list[str]] = {}
-    for place, answer in enumerate(found.answers["scan"]):
+    for place, answer in enumerate(checked.answers["scan"]):
         own = same_answer_key(answer.response.answer)
         blind, swapped = (
-            same_answer_key(found.answers[condition][place].response.answer) == own
+            same_answer_key(checked.answers[condition][place].response.answer) == own
             for condition in _WITHOUT
         )
         groups.setdefault((blind, swapped), []).append(labels.get(answer.arm, answer.arm))
-    told = [_FOLLOWS[same].format(listed(groups[same])) for same in _FOLLOWS if same in groups]
+    sentences = [_FOLLOWS[same].format(listed(groups[same])) for same in _FOLLOWS if same in groups]
     wrong_side = [
         labels.get(answer.arm, answer.arm)
-        for place, answer in enumerate(found.answers["scan"])
+        for place, answer in enumerate(checked.answers["scan"])
         if sides(answer.response.answer)
-        and same_answer_key(found.answers["mirrored"][place].response.answer)
+        and same_answer_key(checked.answers["mirrored"][place].response.answer)
         != same_answer_key(flip_sides(answer.response.answer))
     ]
     if wrong_side:
-        told.append(f"{listed(wrong_side)} did not follow the mirrored scan to the other side.")
-    return " ".join(told)
+        sentences.append(
+            f"{listed(wrong_side)} did not follow the mirrored scan to the other side."
+        )
+    return " ".join(sentences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,12 @@ def ask_rewindowed(engine: Engine, session: Session, asked: Asked) -> list[Rewin
     """
     scans = _as_asked(session, asked)
     scan = next(
-        (one for one in scans if session.active and one.token == session.active.token), None
+        (
+            open_scan
+            for open_scan in scans
+            if session.active and open_scan.token == session.active.token
+        ),
+        None,
     )
     if scan is None or scan.stack.color:
         return []
@@ -163,7 +172,7 @@ def ask_rewindowed(engine: Engine, session: Session, asked: Asked) -> list[Rewin
     questions = []
     for window in windows:
         changed = replace(scan, view=replace(view, window=window))
-        shown = Session(tuple(changed if one is scan else one for one in scans))
+        shown = Session(tuple(changed if open_scan is scan else open_scan for open_scan in scans))
         questions.append(replace(asked.question, images=shown.pictures()[0]))
     batch = engine.answer_batch(questions)
     return [Rewindowed(*pair) for pair in zip(windows, batch, strict=True)]
@@ -171,8 +180,8 @@ def ask_rewindowed(engine: Engine, session: Session, asked: Asked) -> list[Rewin
 
 def _as_asked(session: Session, asked: Asked) -> list[OpenScan]:
     """The open scans as they stood when the question was asked; none where one is open no more."""
-    held = {scan.token: scan for scan in session.scans}
-    if not all(token in held for token in asked.tokens):
+    open_scans = {scan.token: scan for scan in session.scans}
+    if not all(token in open_scans for token in asked.tokens):
         return []
     whole = [
         (named.name, shown)
@@ -184,8 +193,8 @@ def _as_asked(session: Session, asked: Asked) -> list[OpenScan]:
         window = Window(*shown.window) if shown.window else None
         scans.append(
             replace(
-                held[token],
-                role=name if len(whole) > 1 else held[token].role,
+                open_scans[token],
+                role=name if len(whole) > 1 else open_scans[token].role,
                 view=View(shown.plane, shown.frame, shown.time, window, shown.invert),
                 region=Box(*shown.region) if shown.region else None,
                 masks=tuple(Box(*corners) for corners in shown.masks),
@@ -196,17 +205,18 @@ def _as_asked(session: Session, asked: Asked) -> list[OpenScan]:
 
 def window_checks(asked: Asked, tried: Sequence[Rewindowed]) -> dict[str, Check]:
     """Arm to a check, for arms whose answer is another under one of the windows."""
-    found: dict[str, Check] = {}
+    checks: dict[str, Check] = {}
     for place, answer in enumerate(asked.answers):
         own = same_answer_key(answer.response.answer)
-        for one in tried:
-            other = one.answers[place].response.answer
-            if same_answer_key(other) != own and answer.arm not in found:
-                found[answer.arm] = Check(
+        for window in tried:
+            other = window.answers[place].response.answer
+            if same_answer_key(other) != own and answer.arm not in checks:
+                checks[answer.arm] = Check(
                     "window-dependent",
-                    f"Under another window ({one.words}) the model answers “{other or 'nothing'}”.",
+                    f"Under another window ({window.words}) the model answers "
+                    f"“{other or 'nothing'}”.",
                 )
-    return found
+    return checks
 
 
 def where_it_looked(engine: Engine, asked: Asked) -> Iterator[tuple[str, list[Image.Image]]]:
@@ -220,7 +230,7 @@ def where_it_looked(engine: Engine, asked: Asked) -> Iterator[tuple[str, list[Im
     for answer in asked.answers:
         maps = engine.looked(asked.question, answer)
         pictures = [named.image for named in asked.question.images]
-        most = max((float(one.max()) for one in maps), default=0.0)
+        most = max((float(weights.max()) for weights in maps), default=0.0)
         yield answer.arm, [lit(*pair, most) for pair in zip(pictures, maps, strict=True)]
 
 

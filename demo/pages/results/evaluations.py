@@ -155,8 +155,8 @@ class Evaluations:
         trained = {revision for revision, arm in revisions.items() if arm.name != "base"}
 
         def measured(evaluation: Evaluation) -> int:
-            found = set(evaluation.revisions.values()) & set(revisions)
-            return len(found) if found & trained or not trained else 0
+            measured_revisions = set(evaluation.revisions.values()) & set(revisions)
+            return len(measured_revisions) if measured_revisions & trained or not trained else 0
 
         return max((each for each in self.listed() if measured(each)), key=measured, default=None)
 
@@ -187,10 +187,10 @@ class Evaluations:
                 shutil.rmtree(room, ignore_errors=True)
         except OSError as error:
             raise DataError(f"The evaluation cannot be kept: {error.strerror}.") from error
-        kept = self._read(self._added / name, own=True)
-        if kept is None:
+        added = self._read(self._added / name, own=True)
+        if added is None:
             raise DataError(_DAMAGED)
-        return kept
+        return added
 
     def _read(self, place: Path, own: bool) -> Evaluation | None:
         """An evaluation, or None where the folder holds none that can be shown."""

@@ -167,9 +167,13 @@ class Results:
         try:
             summary = self.summary()
             arms = {str(arm["name"]) for arm in summary["arms"]}
-            figures = [(one["group"], one["mode"], one["metric"]) for one in summary["figures"]]
-            measured = {str(one["arm"]) for one in summary["figures"]}
-            numbers = sum(float(one["value"]) + int(one["n"]) for one in summary["figures"])
+            figures = [
+                (figure["group"], figure["mode"], figure["metric"]) for figure in summary["figures"]
+            ]
+            measured = {str(figure["arm"]) for figure in summary["figures"]}
+            numbers = sum(
+                float(figure["value"]) + int(figure["n"]) for figure in summary["figures"]
+            )
             fine = bool(figures) and bool(self.groups()) and measured <= arms and numbers >= 0
             fine = fine and isinstance(summary["model"], str)
         except (TypeError, KeyError, ValueError, AttributeError):
@@ -213,8 +217,8 @@ class Results:
         frame = self.rows()
         frame = frame[frame["mode"] == mode]
         labels = {
-            (one["source"], one["split"]): one["label"]
-            for one in self.summary().get("leakage") or ()
+            (row["source"], row["split"]): row["label"]
+            for row in self.summary().get("leakage") or ()
         }
         masks = groups(frame, labels)
         frame = frame[masks[group]] if group in masks else frame.iloc[:0]

@@ -122,11 +122,11 @@ class Flags(Cases):
         """
         self.need("queue")
         with self.reading() as session:
-            found = session.execute(_rows().where(FlagRow.id == number)).one_or_none()
-            if found is None:
+            row = session.execute(_rows().where(FlagRow.id == number)).one_or_none()
+            if row is None:
                 raise ReviewError("There is no such flag; `review list` shows those there are.")
-            self.note(session, "read", "flag", [found[0].case_id])
-            return as_flag(found)
+            self.note(session, "read", "flag", [row[0].case_id])
+            return as_flag(row)
 
     def flags(
         self, chosen: FlagFilter | None = None, limit: int | None = None, offset: int = 0
@@ -144,9 +144,9 @@ class Flags(Cases):
         self.need("queue")
         statement = filtered(_counted(_rows()), chosen or FlagFilter()).order_by(FlagRow.id.desc())
         with self.reading() as session:
-            found = session.execute(statement.limit(limit).offset(offset)).all()
-            self.note(session, "list", "flag", [row[0].case_id for row in found])
-            return tuple(as_flag(row) for row in found)
+            rows = session.execute(statement.limit(limit).offset(offset)).all()
+            self.note(session, "list", "flag", [row[0].case_id for row in rows])
+            return tuple(as_flag(row) for row in rows)
 
     def flags_of(self, case_id: str, corrected: bool = False) -> tuple[Flag, ...]:
         """All flags of one case, newest first, dismissed ones included.
@@ -162,9 +162,9 @@ class Flags(Cases):
         statement = _rows() if corrected else _current(_rows())
         statement = statement.where(FlagRow.case_id == case_id).order_by(FlagRow.id.desc())
         with self.reading() as session:
-            found = session.execute(statement).all()
-            self.note(session, "read", "flag", [case_id] if found else [])
-            return tuple(as_flag(row) for row in found)
+            rows = session.execute(statement).all()
+            self.note(session, "read", "flag", [case_id] if rows else [])
+            return tuple(as_flag(row) for row in rows)
 
     def count(self, chosen: FlagFilter | None = None) -> int:
         """How many flags pass the filter, without those that were corrected or dismissed.

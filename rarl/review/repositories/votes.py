@@ -99,9 +99,9 @@ class Votes(Repository):
         if case_id is not None:
             statement = statement.where(VoteRow.case_id == case_id)
         with self.reading() as session:
-            found = session.scalars(statement.order_by(VoteRow.id)).all()
-            self.note(session, "list", "vote", [row.case_id for row in found])
-            return tuple(_vote(row) for row in found)
+            rows = session.scalars(statement.order_by(VoteRow.id)).all()
+            self.note(session, "list", "vote", [row.case_id for row in rows])
+            return tuple(_vote(row) for row in rows)
 
 
 def _vote(row: VoteRow) -> Vote:

@@ -47,7 +47,10 @@ def export_flags(
     with store.reading() as session:
         withdrawn = Withdrawn.of(session)
     readings = queue.readings()
-    settled = {(one.case_id, one.arm): one for one in queue.settled(withdrawn=False)}
+    settled = {
+        (settlement.case_id, settlement.arm): settlement
+        for settlement in queue.settled(withdrawn=False)
+    }
     flags = StringIO(newline="")
     written = store.export_csv(flags, chosen, names)
     flags.seek(0)
@@ -69,8 +72,8 @@ def export_flags(
             status = "adjudicated" if final.adjudicated else "agreed"
         cells = [
             status,
-            " ".join(str(one.correctness) for one in given),
-            " ".join(str(one.explanation) for one in given),
+            " ".join(str(opinion.correctness) for opinion in given),
+            " ".join(str(opinion.explanation) for opinion in given),
             "" if final is None else str(final.correctness),
             "" if final is None else str(final.explanation),
             "" if final is None else harmless(final.corrected_answer),

@@ -79,7 +79,7 @@ def harmless(cell: str) -> str:
     >>> harmless("=1+1"), harmless("see;=1+1"), harmless("no")
     ("'=1+1", "see;'=1+1", 'no')
     """
-    return _DANGEROUS.sub(lambda found: f"{found[0]}'", cell)
+    return _DANGEROUS.sub(lambda match: f"{match[0]}'", cell)
 
 
 def harmful(cell: str) -> str:
@@ -88,7 +88,7 @@ def harmful(cell: str) -> str:
     >>> [harmful(harmless(cell)) for cell in ("=1+1", "'tis", "see;=1+1", "no")]
     ['=1+1', "'tis", 'see;=1+1', 'no']
     """
-    return _ESCAPED.sub(lambda found: found[0].removesuffix("'"), cell)
+    return _ESCAPED.sub(lambda match: match[0].removesuffix("'"), cell)
 
 
 def write_csv(

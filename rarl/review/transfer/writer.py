@@ -195,14 +195,14 @@ def _rows_of(session: Session, row: type[Base], case_ids: list[str] | None) -> I
     wanted = None if case_ids is None else set(case_ids)
     while True:
         page = statement if last is None else statement.where(tuple_(*key) > last)
-        found = session.scalars(page).all()
-        for one in found:
-            owner = one.id if isinstance(one, CaseRow) else getattr(one, "case_id", None)
+        records = session.scalars(page).all()
+        for record in records:
+            owner = record.id if isinstance(record, CaseRow) else getattr(record, "case_id", None)
             if wanted is None or owner in wanted:
-                yield one
-        if len(found) < size:
+                yield record
+        if len(records) < size:
             return
-        last = inspect(found[-1]).identity
+        last = inspect(records[-1]).identity
         session.expunge_all()
 
 
