@@ -15,7 +15,7 @@ from demo.api_info import describe_api
 from demo.authentication import KEY_PARAMETER
 from demo.compat import WITHOUT_PAGE_CHECK, forget_downloader
 from demo.context import NOW, Parts, Update, make_parts
-from demo.pages import render
+from demo.pages import frame
 from demo.pages.ask.onboarding import key_sheet
 from demo.pages.ask.page import ask_page
 from demo.pages.ask.variants import with_pairs
@@ -56,9 +56,9 @@ def build(parts: Parts) -> Any:
         delete_cache=(600, 3600),
     ) as app:
         session = gr.State(Session(), time_to_live=8 * 3600)
-        panel(render.masthead(sign_out(parts.desk.sign_in)), elem_id="masthead")
-        pill = panel(render.engine_pill(parts.loader), elem_id="engine")
-        panel(render.notice(), elem_id="notice")
+        panel(frame.masthead(sign_out(parts.desk.sign_in)), elem_id="masthead")
+        pill = panel(frame.engine_pill(parts.loader), elem_id="engine")
+        panel(frame.notice(), elem_id="notice")
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Ask", id="ask"):
                 arms, follow = ask_page(parts, session, app)
@@ -69,19 +69,19 @@ def build(parts: Parts) -> Any:
                 review_page(parts, session, review)
         add_api(parts, AskService(parts))
         add_review_api(parts)
-        foot = panel(render.footer(parts.loader), elem_id="footer")
+        foot = panel(frame.footer(parts.loader), elem_id="footer")
         panel(key_sheet(), elem_id="sheet")
         timer = gr.Timer(0.7)
 
         def engine_state(choice: str) -> Update:
             waiting = parts.loader.phase == "loading"
             update: Update = {
-                pill: render.engine_pill(parts.loader),
+                pill: frame.engine_pill(parts.loader),
                 timer: gr.Timer(active=waiting),
             }
             if not waiting:
                 choices = with_pairs(arm_choices(parts.arms()), parts.arms())
-                update[foot] = render.footer(parts.loader)
+                update[foot] = frame.footer(parts.loader)
                 kept = choice if choice in {value for _, value in choices} else choices[0][1]
                 update[arms] = gr.Dropdown(choices=choices, value=kept)
                 update[follow] = gr.Checkbox(visible=any(arm.chats for arm in parts.arms()))

@@ -8,7 +8,7 @@ import gradio as gr
 
 from demo.context import Update, labelled
 from demo.services.asking import steps
-from rarl.records import COMMENT_LIMIT, FlagContent
+from rarl.records import COMMENT_LIMIT, FlagContent, FlagDraft, Region
 from rarl.review.taxonomy import Taxonomy
 
 _ANY_STEP = -1
@@ -41,35 +41,105 @@ class FlagFields:
         return [self.category, self.severity, self.comment, self.step, self.where, self.answer,
                 self.explanation]  # fmt: skip
 
-    def filled(self, said: FlagContent | None, reasoning: str, taxonomy: Taxonomy) -> Update:
+    def filled(self, before: FlagContent | None, reasoning: str, taxonomy: Taxonomy) -> Update:
         """The form as it opens.
 
         Args:
-            said: what is corrected, or None for a new flag.
+            before: the flag that is corrected, or None for a new one.
             reasoning: of the flagged answer.
             taxonomy: of the site.
         """
-        found = steps(reasoning)
-        marked = found.index(said.sentence) if said and said.sentence in found else _ANY_STEP
+        sentences = steps(reasoning)
+        marked = (
+            sentences.index(before.sentence)
+            if before and before.sentence in sentences
+            else _ANY_STEP
+        )
         choices = [("No step in particular", _ANY_STEP)]
-        choices += [(words, place) for place, words in enumerate(found)]
-        kinds, weights = dict(taxonomy.categories), dict(taxonomy.severities)
+        choices += [(sentence, place) for place, sentence in enumerate(sentences)]
+        categories, severities = dict(taxonomy.categories), dict(taxonomy.severities)
         return {
             # A key that the site offers no more has to be chosen anew.
             self.category: gr.Radio(
                 labelled(taxonomy.categories),
-                value=said.category if said and said.category in kinds else None,
+                value=before.category if before and before.category in categories else None,
             ),
             self.severity: gr.Radio(
                 labelled(taxonomy.severities),
-                value=said.severity if said and said.severity in weights else None,
+                value=before.severity if before and before.severity in severities else None,
             ),
-            self.comment: said.comment if said else "",
-            self.step: gr.Radio(choices, value=marked, visible=bool(found)),
-            self.where: bool(said and said.region),
-            self.answer: said.corrected_answer if said else "",
-            self.explanation: said.corrected_explanation if said else "",
+            self.comment: before.comment if before else "",
+            self.step: gr.Radio(choices, value=marked, visible=bool(sentences)),
+            self.where: bool(before and before.region),
+            self.answer: before.corrected_answer if before else "",
+            self.explanation: before.corrected_explanation if before else "",
         }
+
+
+@dataclass(frozen=True, slots=True)
+class FlagTyped:
+    """What stands in the form, in the order of `FlagFields.listed`.
+
+    Attributes:
+        category: key of the taxonomy, or None.
+        severity: likewise.
+        comment: free text, and so are the answer and its explanation.
+        step: number of the wrong step, from 0; -1 or None for none in particular.
+        with_region: whether a region goes along.
+        answer: what would have been right.
+        explanation: and why.
+    """
+
+    category: str | None
+    severity: str | None
+    comment: str | None
+    step: int | None
+    with_region: bool
+    answer: str | None
+    explanation: str | None
+
+    def text(self) -> str:
+        """All free text."""
+        return "\n".join(text or "" for text in (self.comment, self.answer, self.explanation))
+
+    def draft(
+        self,
+        *,
+        reasoning: str,
+        case_id: str,
+        arm: str,
+        region: Region | None,
+        key: str,
+        replaces: str | None,
+    ) -> FlagDraft:
+        """The flag as it is stored.
+
+        Args:
+            reasoning: of the flagged answer.
+            case_id: of the case.
+            arm: whose answer is flagged.
+            region: what is wrong on the picture.
+            key: of the flag.
+            replaces: key of the flag that this one corrects.
+
+        Raises:
+            ReviewError: a choice is missing, or a text is too long.
+        """
+        sentence, start = step_at(reasoning, self.step)
+        return FlagDraft.checked(
+            case_id=case_id,
+            arm=arm,
+            category=self.category,
+            severity=self.severity,
+            comment=self.comment or "",
+            sentence=sentence,
+            sentence_start=start,
+            region=region,
+            corrected_answer=self.answer or "",
+            corrected_explanation=self.explanation or "",
+            key=key,
+            replaces=replaces,
+        )
 
 
 def flag_fields(name: str, where: str, how: str = "") -> FlagFields:
@@ -81,10 +151,10 @@ def flag_fields(name: str, where: str, how: str = "") -> FlagFields:
         how: the hint under it.
     """
 
-    def text(label: str, hint: str, what: str, lines: int = 2) -> gr.Textbox:
+    def text(label: str, hint: str, ending: str, lines: int = 2) -> gr.Textbox:
         return gr.Textbox(
             label=label, placeholder=hint, lines=lines, max_lines=6, max_length=COMMENT_LIMIT,
-            elem_id=f"{name}-{what}",
+            elem_id=f"{name}-{ending}",
         )  # fmt: skip
 
     usual = Taxonomy()

@@ -8,7 +8,7 @@ from pathlib import Path
 from opened import report_of, scan_of, session_with
 from scripted import ScriptedEngine
 
-from demo.pages import render
+from demo.pages import answer_html
 from demo.pages.results.ratings import blind_ballots, votes_table
 from demo.services.asking import COMPARED, Progress, ask
 from demo.services.engine_loader import EngineLoader
@@ -33,9 +33,9 @@ def page_of(session: Session) -> str:
     assert asked is not None
     progress = Progress(asked.question.arms, asked.answers)
     return (
-        render.board(progress, session, LABELS)
-        + render.history(session, False)
-        + render.after(session)
+        answer_html.board(progress, session, LABELS)
+        + answer_html.history(session, False)
+        + answer_html.after(session)
     )
 
 

@@ -15,7 +15,7 @@ from scripted import SAID, ScriptedEngine
 
 from demo.authentication import Person
 from demo.context import Parts, make_parts
-from demo.pages import render
+from demo.pages import answer_html
 from demo.pages.ask import side_panels
 from demo.pages.ask.reliability import ask_rewindowed, window_checks
 from demo.services.agreed import NOT_MEASURED
@@ -71,7 +71,7 @@ def session() -> Session:
 
 def board(held: Session) -> str:
     assert held.asked is not None
-    return render.board(Progress(held.asked.question.arms, held.asked.answers), held, LABELS)
+    return answer_html.board(Progress(held.asked.question.arms, held.asked.answers), held, LABELS)
 
 
 def test_an_unfamiliar_picture_stands_above_the_answers(session: Session) -> None:

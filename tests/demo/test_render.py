@@ -7,7 +7,7 @@ from opened import report_of, scan_of, session_with
 from PIL import Image, ImageChops
 from scripted import SAID, ScriptedEngine
 
-from demo.pages import render
+from demo.pages import answer_html, frame, render
 from demo.services.asking import Progress, ask
 from demo.services.engine_loader import EngineLoader
 from demo.services.examples import BUILT_IN, ExampleScan, open_examples, vqa_rad_rows
@@ -40,8 +40,8 @@ def test_model_text_is_never_markup() -> None:
     assert session.asked is not None
     session.flagging = "rl"
     pages = [
-        render.board(Progress(("sft", "rl", "rarl"), session.asked.answers), session, LABELS),
-        render.history(session, False),
+        answer_html.board(Progress(("sft", "rl", "rarl"), session.asked.answers), session, LABELS),
+        answer_html.history(session, False),
         render.flag_heading(session),
         render.sentence(EVIL),
         render.chips([EVIL]),
@@ -58,31 +58,31 @@ def test_the_frame_of_a_column_is_the_same_before_and_after() -> None:
                                   "<footer>") for _ in range(page.count(part))]  # fmt: skip
 
     arms = ("sft", "rl", "rarl")
-    before = render.board(Progress(arms), Session(), LABELS)
-    during = render.board(Progress(arms, running=True), Session(), LABELS)
+    before = answer_html.board(Progress(arms), Session(), LABELS)
+    during = answer_html.board(Progress(arms, running=True), Session(), LABELS)
     answers = tuple(answer(arm, SAID[arm]) for arm in arms)
-    after = render.board(Progress(arms, answers), Session(), LABELS)
+    after = answer_html.board(Progress(arms, answers), Session(), LABELS)
     assert frame(before) == frame(during) == frame(after)
     assert "data-running" in during and "data-running" not in after
 
 
 def test_form_problems_wait_until_the_text_has_ended() -> None:
     half = answer("rl", "<think>The heart", done=False)
-    page = render.board(Progress(("rl",), (half,), running=True), Session(), LABELS)
+    page = answer_html.board(Progress(("rl",), (half,), running=True), Session(), LABELS)
     assert PROBLEM_SENTENCES["unclosed-think"] not in page
     whole = answer("rl", "<think>The heart")
-    page = render.board(Progress(("rl",), (whole,)), Session(), LABELS)
+    page = answer_html.board(Progress(("rl",), (whole,)), Session(), LABELS)
     assert PROBLEM_SENTENCES["unclosed-think"] in page
     # Cut off by the person: not the arm's fault.
     stopped = answer("rl", "<think>The heart", stopped=True)
-    page = render.board(Progress(("rl",), (stopped,)), Session(), LABELS)
+    page = answer_html.board(Progress(("rl",), (stopped,)), Session(), LABELS)
     assert PROBLEM_SENTENCES["unclosed-think"] not in page and "stopped" in page
 
 
 def test_what_must_be_known_of_an_answer_stands_under_it() -> None:
     spared = replace(answer("rl", SAID["rl"], done=False), note="Memory ran out & more.")
     for running in (True, False):
-        page = render.board(Progress(("rl",), (spared,), running=running), Session(), LABELS)
+        page = answer_html.board(Progress(("rl",), (spared,), running=running), Session(), LABELS)
         assert "<li>Memory ran out &amp; more.</li>" in page
 
 
@@ -91,11 +91,11 @@ def test_the_model_speaks_for_itself_in_the_footer() -> None:
     engine.model_name = "/somewhere/private/pocket"
     loader = EngineLoader(lambda: engine).start()
     loader.wait(5)
-    page = render.footer(loader)
+    page = frame.footer(loader)
     assert "9-million-parameter" in page and "Not for diagnosis" in page
-    assert "private" not in page + render.engine_pill(loader)
+    assert "private" not in page + frame.engine_pill(loader)
     engine.model_name = "Qwen/Qwen2-VL-2B-Instruct"
-    assert "Qwen/Qwen2-VL-2B-Instruct" in render.footer(loader)
+    assert "Qwen/Qwen2-VL-2B-Instruct" in frame.footer(loader)
 
 
 def test_examples_open_and_the_missing_one_is_left_out() -> None:

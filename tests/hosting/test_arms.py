@@ -14,7 +14,7 @@ from threading import Event
 import pytest
 from PIL import Image
 
-from demo.pages import render
+from demo.pages import frame
 from demo.pages.ask.variants import with_pairs
 from demo.services.asking import arm_choices, chosen_arms
 from demo.services.engine_loader import EngineLoader
@@ -255,7 +255,7 @@ def test_a_model_without_variants_is_compared_in_its_forms(tiny_model: Path) -> 
     assert [answer.note for answer in case.answers] == [
         "", "Asked in the mode answer.", "Asked in the mode answer-then-reason.",
     ]  # fmt: skip
-    foot = unescape(render.footer(loader))
+    foot = unescape(frame.footer(loader))
     assert f"train $arm --model {tiny_model} --data vqa_rad" in foot
 
 

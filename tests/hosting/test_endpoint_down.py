@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from demo.pages import render
+from demo.pages import frame
 from demo.services.asking import ask
 from demo.services.engine_loader import EngineLoader
 from rarl.inference import load_offer
@@ -23,9 +23,9 @@ def test_the_app_waits_for_the_server_and_says_so(serve: Serve) -> None:
     # The question waits, and is answered once the server is there.
     for progress in ask(loader, session, "Is it new?", "reason", "base", report_of(session)):
         if progress.sentence == told and not started:
-            assert told in render.engine_pill(loader) and loader.phase == "loading"
+            assert told in frame.engine_pill(loader) and loader.phase == "loading"
             serve(port=port)
             started = True
     assert started and not progress.failed
     assert [answer.response.text for answer in progress.answers] == [" ".join(WORDS)]
-    assert "tiny ready" in render.engine_pill(loader) and not loader.sentence
+    assert "tiny ready" in frame.engine_pill(loader) and not loader.sentence

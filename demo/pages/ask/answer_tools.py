@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -57,65 +58,87 @@ def wire_after(
     Returns:
         The events, to be cancelled when the drawer is closed.
     """
+    tools = AnswerTools(parts)
+    again_event = after.again(
+        _guarded(side_panels.AGAIN_TITLE, tools.again), session, inside, **QUIET
+    )
+    again_event.then(redrawn, [session, arms], [board], **NOW)
+    return [
+        after.reliance(
+            _guarded(side_panels.RELIANCE_TITLE, tools.reliance), session, inside, **QUIET
+        ),
+        again_event,
+        after.look(_guarded(side_panels.LOOKED_TITLE, tools.look), session, inside, **QUIET),
+        after.behind(_guarded(_BEHIND_TITLE, tools.behind), session, inside, **QUIET),
+        after.sheet(_guarded(side_panels.SHEET_TITLE, tools.sheet), session, inside, **QUIET),
+    ]
 
-    def at_hand(held: Session) -> tuple[Engine, Asked]:
-        engine = parts.loader.wait(0)
-        if held.asked is None or held.stage or engine is None:
-            raise QuestionError(NOTHING_ASKED)
-        return engine, held.asked
 
-    def reliance(held: Session, _: gr.Request) -> Iterator[str]:
-        engine, asked = at_hand(held)
+@dataclass(frozen=True, slots=True)
+class AnswerTools:
+    """What the buttons do: each handler yields its drawer, and again when there is more in it.
+
+    Attributes:
+        parts: shared by all handlers.
+    """
+
+    parts: Parts
+
+    def reliance(self, session: Session, _: gr.Request) -> Iterator[str]:
+        """Ask about other pictures in place of this one."""
+        engine, asked = self._at_hand(session)
         yield side_panels.working(
             side_panels.RELIANCE_TITLE, "Asking about a blank, a mirrored and another picture…"
         )
-        other = other_scan(held, list(parts.examples.values()))
-        yield side_panels.reliance(check_reliance(engine, asked, other), parts.labels())
+        other = other_scan(session, list(self.parts.examples.values()))
+        yield side_panels.reliance(check_reliance(engine, asked, other), self.parts.labels())
 
-    def again(held: Session, _: gr.Request) -> Iterator[str]:
-        engine, asked = at_hand(held)
+    def again(self, session: Session, _: gr.Request) -> Iterator[str]:
+        """Ask the same again, at random and under other windows."""
+        engine, asked = self._at_hand(session)
+        labels = self.parts.labels()
         given = {answer.arm: answer.response.answer for answer in asked.answers}
         drawn: list[Sampled] = []
-        yield side_panels.again(drawn, given, parts.labels(), True)
+        yield side_panels.again(drawn, given, labels, True)
         for arm in given:
             drawn.append(sample_answers(engine, asked.question, arm))
             check = minority_check(drawn[-1], given[arm])
-            held.mark(asked, {arm: check} if check else {})
-            yield side_panels.again(drawn, given, parts.labels(), True)
-        tried = ask_rewindowed(engine, held, asked)
-        held.mark(asked, window_checks(asked, tried))
-        yield side_panels.again(drawn, given, parts.labels(), False, tried)
+            session.mark(asked, {arm: check} if check else {})
+            yield side_panels.again(drawn, given, labels, True)
+        tried = ask_rewindowed(engine, session, asked)
+        session.mark(asked, window_checks(asked, tried))
+        yield side_panels.again(drawn, given, labels, False, tried)
 
-    def look(held: Session, _: gr.Request) -> Iterator[str]:
-        engine, asked = at_hand(held)
-        found: list[tuple[str, Sequence[Image.Image]]] = []
-        yield side_panels.looked([], parts.labels(), True)
+    def look(self, session: Session, _: gr.Request) -> Iterator[str]:
+        """Light what moved the answers."""
+        engine, asked = self._at_hand(session)
+        labels = self.parts.labels()
+        lit: list[tuple[str, Sequence[Image.Image]]] = []
+        yield side_panels.looked([], labels, True)
         for pair in where_it_looked(engine, asked):
-            found.append(pair)
-            yield side_panels.looked(found, parts.labels(), len(found) < len(asked.answers))
+            lit.append(pair)
+            yield side_panels.looked(lit, labels, len(lit) < len(asked.answers))
 
-    def behind(held: Session, _: gr.Request) -> Iterator[str]:
-        engine, asked = at_hand(held)
+    def behind(self, session: Session, _: gr.Request) -> Iterator[str]:
+        """Show the prompt, the pictures as the model got them and the raw answers."""
+        engine, asked = self._at_hand(session)
         pictures = [engine.seen(named.image) for named in asked.question.images]
         yield side_panels.drawer(
             _BEHIND_TITLE, behind_view(asked, pictures, texts_of(engine, asked))
         )
 
-    def sheet(held: Session, request: gr.Request) -> Iterator[str]:
-        _, asked = at_hand(held)
-        case = case_of(asked, held.case_id)
-        pdf = case_sheet(case, remarks(parts, held.case_id, request))
+    def sheet(self, session: Session, request: gr.Request) -> Iterator[str]:
+        """Offer the case as PDF."""
+        _, asked = self._at_hand(session)
+        case = case_of(asked, session.case_id)
+        pdf = case_sheet(case, remarks(self.parts, session.case_id, request))
         yield side_panels.sheet(pdf, asked.number)
 
-    again_event = after.again(_guarded(side_panels.AGAIN_TITLE, again), session, inside, **QUIET)
-    again_event.then(redrawn, [session, arms], [board], **NOW)
-    return [
-        after.reliance(_guarded(side_panels.RELIANCE_TITLE, reliance), session, inside, **QUIET),
-        again_event,
-        after.look(_guarded(side_panels.LOOKED_TITLE, look), session, inside, **QUIET),
-        after.behind(_guarded(_BEHIND_TITLE, behind), session, inside, **QUIET),
-        after.sheet(_guarded(side_panels.SHEET_TITLE, sheet), session, inside, **QUIET),
-    ]
+    def _at_hand(self, session: Session) -> tuple[Engine, Asked]:
+        engine = self.parts.loader.wait(0)
+        if session.asked is None or session.stage or engine is None:
+            raise QuestionError(NOTHING_ASKED)
+        return engine, session.asked
 
 
 def remarks(parts: Parts, case_id: str | None, request: gr.Request) -> list[str]:
@@ -127,7 +150,7 @@ def remarks(parts: Parts, case_id: str | None, request: gr.Request) -> list[str]
         labels = parts.labels()
         categories = store.taxonomy.category_labels()
         severities = store.taxonomy.severity_labels()
-        told = [
+        lines = [
             f"Flag on {flag.label}: {categories.get(flag.category, flag.category)}; "
             f"{severities.get(flag.severity, flag.severity)}. {flag.comment}".strip()
             + (f" Right would be: {flag.corrected_answer}" if flag.corrected_answer else "")
@@ -136,10 +159,10 @@ def remarks(parts: Parts, case_id: str | None, request: gr.Request) -> list[str]
         for vote in store.votes(case_id):
             best = labels.get(vote.preferred, vote.preferred) if vote.preferred else vote.outcome
             own = f" The reader’s own answer: {vote.own_answer}." if vote.own_answer else ""
-            told.append(f"Vote for the best answer: {best}. {vote.reason}".strip() + own)
+            lines.append(f"Vote for the best answer: {best}. {vote.reason}".strip() + own)
     except RarlError:  # a visitor may not read what others said
         return []
-    return told
+    return lines
 
 
 def _guarded(
@@ -147,9 +170,9 @@ def _guarded(
 ) -> Callable[[Session, gr.Request], Iterator[str]]:
     """A handler whose errors become a sentence in its drawer."""
 
-    def guarded(held: Session, request: gr.Request) -> Iterator[str]:
+    def guarded(session: Session, request: gr.Request) -> Iterator[str]:
         try:
-            yield from handler(held, request)
+            yield from handler(session, request)
         except RarlError as error:
             yield side_panels.drawer(title, "", str(error))
         except Exception as error:

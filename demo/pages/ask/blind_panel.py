@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from demo.context import NOW, QUIET, Parts, Update
-from demo.pages import render
+from demo.pages import answer_html, render
 from demo.services.asking import log_fault
 from demo.services.identity import doubts
 from demo.session import Session
@@ -42,13 +42,13 @@ class BlindPanel:
         """What `shown` updates."""
         return [self.first, self.second, self.own, self.choice, self.reason]
 
-    def shown(self, held: Session) -> Update:
+    def shown(self, session: Session) -> Update:
         """The step that the session stands at; what was typed for the last question is cleared."""
         update: Update = {
-            self.first: gr.Row(visible=held.stage == "own"),
-            self.second: gr.Row(visible=held.stage == "vote"),
+            self.first: gr.Row(visible=session.stage == "own"),
+            self.second: gr.Row(visible=session.stage == "vote"),
         }
-        if held.stage == "":
+        if session.stage == "":
             update |= {self.own: "", self.reason: ""}
         return update
 
@@ -104,7 +104,7 @@ class BlindPanel:
                 return {note: render.sentence("Wait for the whole answers, then vote.")}
             if doubt := _doubt(why, held):
                 return {note: doubt}
-            names = render.shown_names(asked.question.arms, held, parts.labels())
+            names = answer_html.shown_names(asked.question.arms, held, parts.labels())
             arm = next((arm for arm, letter in names.items() if letter == best), None)
             try:
                 if arm is None and best not in _EQUAL:
@@ -133,13 +133,13 @@ class BlindPanel:
         self.vote.click(voted, [self.choice, self.reason, arms, session], outputs, **QUIET)
 
 
-def _doubt(text: str, held: Session) -> str:
+def _doubt(text: str, session: Session) -> str:
     """What in a text looks like somebody's identity; nothing when it is sent a second time."""
-    if text in held.kept:
+    if text in session.kept:
         return ""
-    held.kept.add(text)
-    found = doubts(text, held)
-    return render.sentence(f"{' '.join(found)} Press again to keep it.") if found else ""
+    session.kept.add(text)
+    sentences = doubts(text, session)
+    return render.sentence(f"{' '.join(sentences)} Press again to keep it.") if sentences else ""
 
 
 def blind_panel() -> BlindPanel:

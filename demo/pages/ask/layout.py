@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from demo.context import Parts
-from demo.pages import render
+from demo.pages import answer_html, render
 from demo.pages.ask.answer_tools import EVENTS
 from demo.pages.ask.blind_panel import BlindPanel, blind_panel
 from demo.pages.ask.onboarding import tour
@@ -114,11 +114,11 @@ def ask_layout(parts: Parts) -> AskWidgets:
             note = panel(elem_id="note", events=("keep", "retype", "correct", "undo"))
             reading = blind_panel()
             board = panel(
-                render.board(render.default_progress(), Session(), parts.labels()),
+                answer_html.board(answer_html.default_progress(), Session(), parts.labels()),
                 elem_id="board",
                 events=("flagged", "alone", "reopen"),
             )
-            after = panel(render.after(Session()), elem_id="after", events=EVENTS)
+            after = panel(answer_html.after(Session()), elem_id="after", events=EVENTS)
     drawer = panel(elem_id="seen", events=("close",))
     first_steps = panel(
         tour(list(parts.examples.values())[:4]), elem_id="tour", events=("pick",)

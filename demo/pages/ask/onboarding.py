@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from markupsafe import Markup
-
 from demo.pages.render import picture_url
 from demo.services.examples import OpenedExample
+from demo.templating import render_template
 
 # Element that is lit, heading, words. The first step comes with the example scans.
 _STEPS = (
@@ -57,46 +56,13 @@ _KEYS = (
 
 def tour(examples: Iterable[OpenedExample]) -> str:
     """All steps, of which the page shows one at a time; hidden until somebody wants it."""
-    cards = Markup().join(
-        Markup(
-            '<button type="button" class="card" data-event="pick" data-key="{}"><img '
-            'src="{}" alt=""><span>{}<small>{}</small></span></button>'
-        ).format(
-            one.example.key, picture_url(one.thumbnail, 96), one.example.title, one.example.question
-        )
-        for one in examples
-    )
-    steps = Markup().join(
-        Markup(
-            '<section data-light="{}" hidden><p class="eyebrow">{} of '
-            "{}</p><h2>{}</h2><p>{}</p>{}</section>"
-        ).format(
-            where,
-            number,
-            len(_STEPS),
-            title,
-            words,
-            Markup("<div class=tour-cards>{}</div>").format(cards) if number == 1 else "",
-        )
-        for number, (where, title, words) in enumerate(_STEPS, 1)
-    )
-    return Markup(
-        '<div class="tour" role="dialog" aria-label="Tour" '
-        'hidden>{}<footer><button type="button" class="ghost" '
-        'data-page="tour-end">End the tour</button><button type="button" '
-        'class="ghost" data-page="tour-back">Back</button><button type="button" '
-        'class="ghost strong" data-page="tour-next">Next</button></footer></div>'
-    ).format(steps)
+    cards = [
+        {"example": opened.example, "address": picture_url(opened.thumbnail, 96)}
+        for opened in examples
+    ]
+    return render_template("ask/tour.html", steps=_STEPS, cards=cards)
 
 
 def key_sheet() -> str:
     """The keys of the page; hidden until ? is pressed."""
-    rows = Markup().join(
-        Markup("<dt><kbd>{}</kbd></dt><dd>{}</dd>").format(key, does) for key, does in _KEYS
-    )
-    return Markup(
-        '<div class="sheet" role="dialog" aria-modal="true" '
-        'aria-labelledby="sheet-title" hidden><header><h2 '
-        'id="sheet-title">Keys</h2><button type="button" class="ghost" '
-        'data-page="close">Close</button></header><dl>{}</dl></div>'
-    ).format(rows)
+    return render_template("ask/keys.html", keys=_KEYS)

@@ -8,7 +8,6 @@ from threading import Event
 from time import monotonic
 
 import gradio as gr
-from markupsafe import Markup
 
 from demo.context import NOW, QUIET, Parts, Update
 from demo.pages.components import panel
@@ -16,6 +15,7 @@ from demo.services.asking import REDRAW_SECONDS, log_fault
 from demo.services.choosing import Upload, hold
 from demo.serving.caller import caller_of
 from demo.session import Session
+from demo.templating import render_template
 from rarl.errors import QuestionError, RarlError
 from rarl.review.roles import require
 from rarl.scans import decoding_for, open_series
@@ -86,8 +86,8 @@ class PacsRow:
                 if number not in offered:
                     raise QuestionError("This list is no longer kept; search again.")
                 files: list[bytes] = []
-                for said in _arriving(self.pacs, offered[number], files, mine):
-                    yield {self.found: _working(said)}
+                for progress in _arriving(self.pacs, offered[number], files, mine):
+                    yield {self.found: _working(progress)}
                 if mine.is_set():
                     return
                 with decoding_for(caller_of(request).share):
@@ -144,39 +144,36 @@ def _arriving(pacs: Pacs, series: Series, files: list[bytes], stop: Event) -> It
     yield "Opening"
 
 
-_CLOSE = Markup('<button type="button" class="ghost" data-event="close">{}</button>')
-
-
 def _working(sentence: str) -> str:
-    return Markup('<p class="working" role="status">{}…</p>{}').format(
-        sentence, _CLOSE.format("Stop")
-    )
+    return _shown(working=sentence)
 
 
 def _trouble(sentence: str) -> str:
-    return Markup('<p class="trouble" role="alert">{}</p>{}').format(
-        sentence, _CLOSE.format("Close")
-    )
+    return _shown(trouble=sentence)
 
 
 def _listed(offered: Sequence[Series], open_already: bool) -> str:
     """The series as buttons; with a scan open, a second one puts a series beside it."""
-    rows = []
-    for number, series in enumerate(offered):
+    names = []
+    for series in offered:
         facts = [series.modality, series.body_part.capitalize(), series.description]
         if series.images:
             facts.append(f"{series.images} file{'s' if series.images > 1 else ''}")
-        name = ", ".join(fact for fact in facts if fact) or "Series"
-        add = Markup(
-            '<button type="button" class="ghost" data-event="fetch" data-number="{}" '
-            'data-beside="1" aria-label="Add beside: {}">Add</button>'
-        ).format(number, name)
-        rows.append(
-            Markup(
-                '<li><button type="button" data-event="fetch" data-number="{}">{}</button>{}</li>'
-            ).format(number, name, add if open_already else "")
-        )
-    count = f"{len(offered)} series" if len(offered) > 1 else "One series"
-    return Markup('<p role="status">{}. Choose one to open it.</p>{}<ul>{}</ul>').format(
-        count, _CLOSE.format("Close"), Markup().join(rows)
+        names.append(", ".join(fact for fact in facts if fact) or "Series")
+    return _shown(series=names, open_already=open_already)
+
+
+def _shown(
+    *,
+    working: str = "",
+    trouble: str = "",
+    series: Sequence[str] = (),
+    open_already: bool = False,
+) -> str:
+    return render_template(
+        "ask/pacs.html",
+        working=working,
+        trouble=trouble,
+        series=series,
+        open_already=open_already,
     )

@@ -9,13 +9,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from markupsafe import Markup
-
 from demo.pages.render import picture_url
 from demo.session import Asked
+from demo.templating import render_template
 from rarl import __version__
 from rarl.errors import QuestionError
-from rarl.inference.engine import Engine, Seen, Verbatim
+from rarl.inference.engine import Decoding, Engine, Seen, Verbatim
 from rarl.prompts import messages, prompt_hash, words_of
 
 # A word that stands in the prompt, and no tag.
@@ -98,74 +97,54 @@ def facts(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> dict[
 
 def behind_view(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> str:
     """The inside of the drawer; the arguments are those of `facts`."""
-    told = facts(asked, seen, texts)
-    decoding = asked.question.decoding
-    way = "greedy" if decoding.temperature == 0 else f"temperature {decoding.temperature:g}"
-    weights = Markup().join(
-        Markup("<tr><th scope='row'>{}</th><td><code>{}</code></td></tr>").format(
-            arm.label, arm.revision
-        )
-        for arm in asked.arms
-    )
-    pictures = Markup().join(
-        Markup(
-            '<figure><img src="{}" alt="What the model got of the {}"><figcaption>{}: '
-            "{} × {} pixels, given to the model as {} × {}: {} image "
-            "tokens</figcaption></figure>"
-        ).format(
-            picture_url(one.image),
-            named.name,
-            named.name.capitalize(),
-            named.image.width,
-            named.image.height,
-            one.image.width,
-            one.image.height,
-            one.tokens,
-        )
-        for named, one in zip(asked.question.images, seen, strict=True)
-    )
+    question = asked.question
+    pictures = [
+        {
+            "name": named.name,
+            "given": named.image,
+            "seen": one.image,
+            "tokens": one.tokens,
+            "address": picture_url(one.image),
+        }
+        for named, one in zip(question.images, seen, strict=True)
+    ]
     prompts: dict[str, list[str]] = {}
     for arm in asked.arms:
         prompts.setdefault(texts[arm.name], []).append(arm.label)
-    listed = Markup().join(
-        Markup("<p>{}</p><pre>{}</pre>").format(", ".join(labels), text)
-        for text, labels in prompts.items()
+    return render_template(
+        "ask/behind.html",
+        context=_context(asked),
+        prompts=prompts,
+        pictures=pictures,
+        decoding=_decoding(question.decoding),
+        model=asked.model_name,
+        arms=asked.arms,
+        number=asked.number,
+        facts=json.dumps(facts(asked, seen, texts), ensure_ascii=False),
     )
-    return Markup(
-        "<h3>Prompt</h3>{}{}<p>The placeholder of a picture stands for as many tokens as "
-        "are counted above.</p><h3>Pixels</h3>{}<h3>Decoding</h3><p>{}, at most {} "
-        "tokens{}</p><h3>Weights</h3><p>{}</p><table>{}</table><p "
-        'class="drawer-actions"><button type="button" class="ghost" '
-        'data-page="copy" data-copy="facts">Copy as JSON</button><button '
-        'type="button" class="ghost" data-page="copy" data-copy="link" '
-        'data-number="{}">Copy link to this case</button></p><p>The link opens '
-        "this case again in this tab, for as long as its scan is open.</p><pre "
-        'class="facts-json" hidden>{}</pre>'
-    ).format(
-        _context(asked),
-        listed,
-        pictures,
-        way,
-        decoding.max_new_tokens,
-        "" if decoding.temperature == 0 else f", seed {decoding.seed}",
-        asked.model_name,
-        weights,
-        asked.number,
-        json.dumps(told, ensure_ascii=False),
+
+
+def _decoding(decoding: Decoding) -> str:
+    if decoding.temperature == 0:
+        return f"greedy, at most {decoding.max_new_tokens} tokens"
+    return (
+        f"temperature {decoding.temperature:g}, at most {decoding.max_new_tokens} tokens, "
+        f"seed {decoding.seed}"
     )
 
 
 def _context(asked: Asked) -> str:
+    """Which variants read the earlier turns; "" where there are none."""
     if not asked.question.earlier:
         return ""
     reading = [arm.label for arm in asked.arms if arm.chats]
     alone = [arm.label for arm in asked.arms if not arm.chats]
-    told = []
+    sentences = []
     if reading:
-        told.append(f"{', '.join(reading)} read the earlier turns, each with its own answers.")
+        sentences.append(f"{', '.join(reading)} read the earlier turns, each with its own answers.")
     if alone:
-        told.append(f"{', '.join(alone)} read this question alone.")
-    return Markup("<p>{}</p>").format(" ".join(told))
+        sentences.append(f"{', '.join(alone)} read this question alone.")
+    return " ".join(sentences)
 
 
 def _as_text(turns: Sequence[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from demo.context import FOCUS, NOW, QUIET, Parts, Update
-from demo.pages import render
+from demo.pages import answer_html, render
 from demo.pages.ask.view import AskView
 from demo.services.asking import ask
 from demo.services.burned_in import picture_doubts
@@ -158,7 +158,7 @@ class QuestionEvents:
             if first or session.stage != stage or not progress.running:
                 stage = session.stage
                 update |= {
-                    widgets.after: render.after(session, progress.running),
+                    widgets.after: answer_html.after(session, progress.running),
                     **widgets.reading.shown(session),
                 }
             if first:

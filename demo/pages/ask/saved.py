@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from demo.context import NOW, QUIET, Parts, Update
 from demo.pages import render
@@ -19,6 +18,7 @@ from demo.services.identity import doubts
 from demo.services.saved_sessions import NAME_LIMIT, Saved, SavedSessions
 from demo.serving.caller import Caller, caller_of
 from demo.session import Session
+from demo.templating import render_template
 from rarl.errors import QuestionError, RarlError
 from rarl.review.roles import may
 
@@ -55,81 +55,100 @@ class SavedPanel:
             come_back: what the page shows after a session was put on it.
             page: what `come_back` fills.
         """
-
-        def listed(caller: Caller) -> Update:
-            others = self.saved.of_others(caller) if may(caller.role, "users") else ()
-            return {self.rows: saved_list(self.saved.of(caller), others, self.saved.days)}
-
-        def entered(request: gr.Request) -> Update:
-            caller = caller_of(request)
-            if not self.saved.offered(caller):
-                return {self.frame: gr.Accordion(visible=False)}
-            self.saved.sweep()
-            return {self.frame: gr.Accordion(visible=True), **listed(caller)}
-
-        def guarded(work: Callable[[], Update]) -> Update:
-            try:
-                return {self.trouble: "", **work()}
-            except RarlError as error:
-                return {self.trouble: render.sentence(str(error))}
-            except Exception as error:
-                log_fault("saved session", error)
-                return {self.trouble: render.sentence(_FAULT)}
-
-        def saved(name: str, held: Session, request: gr.Request) -> Update:
-            def done() -> Update:
-                if doubts(name or "", held):
-                    raise QuestionError("The name looks like somebody’s identity; choose another.")
-                caller = caller_of(request)
-                left_out = len(held.scans)
-                record = self.saved.save(held, caller, name or "")
-                left_out -= record.scans
-                words = f"Saved as “{record.name}”."
-                if left_out:
-                    words += (
-                        " Left out: scans that have covers, or on which writing was found and not "
-                        "yet decided on."
-                    )
-                return {
-                    **listed(caller), self.name: "",
-                    self.trouble: render.sentence(words, "done"),
-                }  # fmt: skip
-
-            return guarded(done)
-
-        def opened(event: gr.EventData, held: Session, choice: str, request: gr.Request) -> Update:
-            def done() -> Update:
-                if held.stop is not None:
-                    raise QuestionError("Answers are still coming; stop them or wait.")
-                parts = self.parts
-                parts.pages.admit(held)
-                record = self.saved.open(
-                    held, caller_of(request), str(getattr(event, "id", "")), parts.frames,
-                    parts.budget, current_session(),
-                )  # fmt: skip
-                if held.place is not None:
-                    parts.keeper.clear(held.place)  # what the tab held before
-                    parts.keeper.save(held, held.place)
-                words = render.sentence(f"“{record.name}” is open.", "done")
-                return {**come_back(held, choice), self.trouble: words}
-
-            return guarded(done)
-
-        def deleted(event: gr.EventData, request: gr.Request) -> Update:
-            def done() -> Update:
-                caller = caller_of(request)
-                record = self.saved.delete(caller, str(getattr(event, "id", "")))
-                words = render.sentence(f"“{record.name}” is deleted.", "done")
-                return {**listed(caller), self.trouble: words}
-
-            return guarded(done)
-
-        mine = [self.rows, self.trouble]
-        app.load(entered, None, [self.frame, self.rows], **NOW)
+        mine, events = [self.rows, self.trouble], SavedEvents(self, come_back)
+        app.load(events.entered, None, [self.frame, self.rows], **NOW)
         saving: dict[str, Any] = {"inputs": [self.name, session], "outputs": [*mine, self.name]}
-        gr.on([self.save.click, self.name.submit], saved, **saving, **QUIET)
-        self.rows.open(opened, [session, arms], [*page, self.trouble], **QUIET)
-        self.rows.delete(deleted, None, mine, **QUIET)
+        gr.on([self.save.click, self.name.submit], events.saved, **saving, **QUIET)
+        self.rows.open(events.opened, [session, arms], [*page, self.trouble], **QUIET)
+        self.rows.delete(events.deleted, None, mine, **QUIET)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedEvents:
+    """The handlers of the panel.
+
+    Attributes:
+        panel: the widgets.
+        come_back: what the page shows after a session was put on it.
+    """
+
+    panel: SavedPanel
+    come_back: Callable[[Session, str], Update]
+
+    def entered(self, request: gr.Request) -> Update:
+        """Show the panel to whoever may save sessions."""
+        caller = caller_of(request)
+        if not self.panel.saved.offered(caller):
+            return {self.panel.frame: gr.Accordion(visible=False)}
+        self.panel.saved.sweep()
+        return {self.panel.frame: gr.Accordion(visible=True), **self._listed(caller)}
+
+    def saved(self, name: str, session: Session, request: gr.Request) -> Update:
+        """Save what is open under a name."""
+
+        def done() -> Update:
+            if doubts(name or "", session):
+                raise QuestionError("The name looks like somebody’s identity; choose another.")
+            caller = caller_of(request)
+            scans = len(session.scans)
+            record = self.panel.saved.save(session, caller, name or "")
+            sentence = f"Saved as “{record.name}”."
+            if scans > record.scans:
+                sentence += (
+                    " Left out: scans that have covers, or on which writing was found and not "
+                    "yet decided on."
+                )
+            shown = {self.panel.trouble: render.sentence(sentence, "done")}
+            return {**self._listed(caller), self.panel.name: "", **shown}
+
+        return self._guarded(done)
+
+    def opened(
+        self, event: gr.EventData, session: Session, choice: str, request: gr.Request
+    ) -> Update:
+        """Put a saved session on the page."""
+        parts = self.panel.parts
+
+        def done() -> Update:
+            if session.stop is not None:
+                raise QuestionError("Answers are still coming; stop them or wait.")
+            parts.pages.admit(session)
+            record = self.panel.saved.open(
+                session, caller_of(request), str(getattr(event, "id", "")), parts.frames,
+                parts.budget, current_session(),
+            )  # fmt: skip
+            if session.place is not None:
+                parts.keeper.clear(session.place)  # what the tab held before
+                parts.keeper.save(session, session.place)
+            sentence = render.sentence(f"“{record.name}” is open.", "done")
+            return {**self.come_back(session, choice), self.panel.trouble: sentence}
+
+        return self._guarded(done)
+
+    def deleted(self, event: gr.EventData, request: gr.Request) -> Update:
+        """Delete a saved session."""
+
+        def done() -> Update:
+            caller = caller_of(request)
+            record = self.panel.saved.delete(caller, str(getattr(event, "id", "")))
+            sentence = render.sentence(f"“{record.name}” is deleted.", "done")
+            return {**self._listed(caller), self.panel.trouble: sentence}
+
+        return self._guarded(done)
+
+    def _listed(self, caller: Caller) -> Update:
+        saved = self.panel.saved
+        others = saved.of_others(caller) if may(caller.role, "users") else ()
+        return {self.panel.rows: saved_list(saved.of(caller), others, saved.days)}
+
+    def _guarded(self, work: Callable[[], Update]) -> Update:
+        try:
+            return {self.panel.trouble: "", **work()}
+        except RarlError as error:
+            return {self.panel.trouble: render.sentence(str(error))}
+        except Exception as error:
+            log_fault("saved session", error)
+            return {self.panel.trouble: render.sentence(_FAULT)}
 
 
 def saved_panel(parts: Parts) -> SavedPanel | None:
@@ -161,38 +180,13 @@ def saved_list(mine: Sequence[Saved], others: Sequence[Saved], days: float) -> s
         others: names of everybody else's, for an admin.
         days: how long each is kept.
     """
-    rows = Markup().join(
-        Markup(
-            '<li><button type="button" class="link" data-event="open" data-id="{}">{}</button>'
-            "<small>{} · {} · until {}</small>"
-            '<button type="button" class="link" data-event="delete" data-id="{}" '
-            'aria-label="Delete {}">Delete</button></li>'
-        ).format(
-            one.id, one.name, _count(one.questions), _day(one.created),
-            _day(one.created + days * _DAY), one.id, one.name,
-        )
-        for one in mine
-    )  # fmt: skip
-    html = Markup("<ul>{}</ul>").format(rows) if rows else Markup("<p>None saved yet.</p>")
-    html += Markup(
-        "<p><small>Encrypted; only this browser can open them. Covers are not kept.</small></p>"
+    return render_template(
+        "ask/saved_sessions.html",
+        sessions=mine,
+        others=others,
+        kept_seconds=days * _DAY,
+        day=_day,
     )
-    if others:
-        html += Markup(
-            "<details><summary>Of other people and browsers</summary><ul>{}</ul></details>"
-        ).format(
-            Markup().join(
-                Markup("<li>{}<small>{} · {}</small></li>").format(
-                    one.name, one.person or "nobody named", _day(one.created)
-                )
-                for one in others
-            )
-        )
-    return html
-
-
-def _count(questions: int) -> str:
-    return f"{questions} question{'' if questions == 1 else 's'}"
 
 
 def _day(seconds: float) -> str:

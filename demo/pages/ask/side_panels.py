@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from markupsafe import Markup
 from PIL import Image
 
 from demo.pages.ask.reliability import CONDITION_LABELS, Reliance, Rewindowed, reliance_sentence
 from demo.pages.render import label_of, picture_url
 from demo.services.asking import same_answer_key
+from demo.templating import render_template
 from rarl.evaluation.image_ablations import ALTERED
 from rarl.inference.engine import Seen
 from rarl.inference.self_consistency import Sampled
@@ -27,18 +27,12 @@ def drawer(title: str, body: str, trouble: str = "") -> str:
         body: HTML.
         trouble: a sentence on what went wrong, or "".
     """
-    said = Markup('<p class="trouble" role="alert">{}</p>').format(trouble) if trouble else ""
-    return Markup(
-        '<div class="drawer" role="dialog" aria-modal="true" '
-        'aria-labelledby="drawer-title"><header><h2 '
-        'id="drawer-title">{}</h2><button type="button" class="ghost" '
-        'data-event="close" data-page="close">Close</button></header>{}{}</div>'
-    ).format(title, said, body)
+    return render_template("ask/drawer.html", title=title, body=body, trouble=trouble)
 
 
 def working(title: str, sentence: str) -> str:
     """A drawer whose contents are still to come."""
-    return drawer(title, Markup('<p class="working" role="status">{}</p>').format(sentence))
+    return drawer(title, render_template("ask/working.html", sentence=sentence))
 
 
 def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
@@ -46,62 +40,41 @@ def inside(pictures: Sequence[tuple[str, Seen]], trouble: str = "") -> str:
     shown = []
     for name, seen in pictures:
         width, height = seen.image.size
-        times = max(1, _PICTURE_SIDE // width)  # whole multiples keep the pixels what they are
-        title = f"{name.capitalize()}: " if len(pictures) > 1 else ""
         shown.append(
-            Markup(
-                '<figure><img src="{}" width="{}" height="{}" alt="What the model gets of '
-                'the {}"><figcaption>{}{} × {} pixels, {} image '
-                "tokens</figcaption></figure>"
-            ).format(
-                picture_url(seen.image),
-                width * times,
-                height * times,
-                name,
-                title,
-                width,
-                height,
-                seen.tokens,
-            )
+            {
+                "name": name,
+                "address": picture_url(seen.image),
+                "width": width,
+                "height": height,
+                "tokens": seen.tokens,
+                # Whole multiples keep the pixels what they are.
+                "times": max(1, _PICTURE_SIDE // width),
+            }
         )
-    words = Markup(
-        "<p>Slice, window, covers and region are those of the viewer, after the model’s own "
-        "resizing; zoom changes nothing here.</p>"
-    )
-    return drawer("What the model sees", words + Markup().join(shown), trouble)
+    body = render_template("ask/seen.html", pictures=shown)
+    return drawer("What the model sees", body, trouble)
 
 
 RELIANCE_TITLE = "Did the answer need this image?"
 
 
-def reliance(found: Reliance, labels: Mapping[str, str]) -> str:
+def reliance(checked: Reliance, labels: Mapping[str, str]) -> str:
     """The answers about the scan and its stand-ins, and what follows from them."""
-    names = [labels.get(answer.arm, label_of(answer.arm)) for answer in found.asked.answers]
-    head = Markup().join(Markup("<th scope='col'>{}</th>").format(name) for name in names)
-    own = [same_answer_key(answer.response.answer) for answer in found.answers["scan"]]
+    shown_answers = {answer.arm: answer.response.answer for answer in checked.answers["scan"]}
     rows = []
     for condition in ("scan", *ALTERED):
         title = CONDITION_LABELS[condition]
         if condition == "swapped":
-            title += f" ({found.other})"
-        cells = Markup().join(
-            Markup("<td{}>{}</td>").format(
-                " class=same" if condition != "scan" and key == mine else "",
-                answer.response.answer or "–",
-            )
-            for answer, mine in zip(found.answers[condition], own, strict=True)
-            for key in [same_answer_key(answer.response.answer)]
-        )
-        rows.append(Markup("<tr><th scope='row'>{}</th>{}</tr>").format(title, cells))
-    return drawer(
-        RELIANCE_TITLE,
-        Markup(
-            '<p class="finding" role="status">{}</p><table><thead><tr><th></th>{}</tr><'
-            "/thead><tbody>{}</tbody></table><p>Grey cells: the answer the scan itself "
-            "got. One question is a hint and no proof; the Results page has the rates "
-            "over whole test sets.</p>"
-        ).format(reliance_sentence(found, labels), head, Markup().join(rows)),
+            title += f" ({checked.other})"
+        answers = {answer.arm: answer.response.answer for answer in checked.answers[condition]}
+        rows.append((title, _cells(answers, {} if condition == "scan" else shown_answers)))
+    body = render_template(
+        "ask/reliance.html",
+        finding=reliance_sentence(checked, labels),
+        names=_names((answer.arm for answer in checked.asked.answers), labels),
+        rows=rows,
     )
+    return drawer(RELIANCE_TITLE, body)
 
 
 AGAIN_TITLE = "Does the answer hold?"
@@ -123,104 +96,67 @@ def again(
         waiting: whether more is still to come.
         tried: the answers under other windows; None where these were not asked for yet.
     """
-    told: list[str] = []
-    for one in drawn:
-        name = labels.get(one.arm, label_of(one.arm))
-        share = one.consistency(given[one.arm])
-        bars = Markup().join(
-            Markup('<li><span>{}</span><i style="--share:{:.3f}"></i><b>{}</b></li>').format(
-                group.answer or "no answer", group.share, group.count
-            )
-            for group in one.groups
-        )
-        told.append(
-            Markup(
-                "<h3>{}</h3><p>{:.0%} of {} samples give the answer on the page.</p><ul "
-                'class="shares">{}</ul>'
-            ).format(name, share, len(one.answers), bars)
-        )
-    if drawn:
-        told.append(
-            Markup(
-                "<p>Sampled at temperature {:g}. An answer that holds can still be wrong; "
-                "the Results page says how far it tells right from wrong.</p>"
-            ).format(drawn[0].temperature)
-        )
+    variants = [
+        {
+            "name": labels.get(sampled.arm, label_of(sampled.arm)),
+            "share": sampled.consistency(given[sampled.arm]),
+            "samples": len(sampled.answers),
+            "groups": sampled.groups,
+        }
+        for sampled in drawn
+    ]
+    windows = None
     if tried is not None:
-        told.append(_windows(tried, given, labels))
-    if waiting:
-        told.append(Markup('<p class="working" role="status">Asking again…</p>'))
-    return drawer(AGAIN_TITLE, Markup().join(told))
+        windows = [
+            (
+                window.words.capitalize(),
+                _cells({one.arm: one.response.answer for one in window.answers}, given),
+            )
+            for window in tried
+        ]
+    body = render_template(
+        "ask/again.html",
+        variants=variants,
+        temperature=drawn[0].temperature if drawn else 0.0,
+        names=_names(given, labels),
+        windows=windows,
+        waiting=waiting,
+    )
+    return drawer(AGAIN_TITLE, body)
 
 
-def _windows(
-    tried: Sequence[Rewindowed], given: Mapping[str, str], labels: Mapping[str, str]
-) -> Markup:
-    """What each arm says under other windows of the same picture."""
-    if not tried:
-        return Markup(
-            "<h3>Other windows</h3><p>Not tried: the picture has no window, or its scan is closed."
-            "</p>"
-        )
-    head = Markup().join(
-        Markup("<th scope='col'>{}</th>").format(labels.get(arm, label_of(arm))) for arm in given
-    )
-    rows = Markup().join(
-        Markup("<tr><th scope='row'>{}</th>{}</tr>").format(
-            one.words.capitalize(),
-            Markup().join(
-                Markup("<td{}>{}</td>").format(
-                    " class=same"
-                    if same_answer_key(answer.response.answer) == same_answer_key(given[answer.arm])
-                    else "",
-                    answer.response.answer or "–",
-                )
-                for answer in one.answers
-            ),
-        )
-        for one in tried
-    )
-    return Markup(
-        "<h3>Other windows</h3><table><thead><tr><th></th>{}</tr></thead><tbody>{}</tbody></table>"
-        "<p>Grey cells: the answer on the page.</p>"
-    ).format(head, rows)
+def _names(arms: Iterable[str], labels: Mapping[str, str]) -> list[str]:
+    return [labels.get(arm, label_of(arm)) for arm in arms]
+
+
+def _cells(answers: Mapping[str, str], usual: Mapping[str, str]) -> list[tuple[str, bool]]:
+    """Answers, each with whether it says the same as the variant's usual one."""
+    return [
+        (answer, arm in usual and same_answer_key(answer) == same_answer_key(usual[arm]))
+        for arm, answer in answers.items()
+    ]
 
 
 LOOKED_TITLE = "Where the answer looked"
-_LOOKED_WARNING = (
-    "Gradient × input: where a change of the picture would have moved the words of the answer "
-    "most. It explains nothing by itself: a right place does not make an answer right, and the "
-    "map can be wrong."
-)
 
 
 def looked(
-    found: Sequence[tuple[str, Sequence[Image.Image]]], labels: Mapping[str, str], waiting: bool
+    lit: Sequence[tuple[str, Sequence[Image.Image]]], labels: Mapping[str, str], waiting: bool
 ) -> str:
     """The pictures with what moved the answers lit.
 
     Args:
-        found: arm, and its pictures.
+        lit: arm, and its pictures.
         labels: arm to what the page calls it.
         waiting: whether other arms are still to come.
     """
-    shown = Markup().join(
-        Markup(
-            '<figure><img class="smooth" src="{}" alt="Where {} '
-            'looked"><figcaption>{}</figcaption></figure>'
-        ).format(
-            picture_url(picture), labels.get(arm, label_of(arm)), labels.get(arm, label_of(arm))
-        )
-        for arm, pictures in found
+    shown = [
+        (labels.get(arm, label_of(arm)), picture_url(picture))
+        for arm, pictures in lit
         for picture in pictures
-    )
-    more = Markup('<p class="working" role="status">Looking…</p>') if waiting else ""
-    return drawer(
-        LOOKED_TITLE,
-        Markup('<p class="warning">{}</p><div class="figures">{}</div>{}').format(
-            _LOOKED_WARNING, shown, more
-        ),
-    )
+    ]
+    body = render_template("ask/looked.html", pictures=shown, waiting=waiting)
+    return drawer(LOOKED_TITLE, body)
 
 
 SHEET_TITLE = "This case on one page"
@@ -229,13 +165,4 @@ SHEET_TITLE = "This case on one page"
 def sheet(pdf: bytes, number: int) -> str:
     """The PDF, inside its own address so that no file of it is left anywhere."""
     address = "data:application/pdf;base64," + base64.b64encode(pdf).decode()
-    return drawer(
-        SHEET_TITLE,
-        Markup(
-            "<p>One page: the picture as it was asked about, covers included, the "
-            "question, all answers, what was flagged or voted, and the "
-            'revisions.</p><p class="drawer-actions"><a class="ghost strong" href="{}" '
-            'download="rarl-case-{}.pdf">Save the PDF</a></p><p>The file holds the '
-            "picture: keep it as you keep the scan.</p>"
-        ).format(address, number),
-    )
+    return drawer(SHEET_TITLE, render_template("ask/sheet.html", address=address, number=number))

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from demo.context import Parts, Update
-from demo.pages import render
+from demo.pages import answer_html, render
 from demo.pages.ask.layout import AskWidgets
 from demo.services.asking import Progress, chosen_arms, suggestions
 from demo.services.choosing import upload_of
@@ -53,7 +53,7 @@ class AskView:
 
     def history(self, session: Session) -> str:
         """The questions asked so far."""
-        return render.history(session, self.chats())
+        return answer_html.history(session, self.chats())
 
     def board(self, session: Session, progress: Progress) -> str:
         """The answers, and what it is worth that they agree."""
@@ -63,7 +63,7 @@ class AskView:
             worth = self.parts.agreement.sentence(
                 progress.answers, asked.arms, asked.typed, asked.question.mode
             )
-        return render.board(progress, session, self.parts.labels(), worth)
+        return answer_html.board(progress, session, self.parts.labels(), worth)
 
     def answers(self, session: Session, choice: str) -> Update:
         """The right-hand side; empty columns where nothing was asked.
@@ -81,7 +81,7 @@ class AskView:
         return {
             widgets.board: self.board(session, progress),
             widgets.composer.history: self.history(session),
-            widgets.after: render.after(session, progress.running),
+            widgets.after: answer_html.after(session, progress.running),
             **widgets.reading.shown(session),
         }
 

@@ -11,10 +11,11 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from demo.pages import render
+from demo.pages import answer_html, render
 from demo.pages.results.evaluations import Loaded
 from demo.pages.results.run import Shown, arm_name
 from demo.services.asking import MODE_LABELS
+from demo.templating import render_template
 from rarl.evaluation.failures import FIELDS
 from rarl.evaluation.metrics import ALL_GROUP
 from rarl.evaluation.plots import forest, reliability_diagram, reliance_bars, risk_curves, svg
@@ -70,40 +71,15 @@ def opening(summary: Mapping[str, Any], loaded: Loaded | None = None) -> str:
     warnings, fine = image_sentences(summary)
     questions = max((one["n"] for one in summary["figures"]), default=0)
     images = max((one["images"] for one in summary["figures"]), default=0)
-    weights = Markup(", ").join(
-        Markup("{} <code>{}</code>").format(arm_name(arm), arm["revision"] or "–")
-        for arm in summary["arms"]
-    )
-    if warnings:
-        count = len(warnings) + len(fine)
-        listed = Markup().join(Markup("<li>{}</li>").format(one) for one in warnings)
-        told = Markup(
-            '<details class="told"><summary>In {} of {} comparisons the answers are no '
-            "better with the scan than without it: as far as this shows, they do not "
-            "need the image.</summary><ul>{}</ul></details>"
-        ).format(len(warnings), count, listed)
-    elif fine:
-        told = Markup(
-            '<p class="told fine">Wherever it was asked, the answers are better with '
-            "the scan than without it.</p>"
-        )
-    else:
-        told = Markup(
-            '<p class="told">Whether the answers need the image was not measured in this run.</p>'
-        )
-    return Markup(
-        '<h2>What {} gets right</h2><p class="hint">{:,} held-out questions about '
-        "{:,} images. Every figure stands with its 95&nbsp;% interval, from "
-        "resampling whole images; where intervals overlap widely, the "
-        "variants may be equally good. Choose a line to see its differences and "
-        'every answer behind it.</p><p class="facts">Weights: {}</p>{}{}'
-    ).format(
-        render.short_name(str(summary["model"])),
-        questions,
-        images,
-        weights,
-        whose(summary, loaded),
-        told,
+    return render_template(
+        "results/opening.html",
+        model=render.short_name(str(summary["model"])),
+        questions=questions,
+        images=images,
+        weights=[(arm_name(arm), arm["revision"]) for arm in summary["arms"]],
+        whose=whose(summary, loaded),
+        warnings=warnings,
+        compared=len(warnings) + len(fine),
     )
 
 
@@ -114,24 +90,28 @@ def whose(summary: Mapping[str, Any], loaded: Loaded | None) -> str:
         summary: of the run.
         loaded: what the app has loaded, None while it has not.
     """
+    is_other, sentence = True, "No model is loaded now."
     if loaded is None:
-        return Markup('<p class="whose">No model is loaded now.</p>')
+        return render_template(
+            "results/whose.html", sentence=sentence, is_other=False, is_note=False
+        )
     revisions = loaded.revisions
     measured = {str(arm["revision"]): arm_name(arm) for arm in summary["arms"]}
     absent = [label for revision, label in measured.items() if revision not in revisions]
     unmeasured = [arm.label for revision, arm in revisions.items() if revision not in measured]
     if len(absent) == len(measured):
-        return Markup(
-            '<p class="whose other" role="note">These are not the figures of the loaded model, {}: '
-            "none of its variants was measured here.</p>"
-        ).format(loaded.name)
-    sentences = ["These are figures of the loaded model."]
-    if absent:
-        sentences.append(f"Measured here and not loaded: {', '.join(absent)}.")
-    if unmeasured:
-        sentences.append(f"Loaded and not measured here: {', '.join(unmeasured)}.")
-    tone = " other" if absent or unmeasured else ""
-    return Markup('<p class="whose{}" role="note">{}</p>').format(tone, " ".join(sentences))
+        sentence = (
+            f"These are not the figures of the loaded model, {loaded.name}: none of its variants "
+            "was measured here."
+        )
+    else:
+        is_other = bool(absent or unmeasured)
+        sentence = "These are figures of the loaded model."
+        if absent:
+            sentence += f" Measured here and not loaded: {', '.join(absent)}."
+        if unmeasured:
+            sentence += f" Loaded and not measured here: {', '.join(unmeasured)}."
+    return render_template("results/whose.html", sentence=sentence, is_other=is_other, is_note=True)
 
 
 def unmeasured(loaded: Loaded, several: bool) -> str:
@@ -143,12 +123,9 @@ def unmeasured(loaded: Loaded, several: bool) -> str:
     """
     model = shlex.quote(loaded.model) if loaded.model else "NAME --endpoint URL"
     command = f"python -m rarl evaluate --model {model} --data vqa_rad:test --out runs/evaluation"
-    other = " The evaluations above are of other models." if several else ""
-    return Markup(
-        '<div class="nothing"><h2>The loaded model, {}, has no evaluation</h2><p>Measure it:</p>'
-        "<p><code>{}</code></p><p>Then add the folder above, or start the app with "
-        "<code>RARL_RESULTS=runs</code>.{}</p></div>"
-    ).format(loaded.name, command, other)
+    return render_template(
+        "results/unmeasured.html", name=loaded.name, command=command, several=several
+    )
 
 
 def pairs(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -181,60 +158,47 @@ def figure_lines(
     shown = [arm for arm in summary["arms"] if not pair or arm["name"] in pair.split(",")]
     arms = [arm["name"] for arm in shown]
     labels = {str(arm["name"]): arm_name(arm) for arm in shown}
+    pair_of_conditions = {f"{arm} scan" for arm in arms}
     apart = {
-        one["group"]: one
-        for one in summary["differences"]
-        if one["mode"] == mode and {one["first"], one["second"]} == {f"{arm} scan" for arm in arms}
+        row["group"]: row
+        for row in summary["differences"]
+        if row["mode"] == mode and {row["first"], row["second"]} == pair_of_conditions
     }
-    found = {
-        (one["group"], one["condition"], one["arm"]): one
-        for one in summary["figures"]
-        if (one["mode"], one["metric"]) == (mode, "exact")
+    figures = {
+        (row["group"], row["condition"], row["arm"]): row
+        for row in summary["figures"]
+        if (row["mode"], row["metric"]) == (mode, "exact")
     }
-    if not found:
+    if not figures:
         return render.sentence("Nothing was asked in this form.", "quiet")
-    names = list(dict.fromkeys(name for name, _, arm in found if arm in arms))
     lines = []
-    for name in names:
-        one = next(found[name, "scan", arm] for arm in arms if (name, "scan", arm) in found)
-        blank = any((name, "blank", arm) in found for arm in arms)
-        current = Markup(' aria-current="true"') if name == group else ""
-        cells = Markup().join(
-            _cell(labels[arm], found.get((name, "scan", arm)), found.get((name, "blank", arm)))
+    for name in dict.fromkeys(name for name, _, arm in figures if arm in arms):
+        cells = {
+            arm: (figures.get((name, "scan", arm)), figures.get((name, "blank", arm)))
             for arm in arms
-        )
-        if len(arms) == 2:
-            cells += _apart(apart.get(name), labels)
+        }
+        row = next(scan for scan, _ in cells.values() if scan)
         lines.append(
-            Markup(
-                "<tr{}><th scope='row'><button type='button' data-event='choose' "
-                'data-group="{}">{}</button><small>{:,} questions, {:,} '
-                "images{}</small></th>{}</tr>"
-            ).format(
-                current,
-                name,
-                titled(name),
-                one["n"],
-                one["images"],
-                "; line: a blank picture instead" if blank else "",
-                cells,
-            )
+            {
+                "group": name,
+                "title": titled(name),
+                "current": name == group,
+                "questions": row["n"],
+                "images": row["images"],
+                "blank": any(blank for _, blank in cells.values()),
+                "cells": [(labels[arm], _cell(*cell)) for arm, cell in cells.items()],
+                "apart": _apart(apart.get(name), labels),
+            }
         )
-    head = Markup().join(
-        Markup(
-            "<th scope='col'><button type='button' data-event='made' data-arm='{}' "
-            "title='How {} was made'>{}</button><small>{}</small></th>"
-        ).format(arm["name"], arm_name(arm), arm_name(arm), _standing(arm, loaded))
-        for arm in shown
+    return render_template(
+        "results/figures.html",
+        arms=[
+            {"name": arm["name"], "label": arm_name(arm), "hint": _standing(arm, loaded)}
+            for arm in shown
+        ],
+        is_pair=len(arms) == 2,
+        lines=lines,
     )
-    if len(arms) == 2:
-        head += Markup("<th scope='col'>Difference<small>points, paired</small></th>")
-    return Markup(
-        '<div class="scroll" tabindex="0" role="group" aria-label="Exact '
-        'match"><table class="lines"><caption>Exact match after normalisation, % '
-        "of the answers</caption><thead><tr><th "
-        "scope='col'>Questions</th>{}</tr></thead><tbody>{}</tbody></table></div>"
-    ).format(head, Markup().join(lines))
 
 
 def _standing(arm: Mapping[str, Any], loaded: Loaded | None) -> str:
@@ -244,44 +208,36 @@ def _standing(arm: Mapping[str, Any], loaded: Loaded | None) -> str:
     return "how it was made" if is_loaded else "not loaded · how it was made"
 
 
-def _apart(one: Mapping[str, Any] | None, labels: Mapping[str, str]) -> str:
-    """The cell with the difference of two variants."""
-    if one is None:
-        return Markup('<td data-arm="Difference">–</td>')
+def _apart(row: Mapping[str, Any] | None, labels: Mapping[str, str]) -> dict[str, Any] | None:
+    """The difference of two variants, in points."""
+    if row is None:
+        return None
     first, second = (
-        labels.get(str(one[side]).removesuffix(" scan"), "") for side in ("first", "second")
+        labels.get(str(row[side]).removesuffix(" scan"), "") for side in ("first", "second")
     )
-    interval: str = ""
-    if one["low"] is not None:
-        interval = Markup(" <small>{:+.1f} to {:+.1f}</small>").format(
-            100 * one["low"], 100 * one["high"]
-        )
-    alone = f"right alone: {first} {one['only_first']}, {second} {one['only_second']}"
-    return Markup(
-        '<td data-arm="Difference" class="apart"><b>{:+.1f}</b>{}<small>{} − {}; {}</small></td>'
-    ).format(100 * one["value"], interval, first, second, alone)
+    return {
+        "value": 100 * row["value"],
+        "low": None if row["low"] is None else 100 * row["low"],
+        "high": None if row["low"] is None else 100 * row["high"],
+        "first": first,
+        "second": second,
+        "only_first": row["only_first"],
+        "only_second": row["only_second"],
+    }
 
 
-def _cell(label: str, one: Mapping[str, Any] | None, blank: Mapping[str, Any] | None) -> str:
-    # Where the table is folded up for a phone, each cell says whose it is.
-    opened = Markup('<td data-arm="{}">').format(label)
-    if one is None:
-        return Markup("{}–</td>").format(opened)
-    value = Markup("<b>{:.1f}</b>").format(100 * one["value"])
-    if one["low"] is None:
-        return Markup("{}{}</td>").format(opened, value)
-    low, high = 100 * one["low"], 100 * one["high"]
-    ghost = ""
-    if blank is not None:
-        at = 100 * blank["value"]
-        ghost = Markup('<s style="left:{:.1f}%" title="{:.1f} with a blank picture"></s>').format(
-            at, at
-        )
-    return Markup(
-        '{}{} <small>{:.1f}–{:.1f}</small><span class="track" '
-        'aria-hidden="true"><i style="left:{:.1f}%;width:{:.1f}%"></i><u '
-        'style="left:{:.1f}%"></u>{}</span></td>'
-    ).format(opened, value, low, high, low, high - low, 100 * one["value"], ghost)
+def _cell(
+    scan: Mapping[str, Any] | None, blank: Mapping[str, Any] | None
+) -> dict[str, float | None] | None:
+    """Exact match with the scan and with a blank picture, %."""
+    if scan is None:
+        return None
+    return {
+        "value": 100 * scan["value"],
+        "low": None if scan["low"] is None else 100 * scan["low"],
+        "high": None if scan["low"] is None else 100 * scan["high"],
+        "blank": None if blank is None else 100 * blank["value"],
+    }
 
 
 def drawings(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") -> str:
@@ -307,37 +263,32 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") 
         for one in of("differences")
         if {one["first"], one["second"]} <= {f"{arm} scan" for arm in arms}
     ]
-    head = Markup('<h2 class="of-group">{}</h2><div class="papers">').format(titled(group))
-    return head + Markup().join(
-        (
-            _paper(
-                "Differences between variants",
-                _drawn(forest(compared), "Differences between variants") if compared else "",
-                "Points of exact match; a filled mark has an interval without zero. Paired on the "
-                "same questions; whole images are resampled.",
-                "Only one variant was asked.",
-            ),
-            _paper(
-                "Do the answers need the image?",
-                _drawn(reliance_bars(of("reliance")), "Reliance on the image")
-                if of("reliance")
-                else "",
-                "Right answers with the scan and with another picture in its place, and how often "
-                "the answer changes.",
-                "These questions were not asked again with another picture.",
-            ),
-            *_risk(of("abstention")),
-            _paper(
-                "Do sampled answers tell when it is wrong?",
-                _drawn(reliability_diagram(of("calibration")), "Reliability diagram")
-                if of("calibration")
-                else "",
-                "Self-consistency of sampled answers against how many are right, and accuracy of "
-                "the surest answers. On the dotted line, confidence equals accuracy.",
-                "No answers were sampled to these questions.",
-            ),
-        )
-    ) + Markup("</div>")  # fmt: skip
+    reliance, calibration = of("reliance"), of("calibration")
+    papers = [
+        _paper(
+            "Differences between variants",
+            _drawn(forest(compared), "Differences between variants") if compared else "",
+            "Points of exact match; a filled mark has an interval without zero. Paired on the "
+            "same questions; whole images are resampled.",
+            "Only one variant was asked.",
+        ),
+        _paper(
+            "Do the answers need the image?",
+            _drawn(reliance_bars(reliance), "Reliance on the image") if reliance else "",
+            "Right answers with the scan and with another picture in its place, and how often "
+            "the answer changes.",
+            "These questions were not asked again with another picture.",
+        ),
+        *_risk(of("abstention")),
+        _paper(
+            "Do sampled answers tell when it is wrong?",
+            _drawn(reliability_diagram(calibration), "Reliability diagram") if calibration else "",
+            "Self-consistency of sampled answers against how many are right, and accuracy of "
+            "the surest answers. On the dotted line, confidence equals accuracy.",
+            "No answers were sampled to these questions.",
+        ),
+    ]
+    return render_template("results/drawings.html", title=titled(group), papers=papers)
 
 
 def failures(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") -> str:
@@ -365,98 +316,63 @@ def failures(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") 
     )
     sure = [one for one in worse if one["p_holm"] < _SURE]
     doubtful = [one for one in worse if one["p_holm"] >= _SURE]
-    crossed = Markup().join(_crossed(one, labels) for one in of("crossings"))
-    if not (worse or crossed):
+    crossings = [_crossed(row, labels) for row in of("crossings")]
+    if not (worse or crossings):
         return ""
-    parts = Markup()
-    if sure:
-        parts = Markup(
-            '<p class="hint">Parts of these questions that are answered wrong more often than the '
-            "rest. p is corrected for all parts that were looked at. Choose one to read its wrong "
-            "answers.</p>{}"
-        ).format(_parts(sure, labels))
-    elif doubtful:
-        parts = Markup(
-            '<p class="hint">In no part of these questions is a variant wrong more often than '
-            "chance explains.</p>"
-        )
-    if doubtful:
-        parts += Markup(
-            "<details><summary>{} whose difference may be chance</summary>{}</details>"
-        ).format(
-            "1 part" if len(doubtful) == 1 else f"{len(doubtful)} parts",
-            _parts(doubtful[:_MOST_PARTS], labels),
-        )
-    ways = _CROSSED.format(crossed) if crossed else ""
-    return Markup("<h2>Where it fails</h2>{}{}").format(parts, ways)
+    return render_template(
+        "results/failures.html",
+        sure=[_worse(row, labels) for row in sure],
+        doubtful=[_worse(row, labels) for row in doubtful[:_MOST_PARTS]],
+        doubtful_count=len(doubtful),
+        crossings=crossings,
+    )
 
 
 _MOST_PARTS = 20
 _SURE = 0.05
-_PARTS = Markup(
-    '<div class="scroll" tabindex="0" role="group" aria-label="Where it fails"><table '
-    'class="lines parts"><thead><tr><th scope="col">Part</th><th scope="col">Wrong, %</th>'
-    '<th scope="col">Elsewhere, %</th><th scope="col">More, points</th>'
-    '<th scope="col">p, corrected</th>'
-    "</tr></thead><tbody>{}</tbody></table></div>"
-)
-_CROSSED = Markup(
-    '<ul class="crossed">{}</ul><p class="hint">Reasoning counts as right where it states an '
-    "annotated fact and contradicts none, as wrong where it contradicts one.</p>"
-)
 
 
-def _parts(worse: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> Markup:
-    return _PARTS.format(Markup().join(_worse(one, labels) for one in worse))
+def _worse(row: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """What the table shows of a part of the group."""
+    return {
+        "group": row["group"],
+        "field": row["field"],
+        "stratum": row["stratum"],
+        "arm": row["arm"],
+        "field_label": FIELDS[row["field"]],
+        "label": labels[row["arm"]],
+        "questions": row["n"],
+        "images": row["images"],
+        "wrong": percent(row["wrong"], row["low"], row["high"]),
+        "rest": f"{100 * row['rest']:.1f}",
+        "more": percent(row["excess"], row["excess_low"], row["excess_high"], signed=True),
+        "p": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.2g}",
+    }
 
 
-def _worse(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    return Markup(
-        "<tr><th scope='row'><button type='button' data-event='cut' data-group=\"{}\" "
-        'data-field="{}" data-stratum="{}" data-arm="{}">{}: {}</button>'
-        "<small>{}, {:,} questions, {:,} images</small></th>"
-        "<td data-arm='Wrong'>{}</td><td data-arm='Rest'>{:.1f}</td>"
-        "<td data-arm='More'>{}</td><td data-arm='p'>{}</td></tr>"
-    ).format(
-        one["group"],
-        one["field"],
-        one["stratum"],
-        one["arm"],
-        FIELDS[one["field"]],
-        one["stratum"],
-        labels[one["arm"]],
-        one["n"],
-        one["images"],
-        percent(one["wrong"], one["low"], one["high"]),
-        100 * one["rest"],
-        percent(one["excess"], one["excess_low"], one["excess_high"], signed=True),
-        "< 0.001" if one["p_holm"] < 0.001 else f"{one['p_holm']:.2g}",
-    )
-
-
-def _crossed(one: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    ways = Markup(", ").join(
-        Markup(
-            "<button type='button' data-event='cut' data-group=\"{}\" data-kind=\"{}\" "
-            'data-arm="{}">{}</button> {} %'
-        ).format(
-            one["group"],
-            kind,
-            one["arm"],
-            words,
-            percent(one[kind], one[f"{kind}_low"], one[f"{kind}_high"]),
-        )
+def _crossed(row: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """How often reasoning and answer of a variant part."""
+    ways = [
+        {
+            "kind": kind,
+            "words": words,
+            "share": percent(row[kind], row[f"{kind}_low"], row[f"{kind}_high"]),
+        }
         for kind, words in (
             ("unlucky", "reasoning right, answer wrong"),
             ("lucky", "answer right, reasoning wrong"),
         )
-    )
-    return Markup("<li><b>{}</b>: {} of {:,} answers with checked reasoning</li>").format(
-        labels[one["arm"]], ways, one["n"]
-    )
+    ]
+    return {
+        "group": row["group"],
+        "arm": row["arm"],
+        "label": labels[row["arm"]],
+        "ways": ways,
+        "answers": row["n"],
+    }
 
 
-def _risk(abstention: Sequence[dict[str, Any]]) -> list[str]:
+def _risk(abstention: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The risk-coverage curve, where any answer said that the image does not tell."""
     if not abstention:
         return []
@@ -471,16 +387,8 @@ def _risk(abstention: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _paper(title: str, drawing: str, caption: str, missing: str) -> str:
-    inside = (
-        Markup(
-            '<div class="paper" tabindex="0" role="group" '
-            'aria-label="{}">{}</div><figcaption>{}</figcaption>'
-        ).format(title, drawing, caption)
-        if drawing
-        else Markup('<p class="quiet">{}</p>').format(missing)
-    )
-    return Markup("<figure><h3>{}</h3>{}</figure>").format(title, inside)
+def _paper(title: str, drawing: str, caption: str, missing: str) -> dict[str, Any]:
+    return {"title": title, "drawing": drawing, "caption": caption, "missing": missing}
 
 
 def tables(summary: Mapping[str, Any], mode: str) -> str:
@@ -506,11 +414,8 @@ def tables(summary: Mapping[str, Any], mode: str) -> str:
         ),
         ("What the sets share with training, images", leakage_table(summary)),
     ]
-    return Markup("<h2>Every other measure</h2>") + Markup().join(
-        Markup("<details><summary>{}</summary>{}</details>").format(title, _table(table))
-        for title, table in parts
-        if not table.empty
-    )
+    shown = [(title, _table(table)) for title, table in parts if not table.empty]
+    return render_template("results/tables.html", tables=shown)
 
 
 def _drawn(figure: Figure, title: str) -> Markup:
@@ -518,7 +423,7 @@ def _drawn(figure: Figure, title: str) -> Markup:
     return Markup(svg(figure, title))  # noqa: S704
 
 
-def _table(table: pd.DataFrame) -> str:
+def _table(table: pd.DataFrame) -> Markup:
     table = table.rename(columns={"questions": "Questions"})
     if "Questions" in table:
         table["Questions"] = [
@@ -526,7 +431,7 @@ def _table(table: pd.DataFrame) -> str:
         ]
     html = table.to_html(index=False, border=0, escape=True, na_rep="")
     # pandas has escaped every cell.
-    return Markup('<div class="scroll" tabindex="0">{}</div>').format(Markup(html))  # noqa: S704
+    return Markup(html)  # noqa: S704
 
 
 def listing(
@@ -540,79 +445,42 @@ def listing(
         current: id of the one that is open.
         part: field and stratum to which the list is narrowed, None for the whole group.
     """
-    narrowed = Markup()
-    if part is not None:
-        narrowed = Markup(
-            '<p class="narrowed">{}: {} <button type="button" class="ghost" data-event="widen">'
-            "Show all</button></p>"
-        ).format(FIELDS[part[0]], part[1])
-    if not shown:
-        return narrowed + Markup('<div class="nothing"><p>No answer of this kind.</p></div>')
-    rows = []
-    for one in shown:
-        said = Markup().join(
-            Markup('<span class="{}">{} <b>{}</b></span>').format(
-                "right" if row["exact"] else "wrong",
-                one.label(row),
-                str(row["answer"]) or "–",
-            )
-            for row in one.rows
-        )
-        open_one = Markup(' aria-current="true"') if one.id == current else ""
-        rows.append(
-            Markup(
-                '<button type="button" class="row" data-event="pick" '
-                'data-example="{}"{}><span class="row-question">{}</span><span '
-                'class="row-said">{}</span></button>'
-            ).format(one.id, open_one, one.question or one.id, said)
-        )
-    more = (
-        Markup('<button type="button" class="ghost" data-event="more">Show more</button>')
-        if total > len(shown)
-        else ""
+    rows = [
+        {
+            "id": question.id,
+            "current": question.id == current,
+            "question": question.question or question.id,
+            "answers": [
+                (question.label(row), str(row["answer"]), bool(row["exact"]))
+                for row in question.rows
+            ],
+        }
+        for question in shown
+    ]
+    return render_template(
+        "results/listing.html",
+        total=total,
+        rows=rows,
+        part=f"{FIELDS[part[0]]}: {part[1]}" if part else "",
     )
-    count = f"{total:,} question{'' if total == 1 else 's'}"
-    return narrowed + Markup(
-        '<p class="count" role="status">{}</p><div class="rows">{}</div>{}'
-    ).format(count, Markup().join(rows), more)
 
 
 def case(shown: Shown) -> str:
     """A question with its scan and every arm's answer."""
-    if shown.example is not None and shown.example.image is not None:
-        picture = Markup().join(
-            Markup(
-                '<div class="stage" data-page="stage" tabindex="0" role="group" '
-                'aria-label="scan of the question: wheel or + and - zoom, 0 resets"><img '
-                'src="{}" alt="Scan of the question" draggable="false"></div>'
-            ).format(render.picture_url(image.load()))
-            for image in shown.example.images
-        )
-    else:
-        source = str(shown.rows[0]["source"])
-        picture = Markup(
-            '<div class="nothing"><p>The pixels of this scan are not at hand on this '
-            "machine: they belong to the set {}. Set RARL_DATA to the folder that "
-            "holds it.</p></div>"
-        ).format(source)
-    question = shown.question or "The question’s words are with its set."
-    reference = shown.reference or "with its set"
-    options = Markup().join(
-        Markup("<li>{}</li>").format(labelled(shown.options, place))
-        for place in range(len(shown.options))
+    images = shown.example.images if shown.example and shown.example.image else ()
+    can_be_flagged = shown.has_pixels and bool(shown.question)
+    mode = shown.rows[0]["mode"]
+    return render_template(
+        "results/case.html",
+        pictures=[render.picture_url(image.load()) for image in images],
+        source=str(shown.rows[0]["source"]),
+        question=shown.question or "The question’s words are with its set.",
+        options=[labelled(shown.options, place) for place in range(len(shown.options))],
+        reference=shown.reference or "with its set",
+        id=shown.id,
+        mode=str({key: label for label, key in MODE_LABELS}.get(mode, shown.mode)),
+        columns=[_column(row, shown.label(row), can_be_flagged) for row in shown.rows],
     )
-    if options:
-        options = Markup('<ul class="options">{}</ul>').format(options)
-    flags = shown.has_pixels and bool(shown.question)
-    columns = Markup().join(_column(row, shown.label(row), flags) for row in shown.rows)
-    mode = {key: label for label, key in MODE_LABELS}.get(shown.rows[0]["mode"], shown.mode)
-    return Markup(
-        '<div class="case"><div class="case-top"><div class="stages">{}</div><div '
-        'class="case-facts"><h4 '
-        'class="eyebrow">Question</h4><h2>{}</h2>{}<p><b>Reference: {}</b></p><p '
-        'class="facts">{} · {}</p></div></div><div class="columns" '
-        'data-count="{}">{}</div></div>'
-    ).format(picture, question, options, reference, shown.id, str(mode), len(shown.rows), columns)
 
 
 def _column(row: Mapping[str, Any], label: str, flags: bool) -> str:
@@ -629,15 +497,8 @@ def _column(row: Mapping[str, Any], label: str, flags: bool) -> str:
             f"judge {int(judged)} and {int(row['judge_explanation'])} of 3: "
             f"{row['judge_justification']}"
         )
-    button = (
-        Markup(
-            '<button type="button" class="flag" data-event="complain" data-arm="{}" '
-            'aria-label="Flag {}’s answer">Flag</button>'
-        ).format(arm, label)
-        if flags
-        else ""
-    )
-    return render.column(
+    button = render_template("results/flag_button.html", arm=arm, label=label) if flags else ""
+    return answer_html.column(
         arm,
         label,
         answer=str(row["answer"]),

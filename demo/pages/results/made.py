@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from demo.pages.results.run import Results, arm_name
+from demo.templating import render_template
 from rarl.evaluation.plots import svg, training_curves
 from rarl.models.making import Making
 
@@ -29,38 +30,25 @@ def made(results: Results, arm: str, making: Making, loaded: bool) -> str:
         making: what its files say; an empty one where they are not at hand.
         loaded: whether the app has these very weights loaded.
     """
-    entry = next(one for one in results.summary()["arms"] if one["name"] == arm)
-    title = Markup("<h2>How {} was made</h2>").format(arm_name(entry))
-    parts = [_facts(entry, making, loaded)]
-    if making.record:
-        parts.append(_selection(making.record))
-    if not making:
-        parts.append(
-            Markup(
-                '<p class="quiet">Its recipe and data are not at hand: they stand in the folder of '
-                "its weights, which is not the loaded one, and this evaluation holds no copy.</p>"
-            )
-        )
-    elif missing := [word for word, held in _named(making) if not held]:
-        parts.append(
-            Markup('<p class="quiet">Not among the files of these weights: {}.</p>').format(
-                ", ".join(missing)
-            )
-        )
-    if curves := _curves(making):
-        parts.append(curves)
-    for name, text in (("Recipe", making.recipe), ("Model card", making.card)):
-        if text:
-            parts.append(
-                Markup("<details><summary>{}</summary><pre>{}</pre></details>").format(name, text)
-            )
-    return Markup(
-        '<section class="made" tabindex="-1" aria-label="How {} was made"><button type="button" '
-        'class="ghost" data-event="close">Close</button>{}{}</section>'
-    ).format(arm_name(entry), title, Markup().join(parts))
+    entry = next(entry for entry in results.summary()["arms"] if entry["name"] == arm)
+    missing = [description for description, is_there in _parts(making) if not is_there]
+    return render_template(
+        "results/made.html",
+        name=arm_name(entry),
+        facts=_facts(entry, making, loaded),
+        has_record=bool(making.record),
+        selection=_selection(making.record),
+        missing=missing if making else None,
+        curves=_curves(making),
+        texts=[
+            (title, text)
+            for title, text in (("Recipe", making.recipe), ("Model card", making.card))
+            if text
+        ],
+    )
 
 
-def _named(making: Making) -> tuple[tuple[str, bool], ...]:
+def _parts(making: Making) -> tuple[tuple[str, bool], ...]:
     """What training leaves beside weights, in words, and whether it is there."""
     return (
         ("the record of its training (rarl.json)", bool(making.record)),
@@ -70,7 +58,8 @@ def _named(making: Making) -> tuple[tuple[str, bool], ...]:
     )
 
 
-def _facts(entry: Mapping[str, Any], making: Making, loaded: bool) -> str:
+def _facts(entry: Mapping[str, Any], making: Making, loaded: bool) -> list[tuple[str, object]]:
+    """Label and value of each line."""
     record = making.record
     data = record.get("data")
     data = data if isinstance(data, Mapping) else {}
@@ -107,42 +96,35 @@ def _facts(entry: Mapping[str, Any], making: Making, loaded: bool) -> str:
     versions = record.get("versions")
     if isinstance(versions, Mapping):
         rows.append(("Versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
-    cells = Markup().join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows)
-    return Markup("<dl>{}</dl>").format(cells)
+    return rows
 
 
-def _selection(record: Mapping[str, Any]) -> str:
-    """The table by which one checkpoint was kept."""
+def _selection(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The table by which one checkpoint was kept, None where none was selected."""
     chosen = record.get("selection")
     if not isinstance(chosen, Mapping) or not isinstance(chosen.get("table"), list):
-        return Markup('<p class="quiet">The last checkpoint was kept; none was selected.</p>')
-    lines = Markup().join(
-        Markup("<tr{}><td>{}</td><td>{}</td><td>{}</td></tr>").format(
-            Markup(' aria-current="true"') if row.get("step") == chosen.get("step") else "",
-            row.get("step"),
-            _share(row.get("accuracy")),
-            _share(row.get("changed")),
-        )
+        return None
+    rows = [
+        {
+            "current": row.get("step") == chosen.get("step"),
+            "step": row.get("step"),
+            "accuracy": _share(row.get("accuracy")),
+            "changed": _share(row.get("changed")),
+        }
         for row in chosen["table"]
         if isinstance(row, Mapping)
-    )
-    return Markup(
-        "<h3>Selection</h3><p>Each checkpoint answered {} validation questions; step 0 is the base "
-        "and step {} was kept.</p><table><thead><tr><th scope='col'>Step</th><th scope='col'>Exact "
-        "match, %</th><th scope='col'>Answers other than the base’s, %</th></tr></thead>"
-        "<tbody>{}</tbody></table>"
-    ).format(chosen.get("questions", "–"), chosen.get("step", "–"), lines)
+    ]
+    return {
+        "questions": chosen.get("questions", "–"),
+        "step": chosen.get("step", "–"),
+        "rows": rows,
+    }
 
 
-def _curves(making: Making) -> str:
+def _curves(making: Making) -> Markup | None:
     figure = training_curves(making.curve)
-    if figure is None:
-        return ""
     # A drawing of ours; Matplotlib escapes the words in it.
-    drawing = Markup(svg(figure, "Training curves"))  # noqa: S704
-    return Markup('<h3>Training curves</h3><div class="papers"><figure>{}</figure></div>').format(
-        Markup('<div class="paper" tabindex="0">{}</div>').format(drawing)
-    )
+    return Markup(svg(figure, "Training curves")) if figure else None  # noqa: S704
 
 
 def _share(value: object) -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import gradio as gr
-from markupsafe import Markup
 
 from demo.context import QUIET
 from demo.pages.components import panel
 from demo.pages.render import label_of
 from demo.services.asking import log_fault
 from demo.services.flagging import Desk
+from demo.templating import render_template
 from rarl.errors import RarlError
 from rarl.review import ReviewStore
 from rarl.stats.bradley_terry import Ballot, Rating, bradley_terry
 
 # Below so many votes a rating says more of chance than of the variants.
 FEWEST = 10
-
-_HEAD = Markup('<h2 id="votes-title">Blind votes</h2>')
 
 
 def votes_panel(desk: Desk, tab: gr.Tab) -> None:
@@ -36,10 +34,11 @@ def votes_panel(desk: Desk, tab: gr.Tab) -> None:
             ballots = blind_ballots(desk.for_request(request))
             return votes_table(bradley_terry(ballots), len(ballots))
         except RarlError as error:
-            return Markup("{}<p>{}</p>").format(_HEAD, str(error))
+            return render_template("results/votes.html", trouble=str(error))
         except Exception as error:
             log_fault("votes", error)
-            return Markup("{}<p>The votes cannot be read just now.</p>").format(_HEAD)
+            sentence = "The votes cannot be read just now."
+            return render_template("results/votes.html", trouble=sentence)
 
     tab.select(read, None, table, **QUIET)
 
@@ -71,33 +70,22 @@ def votes_table(ratings: Sequence[Rating], votes: int) -> str:
         ratings: best first.
         votes: how many votes they come from.
     """
-    if not ratings:
-        return Markup(
-            '{}<p class="nothing">No votes yet. Turn on Blind on the Ask page: you '
-            "answer first, then choose the best of the lettered columns.</p>"
-        ).format(_HEAD)
     few = votes < FEWEST
-    rows = Markup().join(
-        Markup("<tr><th scope='row'>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(
-            label_of(one.arm),
-            "–" if few else _chance(one),
-            one.best,
-            one.votes,
-        )
-        for one in ratings
-    )
     how = (
         f"Ratings need {FEWEST} votes; there {'is' if votes == 1 else 'are'} {votes}."
         if few
         else f"Bradley-Terry from {votes} votes, with 95 % intervals by bootstrap over cases."
     )
-    return Markup(
-        "{}<table aria-labelledby='votes-title'><thead><tr><th "
-        "scope='col'>Variant</th><th scope='col'>Wins against an average variant</th><th "
-        "scope='col'>Best</th><th "
-        "scope='col'>Votes</th></tr></thead><tbody>{}</tbody></table><p>{} Readers chose "
-        "what they asked: a preference among them, not a rate of errors.</p>"
-    ).format(_HEAD, rows, how)
+    rows = [
+        {
+            "label": label_of(rating.arm),
+            "chance": "–" if few else _chance(rating),
+            "best": rating.best,
+            "votes": rating.votes,
+        }
+        for rating in ratings
+    ]
+    return render_template("results/votes.html", trouble="", ratings=rows, how=how)
 
 
 def _chance(rating: Rating) -> str:

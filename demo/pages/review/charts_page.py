@@ -11,7 +11,7 @@ from markupsafe import Markup
 from demo.context import QUIET, Parts, Update
 from demo.pages.components import panel
 from demo.pages.review.common import Labels, guarded, nothing
-from demo.pages.review.queue_page import QueueWidgets
+from demo.pages.review.queue_page import QueuePage
 from rarl.review import Count, Queue, ReviewStore
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _SCALES = {
 }
 
 
-def charts_page(parts: Parts, tab: gr.Tab, tabs: gr.Tabs, queue: QueueWidgets) -> None:
+def charts_page(parts: Parts, tab: gr.Tab, tabs: gr.Tabs, queue: QueuePage) -> None:
     """Lay out the charts; a bar opens the queue with the cases behind it."""
     charts = panel(Markup('<p class="hint">Counting …</p>'), elem_id="charts", events=("through",))
     trouble = panel(elem_id="charts-trouble")

@@ -9,12 +9,12 @@ from io import BytesIO
 from typing import Any, Self
 
 import gradio as gr
-from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from demo.context import Update
 from demo.pages import render
 from demo.services.asking import log_fault
+from demo.templating import render_template
 from rarl.errors import RarlError, ReviewError
 from rarl.records import STATUSES, Item, Status
 from rarl.review import Flag, FlagFilter, Picture, QueueFilter, Region
@@ -54,14 +54,16 @@ class Labels:
         return cls(taxonomy.category_labels(), taxonomy.severity_labels(), taxonomy)
 
     def category(self, key: str) -> str:
-        """Escaped."""
+        """The label of a category."""
         return self.categories.get(key, key)
 
     def severity(self, key: str) -> str:
         """With its square, the colour of which grows with it."""
-        word = self.severities.get(key, key)
-        grade = self.taxonomy.severity_grade(key)
-        return Markup('<span class="severity severity-{}">{}</span>').format(grade, word)
+        return render_template(
+            "review/severity.html",
+            grade=self.taxonomy.severity_grade(key),
+            label=self.severities.get(key, key),
+        )
 
     def gravest(self, flags: Sequence[Flag]) -> Flag | None:
         """The newest of the gravest."""
@@ -204,29 +206,19 @@ def when(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def nothing(title: str, words: str) -> str:
+def nothing(title: str, sentence: str) -> str:
     """Empty-state placeholder."""
-    return Markup(
-        '<div class="nothing"><svg viewBox="0 0 64 64" aria-hidden="true"><path '
-        'd="M20 54V12m0 2c9-5 15 5 26 0v19c-11 5-17-5-26 '
-        '0"/></svg><h2>{}</h2><p>{}</p></div>'
-    ).format(title, words)
+    return render_template("nothing.html", title=title, sentence=sentence)
 
 
 def stage(picture: Picture, number: int, regions: Sequence[Region] = ()) -> str:
     """A picture that the reader can zoom, with the places that were marked on it."""
-    name = f"{picture.name} of the case" if picture.name else "scan of the case"
-    if picture.png is None:
-        inside = Markup("<p>Only the hash of this picture was kept.</p>")
-    else:
-        marked = with_boxes(picture.image(), [r.box for r in regions if r.picture == number])
-        inside = Markup('<img src="{}" alt="{}" draggable="false">').format(
-            render.picture_url(marked), name.capitalize()
-        )
-    return Markup(
-        '<div class="stage" data-page="stage" tabindex="0" role="group" '
-        'aria-label="{}: wheel or + and - zoom, 0 resets">{}</div>'
-    ).format(name, inside)
+    address = ""
+    if picture.png is not None:
+        boxes = [region.box for region in regions if region.picture == number]
+        address = render.picture_url(with_boxes(picture.image(), boxes))
+    title = f"{picture.name} of the case" if picture.name else "scan of the case"
+    return render_template("review/stage.html", title=title, address=address)
 
 
 def with_boxes(image: Image.Image, boxes: Sequence[tuple[int, int, int, int]]) -> Image.Image:

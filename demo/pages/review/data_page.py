@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from demo.context import NOW, QUIET, Parts, Update
 from demo.pages.components import panel
 from demo.pages.render import sentence
 from demo.pages.review.archives import pack, unpack
 from demo.pages.review.common import Chosen, Data, guarded, when
-from demo.pages.review.queue_page import QueueWidgets
+from demo.pages.review.queue_page import QueuePage
 from demo.services.downloads import Downloads
 from demo.serving.caller import caller_of
+from demo.templating import render_template
 from rarl.errors import ReviewError
 from rarl.records import AuditEntry, Tombstone
 from rarl.review import FlagFilter, ReviewStore
@@ -35,13 +35,13 @@ _FORMS = (
 _LATEST = 1000
 
 
-def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloads) -> None:
+def data_page(parts: Parts, tab: gr.Tab, queue: QueuePage, downloads: Downloads) -> None:
     """Lay out export, import and the records, and wire them."""
     with gr.Column(elem_id="data-page"):
         # Above both forms: a long page would hide what came of a press below its end.
         trouble = panel(elem_id="data-trouble")
         with gr.Column(elem_id="exports"):
-            panel(Markup("<h2>Export</h2>"), elem_id="export-title")
+            panel(render_template("heading.html", text="Export"), elem_id="export-title")
             form = gr.Radio(list(_FORMS), value="table", label="Form", elem_id="export-form")
             with gr.Row():
                 pixels = gr.Checkbox(True, label="With pictures", elem_id="export-pixels")
@@ -52,7 +52,7 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueueWidgets, downloads: Downloa
                 )
             go = gr.Button("Export", variant="primary", elem_id="export-go")
         with gr.Column(elem_id="imports"):
-            panel(Markup("<h2>Import</h2>"), elem_id="import-title")
+            panel(render_template("heading.html", text="Import"), elem_id="import-title")
             file = gr.File(
                 label="A .jsonl, or a .zip of a folder, that Export saved",
                 file_types=[".jsonl", ".zip"],
@@ -190,41 +190,18 @@ def records_view(
         entries: of the audit, newest first.
         tombstones: of the cases deleted for good.
     """
-    roles = Markup().join(
-        Markup("<tr><th>{}</th><td>{}</td></tr>").format(name, role)
-        for name, role in people.roles.items()
-    )
-    roles += Markup(
-        "<tr><th>any other name</th><td>{}</td></tr><tr><th>without a name</th><td>{}</td></tr>"
-    ).format(people.otherwise or "nothing", people.unnamed or "nothing")
-    did = Markup().join(
-        Markup("<tr><td>{}</td><th>{}</th><td>{} {}</td><td>{}</td></tr>").format(
-            moment, person, action, what, _which(list(found))
+    actions = [
+        (*action, sorted({entry.case_id for entry in group if entry.case_id}))
+        for action, group in groupby(
+            entries,
+            lambda entry: (when(entry.created), entry.person, entry.action, entry.what),
         )
-        for (moment, person, action, what), found in groupby(
-            entries, lambda one: (when(one.created), one.person, one.action, one.what)
-        )
+    ]
+    return render_template(
+        "review/records.html",
+        people=people,
+        newest=len(entries),
+        actions=actions,
+        tombstones=tombstones,
+        when=when,
     )
-    gone = Markup().join(
-        Markup("<tr><td>{}</td><th>{}</th><td><code>{}</code></td><td>{}</td></tr>").format(
-            when(one.created), one.person or "", one.case_id[:12], one.reason
-        )
-        for one in tombstones
-    )
-    return Markup(
-        '<details><summary>Who may do what</summary><p class="hint">The list is '
-        "the file people.yaml; sign-in is set by RARL_SIGN_IN.</p><table "
-        'class="verdicts"><tbody>{}</tbody></table></details><details><summary>Who '
-        "did what ({} newest)</summary><table "
-        'class="verdicts"><tbody>{}</tbody></table></details><details><summary>Dele'
-        "ted for good ({})</summary><table "
-        'class="verdicts"><tbody>{}</tbody></table></details>'
-    ).format(roles, len(entries), did, len(tombstones), gone)
-
-
-def _which(entries: Sequence[AuditEntry]) -> str:
-    """The case, or how many."""
-    cases = {one.case_id for one in entries if one.case_id}
-    if len(cases) > 1:
-        return f"{len(cases)} cases"
-    return Markup("<code>{}</code>").format(next(iter(cases), "")[:12])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import gradio as gr
-from markupsafe import Markup
 
 from demo.authentication import Person, SignIn
 from demo.context import NOW, QUIET, Parts, Update, labelled
@@ -15,6 +14,7 @@ from demo.pages.review.common import guarded
 from demo.pages.review.data_page import data_page
 from demo.pages.review.queue_page import queue_page
 from demo.pages.review.studies_page import studies_page
+from demo.templating import render_template
 from rarl.review import Queue, ReviewStore
 from rarl.review.repositories.flags import By
 from rarl.review.roles import may
@@ -46,7 +46,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
         def work() -> Update:
             store = parts.desk.for_request(request)
             return {
-                who: Markup("<p>{} · {}</p>").format(person.name or "Without a name", person.role),
+                who: render_template("review/who.html", person=person),
                 tabs: gr.Tabs(visible=True),
                 data: gr.Tab(visible=may(person.role, "export")),
                 **dict(zip(queue.choices, filter_choices(store, parts), strict=True)),
@@ -60,7 +60,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
 
 
 def filter_choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
-    """What each filter offers, in the order of `QueueWidgets.choices`."""
+    """What each filter offers, in the order of `QueuePage.choices`."""
     from rarl.review.studies import Studies  # which loads scipy
 
     def seen(by: By) -> list[tuple[str, str]]:
@@ -70,8 +70,8 @@ def filter_choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
     def keys(by: By, labels: Mapping[str, str]) -> list[tuple[str, str]]:
         """The site's list, and what earlier flags say that is no longer on it."""
         offered = store.taxonomy.categories if by == "category" else store.taxonomy.severities
-        kept = [key for key, _ in seen(by) if key not in dict(offered)]
-        return labelled((*offered, *((key, labels.get(key, key)) for key in kept)))
+        earlier = [key for key, _ in seen(by) if key not in dict(offered)]
+        return labelled((*offered, *((key, labels.get(key, key)) for key in earlier)))
 
     audits = [one for one in Studies(store).all() if one.kind == "audit"]
     offered: list[tuple[str, list[tuple[str, str]]]] = [
@@ -95,19 +95,11 @@ def closed_view(person: Person, sign_in: SignIn) -> str:
         "huggingface": "Sign in above; the site's list says who is a reader.",
         "header": "Ask an administrator of this site for the role of reader.",
     }[sign_in.way]
-    name = f"{person.name}, this" if person.name else "This"
-    return Markup(
-        '<div class="nothing"><h2>Review is for readers</h2><p>{} page shows the '
-        "cases of others. {} What you flag on the Ask page arrives here all the "
-        "same.</p>{}</div>"
-    ).format(name, how, sign_out(sign_in))
+    return render_template(
+        "review/closed.html", name=person.name, how=how, sign_out=sign_out(sign_in)
+    )
 
 
 def sign_out(sign_in: SignIn) -> str:
     """A button, where people sign in with a password."""
-    if sign_in.way != "htpasswd":
-        return ""
-    return Markup(
-        '<form class="sign-out" method="post" action="logout"><button type="submit" '
-        'class="ghost">Sign out</button></form>'
-    )
+    return render_template("frame/sign_out.html") if sign_in.way == "htpasswd" else ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-
-from markupsafe import Markup
+from typing import Any
 
 from demo.pages.render import short_name
 from demo.pages.review.common import (
@@ -18,6 +17,7 @@ from demo.pages.review.common import (
     when,
 )
 from demo.services.asking import MODE_LABELS, steps
+from demo.templating import render_template
 from rarl.records import Dismissal, Item, Progress
 from rarl.response import problem_sentence
 from rarl.review import ArmAnswer, CaseSnapshot, Flag, QueueItem, Region, Verdict
@@ -46,19 +46,47 @@ def flag_list(
     """
     if not items:
         return nothing(*empty)
-    rows = Markup().join(
-        _row(number, item, _attributes(number, item, chosen), blind, labels)
-        if pictures is None
-        else _card(item, _attributes(number, item, chosen), blind, labels, pictures)
+    entries = [
+        _entry(number, item, (item.case_id, item.arm) == chosen, blind, labels, pictures)
         for number, item in enumerate(items)
+    ]
+    return render_template(
+        "review/flag_list.html", entries=entries, cards=pictures is not None, more=more
     )
-    shape = "rows" if pictures is None else "cards"
-    button = (
-        Markup('<button type="button" class="ghost" data-event="more">Show more</button>')
-        if more
-        else ""
-    )
-    return Markup('<div class="{}">{}</div>{}').format(shape, rows, button)
+
+
+def _entry(
+    number: int,
+    item: QueueItem,
+    current: bool,
+    blind: bool,
+    labels: Labels,
+    pictures: Mapping[str, bytes] | None,
+) -> dict[str, Any]:
+    """What the list shows of an answer."""
+    flag = labels.gravest(item.flags)
+    words = [item.modality or ""]
+    if flag:
+        several = len(item.flags) > 1
+        words += [f"{len(item.flags)} flags" if several else "", when(flag.created)[:10]]
+    if item.assigned:
+        words.append("for " + ", ".join(item.assigned))
+    words.append("by chance" if item.by_chance else item.reason)
+    png = (pictures or {}).get(item.case_id)
+    name = "" if blind else f"{item.label}: "
+    return {
+        "number": number,
+        "current": current,
+        "flag_id": item.flags[0].id if item.flags else None,
+        "status": item.status,
+        "status_words": STATUS_WORDS[item.status],
+        "answer": f"{name}{item.answer or '–'}",
+        "question": plain_question(item.question),
+        "severity": labels.severity(flag.severity) if flag else "",
+        "category": labels.category(flag.category) if flag else "",
+        "foot": " · ".join(word for word in words if word),
+        "picture": thumbnail_url(png) if png else None,
+    }
 
 
 def list_head(number: str, chosen: Chosen, labels: Labels, arms: Mapping[str, str]) -> str:
@@ -82,26 +110,8 @@ def list_head(number: str, chosen: Chosen, labels: Labels, arms: Mapping[str, st
         f"to {chosen.until}" if chosen.until else "",
         f"“{chosen.text}”" if chosen.text else "",
     ]
-    told = ", ".join(word for word in words if word)
-    clear = Markup('<button type="button" class="link" data-event="clear">Clear</button>')
-    narrowed = Markup('<p class="narrowed">{} {}</p>').format(told, clear) if told else ""
-    count = f"{number} answer{'' if number == '1' else 's'}"
-    return Markup('<p class="count" role="status">{}</p>{}').format(count, narrowed)
-
-
-def _attributes(number: int, item: QueueItem, chosen: Item | None) -> str:
-    """By its place in the list: the source of the page must not name the arm in an audit."""
-    current = Markup(' aria-current="true"') if (item.case_id, item.arm) == chosen else ""
-    flag = Markup(' data-flag="{}"').format(item.flags[0].id) if item.flags else ""
-    return Markup('type="button" data-event="open" data-number="{}"{}{}').format(
-        number, flag, current
-    )
-
-
-def _status(item: QueueItem) -> str:
-    return Markup('<span class="status status-{}">{}</span>').format(
-        item.status, STATUS_WORDS[item.status]
-    )
+    narrowed = ", ".join(word for word in words if word)
+    return render_template("review/list_head.html", number=number, narrowed=narrowed)
 
 
 # What the page adds to a question that was asked about a region; the picture shows the region.
@@ -116,70 +126,6 @@ def plain_question(question: str) -> str:
     """
     plain = _REGION_WORDS.sub("", question).strip()
     return plain if plain == question.strip() else f"{plain} (region)"
-
-
-def _row(number: int, item: QueueItem, attributes: str, blind: bool, labels: Labels) -> str:
-    """Two lines: answer and question, and what is complained of; and a box that chooses it."""
-    flag = labels.gravest(item.flags)
-    kind: str = Markup("<span></span>")
-    if flag:
-        kind = Markup('<span class="row-kind">{} {}</span>').format(
-            labels.severity(flag.severity), labels.category(flag.category)
-        )
-    words = [item.modality or ""]
-    if flag:
-        several = len(item.flags) > 1
-        words += [f"{len(item.flags)} flags" if several else "", when(flag.created)[:10]]
-    if item.assigned:
-        words.append("for " + ", ".join(item.assigned))
-    words.append("by chance" if item.by_chance else item.reason)
-    name = "" if blind else f"{item.label}: "
-    answer = f"{name}{item.answer or '–'}"
-    return Markup(
-        '<div class="row-line"><input type="checkbox" data-pick="{}" aria-label="Choose: {}">'
-        '<button class="row" {}><span class="row-question"><b>{}</b> {}</span>{}{}<span '
-        'class="row-foot">{}</span></button></div>'
-    ).format(
-        number,
-        answer,
-        attributes,
-        answer,
-        plain_question(item.question),
-        _status(item),
-        kind,
-        " · ".join(word for word in words if word),
-    )
-
-
-def _card(
-    item: QueueItem,
-    attributes: str,
-    blind: bool,
-    labels: Labels,
-    pictures: Mapping[str, bytes],
-) -> str:
-    png = pictures.get(item.case_id)
-    picture = (
-        Markup('<img src="{}" alt="" loading="lazy">').format(thumbnail_url(png))
-        if png
-        else Markup("<i></i>")
-    )
-    flag = labels.gravest(item.flags)
-    kind = labels.category(flag.category) if flag else ""
-    label = "" if blind else f"{item.label}: "
-    return Markup(
-        '<button class="row case-card" {}>{}<span '
-        'class="row-question">{}</span><b>{}{}</b><span '
-        'class="row-foot">{}</span>{}</button>'
-    ).format(
-        attributes,
-        picture,
-        plain_question(item.question),
-        label,
-        item.answer or "–",
-        kind,
-        _status(item),
-    )
 
 
 def case_view(
@@ -212,7 +158,6 @@ def case_view(
     if not blind:
         words.append(f"model {short_name(case.model)}")
     words.append(f"asked {when(case.created)}")
-    facts = Markup().join(Markup("<span>{}</span>").format(word) for word in words if word)
     regions = [flag.region for flag in flags if flag.region is not None]
     # What was asked about, where a region was, and what the flags point at.
     regions += [
@@ -220,128 +165,90 @@ def case_view(
         for number, picture in enumerate(case.pictures)
         if picture.shown.region is not None
     ]
-    pictures = Markup().join(
-        stage(one, number, regions) for number, one in enumerate(case.pictures)
-    )
-    complaints = Markup().join(
-        _complaint(flag, labels, me, earlier, dismissed.get(flag.key)) for flag in flags
-    )
-    judged = next(one for one in case.answers if one.arm == item.arm)
-    others = [one for one in case.answers if one.arm != item.arm]
-    beside = ""
-    if others and not blind:
-        columns = Markup().join(_said(one, (), named=True) for one in others)
-        beside = Markup(
-            '<details class="others"><summary>What {} said</summary><div>{}</div></details>'
-        ).format(_listed(others), columns)
-    return Markup(
-        '<div class="case" data-place="{}"><div class="case-top"><div '
-        'class="stages">{}</div><div class="case-facts"><h4 '
-        'class="eyebrow">Question</h4><h2>{}</h2><p '
-        'class="facts">{}</p>{}{}</div></div>{}</div>'
-    ).format(
-        place,
-        pictures,
-        plain_question(case.question),
-        facts,
-        _said(judged, flags, named=not blind),
-        complaints,
-        beside,
+    judged = next(answer for answer in case.answers if answer.arm == item.arm)
+    others = [] if blind else [answer for answer in case.answers if answer.arm != item.arm]
+    return render_template(
+        "review/case.html",
+        place=place,
+        pictures=[stage(picture, number, regions) for number, picture in enumerate(case.pictures)],
+        question=plain_question(case.question),
+        facts=[word for word in words if word],
+        judged=_answer(judged, flags, named=not blind),
+        flags=[_flag(flag, labels, me, earlier, dismissed.get(flag.key)) for flag in flags],
+        others=[_answer(answer, (), named=True) for answer in others],
+        others_named=_listed([answer.label for answer in others]),
     )
 
 
-def _listed(answers: Sequence[ArmAnswer]) -> str:
-    names = [one.label for one in answers]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _complaint(
+def _flag(
     flag: Flag,
     labels: Labels,
     me: str | None,
     earlier: Mapping[str, Flag],
     dismissal: Dismissal | None,
-) -> str:
+) -> dict[str, Any]:
+    """What the case shows of a flag, with what it was before it was corrected."""
     who = f" by {flag.reader}" if flag.reader else ""
-    what = "Correction" if flag.replaces else "Flag"
-    before = ""
-    old = earlier.get(flag.replaces or "")
-    while old is not None:
-        before += Markup('<p class="hint">{}</p>{}').format(
-            when(old.created), _said_of(old, labels)
-        )
-        old = earlier.get(old.replaces or "")
-    if before:
-        before = Markup("<details><summary>Before it was corrected</summary>{}</details>").format(
-            before
-        )
-    button = ""
-    if me is not None and flag.reader == me:
-        button = Markup(
-            '<p><button type="button" class="link" data-event="correct" '
-            'data-number="{}">Correct this flag</button></p>'
-        ).format(flag.id)
-    set_aside = ""
+    title = "Correction" if flag.replaces else "Flag"
+    before = []
+    replaced = earlier.get(flag.replaces or "")
+    while replaced is not None:
+        before.append(_content(replaced, labels))
+        replaced = earlier.get(replaced.replaces or "")
+    dismissed = ""
     if dismissal is not None:
-        set_aside = Markup('<p class="dismissal"><b>Dismissed</b>{}, {}: {}</p>').format(
-            f" by {dismissal.reader}" if dismissal.reader else "",
-            when(dismissal.created),
-            dismissal.reason,
-        )
-    return Markup(
-        '<div class="complaint"><h4 class="eyebrow">{} {}{}, {}</h4>{}{}{}{}</div>'
-    ).format(
-        what, flag.id, who, when(flag.created), set_aside, _said_of(flag, labels), button, before
-    )
+        by = f" by {dismissal.reader}" if dismissal.reader else ""
+        dismissed = f"{by}, {when(dismissal.created)}: {dismissal.reason}"
+    return {
+        **_content(flag, labels),
+        "id": flag.id,
+        "title": f"{title} {flag.id}{who}, {when(flag.created)}",
+        "dismissal": dismissed,
+        "is_mine": me is not None and flag.reader == me,
+        "earlier": before,
+    }
 
 
-def _said_of(flag: Flag, labels: Labels) -> str:
+def _content(flag: Flag, labels: Labels) -> dict[str, Any]:
     """What a flag says."""
-    more = ""
-    if flag.comment:
-        more += Markup("<blockquote>{}</blockquote>").format(flag.comment)
-    if flag.corrected_answer or flag.corrected_explanation:
-        words = " ".join((flag.corrected_answer, flag.corrected_explanation)).strip()
-        more += Markup('<p class="right"><b>Should be</b> {}</p>').format(words)
-    return Markup("<p><b>{}</b></p><p>{}</p>{}").format(
-        labels.category(flag.category), labels.severity(flag.severity), more
-    )
+    right = " ".join((flag.corrected_answer, flag.corrected_explanation)).strip()
+    return {
+        "created": when(flag.created),
+        "category": labels.category(flag.category),
+        "severity": labels.severity(flag.severity),
+        "comment": flag.comment,
+        "right": right,
+    }
 
 
-def _said(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> str:
-    """One arm's answer and reasoning; flagged steps are marked."""
+def _answer(answer: ArmAnswer, flags: Sequence[Flag], *, named: bool) -> dict[str, Any]:
+    """What the case shows of a variant's answer; flagged steps are marked."""
     wrong = {flag.sentence.strip() for flag in flags if flag.sentence}
-    listed = Markup().join(
-        Markup("<li><mark>{}</mark></li>").format(step)
-        if step in wrong
-        else Markup("<li>{}</li>").format(step)
-        for step in steps(answer.reasoning)
-    )
     faults = [] if answer.stopped else [problem_sentence(problem) for problem in answer.problems]
-    faults += [answer.note] if answer.note else []
     foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
     if named:
         foot += f" · weights {answer.revision}"
     if answer.stopped:
         foot += " · stopped"
-    return (
-        Markup(
-            '<article class="said-by" data-arm="{}"><h3>{}</h3><p '
-            'class="judged-answer">{}</p><ol>{}</ol>'
-        ).format(
-            answer.arm if named else "",
-            answer.label if named else "The answer",
-            answer.answer or Markup("&ndash;"),
-            listed,
-        )
-        + Markup().join(Markup('<p class="caution">{}</p>').format(fault) for fault in faults)
-        + Markup('<p class="row-foot">{}</p></article>').format(foot)
-    )
+    return {
+        "arm": answer.arm if named else "",
+        "label": answer.label if named else "The answer",
+        "text": answer.answer,
+        "steps": [(step, step in wrong) for step in steps(answer.reasoning)],
+        "faults": [*faults, *([answer.note] if answer.note else [])],
+        "foot": foot,
+    }
 
 
 def standing(item: QueueItem, verdicts: Sequence[Verdict], mine: Verdict | None) -> str:
     """How far the review of an answer is, with the verdicts that this person may see."""
-    told = {
+    sentence = {
         "new": "Nobody has judged this answer yet.",
         "one-reader": "One reading is in; it stays hidden until there are two.",
         "agreed": "Two readers agree.",
@@ -350,35 +257,25 @@ def standing(item: QueueItem, verdicts: Sequence[Verdict], mine: Verdict | None)
         "dismissed": "Its flags are dismissed: it waits for nobody and counts in no statistic.",
     }[item.status]
     if mine is not None and item.status == "one-reader":
-        told = "You have judged this answer; until the second reading comes in, you can correct it."
-    elif item.status in ("new", "one-reader") and item.assigned:
-        told += f" Given to {', '.join(item.assigned)}."
-    rows = Markup().join(
-        Markup("<tr><th>{}{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(
-            one.reader,
-            " (adjudicator)" if one.role == "adjudicator" else "",
-            one.judgement.correctness,
-            one.judgement.explanation,
-            _words_of(one),
+        sentence = (
+            "You have judged this answer; until the second reading comes in, you can correct it."
         )
-        for one in verdicts
+    elif item.status in ("new", "one-reader") and item.assigned:
+        sentence += f" Given to {', '.join(item.assigned)}."
+    return render_template(
+        "review/standing.html", sentence=sentence, verdicts=verdicts, words_of=_words_of
     )
-    table = (
-        Markup(
-            '<table class="verdicts"><thead><tr><th>Reader</th><th>Corr.</th><th>Expl.<'
-            "/th><th>Said</th></tr></thead><tbody>{}</tbody></table>"
-        ).format(rows)
-        if rows
-        else ""
-    )
-    return Markup('<p class="standing">{}</p>{}').format(told, table)
 
 
 def _words_of(verdict: Verdict) -> str:
-    said = verdict.judgement
+    judgement = verdict.judgement
     agrees = {True: "agrees with the flag", False: "disagrees with the flag", None: ""}
-    right = " ".join((said.corrected_answer, said.corrected_explanation)).strip()
-    words = (agrees[said.agrees], f"should be: {right}" if right else "", said.comment)
+    right = " ".join((judgement.corrected_answer, judgement.corrected_explanation)).strip()
+    words = (
+        agrees[judgement.agrees],
+        f"should be: {right}" if right else "",
+        judgement.comment,
+    )
     return "; ".join(word for word in words if word)
 
 
@@ -386,27 +283,6 @@ def progress_table(
     progress: Sequence[Progress], me: str | None, waiting: int, disputes: int = 0
 ) -> str:
     """What waits for oneself, disputes first, and how far each reader is."""
-    words = f"{'answer waits' if waiting == 1 else 'answers wait'} for your verdict"
-    head = Markup('<p class="count" role="status"><b>{}</b> {}</p>').format(waiting, words)
-    if disputes:
-        head = Markup(
-            '<p class="count" role="status"><b>{}</b> dispute{} and <b>{}</b> answer{} wait for you'
-            "</p>"
-        ).format(disputes, "s"[: disputes != 1], waiting, "s"[: waiting != 1])
-    rows = Markup().join(
-        Markup("<tr{}><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>").format(
-            " class=me" if one.reader == me else "",
-            one.reader,
-            one.judged,
-            one.left if one.assigned else "–",
-            "–" if one.seconds is None else f"{one.seconds:.0f} s",
-        )
-        for one in progress
+    return render_template(
+        "review/progress.html", progress=progress, me=me, waiting=waiting, disputes=disputes
     )
-    if not rows:
-        return head
-    return Markup(
-        "{}<details><summary>Progress of each reader</summary><table "
-        'class="verdicts"><thead><tr><th>Reader</th><th>Judged</th><th>Left</th><th'
-        ">Time</th></tr></thead><tbody>{}</tbody></table></details>"
-    ).format(head, rows)

@@ -15,7 +15,7 @@ from demo.context import FOCUS, NOW, QUIET, Parts, Update
 from demo.pages import render
 from demo.pages.components import panel
 from demo.pages.review.common import Chosen, Data, day, guarded, names_in, nothing, stage, when
-from demo.pages.review.queue_page import QueueWidgets
+from demo.pages.review.queue_page import QueuePage
 from demo.pages.review.study_views import (
     EXPERIENCE,
     debriefing,
@@ -78,7 +78,7 @@ def studies_page(
     session: gr.State,
     tab: gr.Tab,
     tabs: gr.Tabs,
-    queue: QueueWidgets,
+    queue: QueuePage,
     downloads: Downloads,
 ) -> None:
     """Lay out the studies and wire them."""
