@@ -469,6 +469,23 @@ class MeasurementRow(Base):
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
 
 
+class SampleRow(Base):
+    """A text sampled from the variant of an answer; no variant's answer itself."""
+
+    __tablename__ = "samples"
+    __table_args__ = (
+        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    arm: Mapped[str] = mapped_column(String(80), doc="Whose answer was sampled again.")
+    text: Mapped[str] = mapped_column(Text, doc="Whole text; a study may show it as wrong advice.")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+
+
 class StoreKeyRow(Base):
     """A secret of this store, which no export holds."""
 
@@ -558,6 +575,7 @@ ROWS: tuple[type[Base], ...] = (
     VerdictRow,
     AssignmentRow,
     MeasurementRow,
+    SampleRow,
     StudyRow,
     TaskRow,
     EnrolmentRow,

@@ -13,7 +13,7 @@ from rarl.records import CaseSnapshot
 from rarl.response import MODES, Mode
 from rarl.review.queue import Queue
 from rarl.review.store import ReviewStore
-from rarl.review.worth import measured_items, record_measures
+from rarl.review.worth import record_measures, sampled_items
 from rarl.text.normalise import exact_match
 
 _GREY = (127, 127, 127)
@@ -28,8 +28,9 @@ def measure(
 ) -> int:
     """Measure answers of a queue that were not measured before, the first of the list first.
 
-    Each is sampled several times, and asked once with grey in place of its pictures. Answers of
-    variants that the engine does not offer, and cases whose pixels are not kept, are left out.
+    Each is sampled several times, and asked once with grey in place of its pictures. The samples
+    are kept, since a study can show them as wrong advice. Answers of variants that the engine does
+    not offer, and cases whose pixels are not kept, are left out.
 
     Args:
         store: with a person who may assign work.
@@ -48,7 +49,7 @@ def measure(
     store.need("assign")
     offered = {arm.name for arm in engine.arms}
     with store.reading() as session:
-        known = measured_items(session)
+        known = sampled_items(session)
     done = 0
     for item in Queue(store, study_id).places():
         if done >= limit:
@@ -74,6 +75,7 @@ def measure(
                 "consistency": sampled.consistency(stored.answer),
                 "needs-picture": 0.0 if same else 1.0,
             },
+            [one.response.text for one in sampled.answers],
         )
         done += 1
         if watch is not None:

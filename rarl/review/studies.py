@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 from uuid import uuid4
@@ -54,7 +54,7 @@ from rarl.review.study_tasks import (
     task_of,
 )
 from rarl.review.transfer.table import harmless
-from rarl.review.worth import by_chance
+from rarl.review.worth import by_chance, samples_of
 from rarl.review.wrong_advice import SOURCES, Advice, Source, WrongAdvice, choose, starts, wrong_for
 from rarl.stats.bootstrap import Interval
 
@@ -533,6 +533,8 @@ class Studies(StudyTasks):
         answers = answers_of(self._store, [task.case_id for task in tasks])
         settled = settled_answers(self._store, answers)
         cases = {case_id: self._store.case(case_id) for case_id in {t.case_id for t in tasks}}
+        if wrong.samples is None and "sample" in wrong.sources:
+            wrong = replace(wrong, samples=samples_of(self._store, cases))
         advice: dict[tuple[str, int], Advice] = {}
         for reader, start in zip(readers, starts(len(readers), seed), strict=True):
             own = [

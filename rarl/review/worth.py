@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from rarl.records import new_key
 from rarl.records.queue import Item
 from rarl.review._queue_index import batches
-from rarl.review._tables import AnswerRow, CaseRow, MeasurementRow
+from rarl.review._tables import AnswerRow, CaseRow, MeasurementRow, SampleRow
 from rarl.review.store import ReviewStore
 from rarl.text.normalise import exact_match
 
@@ -102,8 +102,16 @@ def by_worth(worth: Mapping[Item, Worth]) -> list[Item]:
     return mixed
 
 
-def record_measures(store: ReviewStore, item: Item, values: Mapping[Measure, float]) -> None:
+def record_measures(
+    store: ReviewStore, item: Item, values: Mapping[Measure, float], samples: Sequence[str] = ()
+) -> None:
     """Keep what was measured of an answer; a later measurement replaces an earlier one.
+
+    Args:
+        store: with a person who may assign work.
+        item: the answer.
+        values: what was measured.
+        samples: texts that were sampled; each is kept once, for wrong advice in studies.
 
     Raises:
         ReviewError: there is no such answer, the person may not, or the database cannot be written.
@@ -118,13 +126,34 @@ def record_measures(store: ReviewStore, item: Item, values: Mapping[Measure, flo
             )
             for name, value in values.items()
         )  # fmt: skip
+        session.add_all(
+            SampleRow(
+                key=new_key(), case_id=item[0], arm=item[1], text=text, created=datetime.now(UTC)
+            )
+            for text in dict.fromkeys(samples)
+        )
         store.note(session, "write", "measurement", [item[0]])
 
 
-def measured_items(session: Session) -> set[Item]:
-    """The answers of which anything was measured."""
-    rows = session.execute(select(MeasurementRow.case_id, MeasurementRow.arm).distinct())
+def sampled_items(session: Session) -> set[Item]:
+    """The answers of which samples are kept."""
+    rows = session.execute(select(SampleRow.case_id, SampleRow.arm).distinct())
     return {(case_id, arm) for case_id, arm in rows}
+
+
+def samples_of(store: ReviewStore, case_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The sampled texts of each case that has any, oldest first.
+
+    Raises:
+        ReviewError: the database cannot be read.
+    """
+    texts: dict[str, list[str]] = defaultdict(list)
+    with store.reading() as session:
+        for batch in batches(sorted(set(case_ids))):
+            statement = select(SampleRow.case_id, SampleRow.text).order_by(SampleRow.id)
+            for case_id, text in session.execute(statement.where(SampleRow.case_id.in_(batch))):
+                texts[case_id].append(text)
+    return {case_id: tuple(own) for case_id, own in texts.items()}
 
 
 def _worth(

@@ -41,7 +41,8 @@ class WrongAdvice:
         sources: where it may come from, the preferred first: "variant" (another variant's answer to
             the same case), "sample" (an answer sampled from a model) or "flip" (the settled answer
             turned round).
-        samples: for each case, completions sampled from a model.
+        samples: for each case, completions sampled from a model; those that the store keeps, see
+            `rarl.review.measuring`, where not given.
     """
 
     share: float
@@ -167,8 +168,8 @@ def choose(
     if len(possible) < count:
         raise ReviewError(
             f"Wrong advice can be made for {len(possible)} of {len(ordered)} tasks of a reader, "
-            f"and {count} are asked for: settle more cases, choose more sources, or a smaller "
-            "share."
+            f"and {count} are asked for: settle more cases, choose more sources (`review measure` "
+            "samples answers), or a smaller share."
         )
     # A task without wrong advice to show hands its turn to the nearest one that has some.
     chosen: set[int] = set()

@@ -74,7 +74,7 @@ def fill(store: ReviewStore, make_case: MakeCase) -> list[str]:
     own.commit_first(steps.id, 0, "@a", region=Region(0, (1, 1, 9, 9)), seconds=1 / 3)
     own.respond(steps.id, 0, "b", region=Region(0, (1, 1, 9, 9)))
     seed_wrong_advice(store, steps.id, ids[1])
-    record_measures(store, (ids[1], "rl"), {"consistency": 1 / 3})
+    record_measures(store, (ids[1], "rl"), {"consistency": 1 / 3}, [ODD, ODD, "=1"])
     Studies(store.for_person("C", "reader")).withdraw(steps.id)
     store.delete_case(ids[2], "asked for")
     return ids

@@ -27,7 +27,9 @@ OLD = Path(__file__).parent / "written_by_9e21158"
 SQL = (OLD / "review.sql").read_bytes().decode("utf-8")
 # Added since, or given by the store and not by the export.
 NEWER_COLUMNS = {"category_label", "severity_label"}
-NEWER_TABLES = {"first_reads", "advice", "enrolments", "withdrawals", "measurements", "dismissals"}
+NEWER_TABLES = {
+    "first_reads", "advice", "enrolments", "withdrawals", "measurements", "dismissals", "samples",
+}  # fmt: skip
 # `region` is one of flags as well, where it may be empty.
 NEWER_IN_TABLES = {"wrong_share", "consent", "marks_region", "region", "by_worth"}
 

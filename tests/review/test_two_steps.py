@@ -20,6 +20,7 @@ from rarl.review.studies import Studies
 from rarl.review.summary import overview
 from rarl.review.training_rows import preference_pairs, review_examples
 from rarl.review.transfer.writer import export
+from rarl.review.worth import record_measures
 from rarl.review.wrong_advice import Source, WrongAdvice, choose
 from rarl.stats.reliance import Figure
 
@@ -181,9 +182,18 @@ def test_the_sources_of_wrong_advice(store: ReviewStore, make_case: MakeCase) ->
     store.add_case(case)
     settle(store, case, "right")
     owner = Studies(store.for_person("judge", "admin"))
-    samples = {case.id: ["<think>Both.</think><answer>none</answer>"]}
+    record_measures(
+        store,
+        (case.id, "rl"),
+        {"consistency": 0.5},
+        # The first is right, and no advice to mislead with.
+        ["<answer>right</answer>", "<think>Both.</think><answer>none</answer>"],
+    )
+    given = {case.id: ["<answer>neither</answer>"]}
 
-    def shown(condition: Condition, *sources: Source) -> tuple[str | None, str | None]:
+    def shown(
+        condition: Condition, *sources: Source, samples: dict[str, list[str]] | None = None
+    ) -> tuple[str | None, str | None]:
         study = owner.draw_study(
             "One", ["a"], seed=1, arms=["rarl"], conditions=[condition],
             wrong=WrongAdvice(0.99, sources, samples), cases=[case.id],
@@ -195,6 +205,8 @@ def test_the_sources_of_wrong_advice(store: ReviewStore, make_case: MakeCase) ->
 
     assert shown("answer-only", "flip") == ("left", None)
     assert shown("answer-only", "sample") == ("none", None)
+    assert shown("full-reasoning", "sample") == ("none", "Both.")
+    assert shown("answer-only", "sample", samples=given) == ("neither", None)
     # Reasoning is not made up: it is what another variant has said for the same answer.
     assert shown("full-reasoning", "flip") == ("left", "L.")
     assert shown("full-reasoning", "variant") == ("left", "L.")

@@ -13,7 +13,7 @@ from rarl.response import parse_response
 from rarl.review import CaseSnapshot, Judgement, Queue, ReviewStore
 from rarl.review.measuring import measure
 from rarl.review.studies import Studies
-from rarl.review.worth import ONE_IN, Worth, by_chance, by_worth, record_measures
+from rarl.review.worth import ONE_IN, Worth, by_chance, by_worth, record_measures, samples_of
 
 MakeCase = Callable[..., CaseSnapshot]
 
@@ -96,6 +96,11 @@ def test_what_is_measured_of_an_answer(store: ReviewStore, make_case: MakeCase) 
     assert measure(named, engine, limit=1) == 1
     assert measure(named, engine, limit=9) == 1  # what the model does not offer is left out
     assert measure(named, engine, limit=9) == 0  # what was measured is not measured again
+    reasons = {one.arm: one.reason for one in Queue(named).items(order="worth")}
+    kept = samples_of(store, [item[0] for item in Queue(named).places()])
+    assert len(kept) == 2
+    for texts in kept.values():
+        assert sorted(texts) == ["<answer>no</answer>", "<answer>yes</answer>"]
     reasons = {one.arm: one.reason for one in Queue(named).items(order="worth")}
     assert "same answer without the picture" in reasons["sft"]
     assert "of samples say the same" in reasons["sft"]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _CONDITIONS = tuple((presentation(one).label, one) for one in CONDITIONS)
 _SOURCES = (
     ("Another variant’s wrong answer", "variant"),
+    ("A wrong answer sampled from a model (after review measure)", "sample"),
     ("The settled answer turned round", "flip"),
 )
 _NOTHING = Markup("")
