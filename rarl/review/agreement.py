@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from rarl.review.queue import Queue
 from rarl.review.store import ReviewStore
+from rarl.review.worth import by_chance
 from rarl.stats.agreement import cohen_kappa, krippendorff_alpha
 from rarl.stats.bootstrap import Interval
 
 
 def agreement_of(store: ReviewStore, queue: Queue, seed: int = 0) -> dict[str, Interval | None]:
     """How far the readers of a queue agree, on each scale.
+
+    Where readers choose what they read, as among flagged answers, or take the most valuable first,
+    only the answers count that chance put into the random share (`rarl.review.worth`): what is
+    hard to judge would else weigh more than it occurs.
 
     Cohen's kappa (quadratic weights) takes the two readings of each answer in the order in which
     they came, whoever gave them; alpha (ordinal) knows no order.
@@ -22,6 +27,8 @@ def agreement_of(store: ReviewStore, queue: Queue, seed: int = 0) -> dict[str, I
         ReviewError: the person may not, or the database cannot be read.
     """
     readings = queue.readings()
+    if queue.is_by_worth():
+        readings = {item: given for item, given in readings.items() if by_chance(item)}
     pictures = store.picture_hashes(case_id for case_id, _ in readings)
     clusters = [pictures[case_id] for case_id, _ in readings]
     scores = {

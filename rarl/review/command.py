@@ -263,7 +263,7 @@ def _stats(store: ReviewStore, arguments: argparse.Namespace) -> None:
         print(f"{reader['reader']}: {reader['judged']} judged, {reader['left']} assigned and left")
     for name, value in summary["agreement"].items():
         if value is not None:
-            print(f"{name}: {_interval(value, '.2f')}, {value['n']} answers")
+            print(f"{name}: {_interval(value, '.2f')}, {value['n']} answers chosen by chance")
     for audit in summary["audits"]:
         for rate in audit["rates"]:
             wrong = _interval(rate["wrong"], ".1%")

@@ -150,7 +150,7 @@ class QueueList:
         ]
         given = [QueueItemRow.assigned > 0, self._of.given()]
         ranks = [[*unread, *given], [*unread, QueueItemRow.assigned == 0]]
-        if order == "worth" or self._is_by_worth():
+        if order == "worth" or (self._study is not None and self.is_by_worth()):
             return self._worthiest(chosen or QueueFilter(), ranks, after)
         return self._first(chosen or QueueFilter(), ranks, after)
 
@@ -255,9 +255,16 @@ class QueueList:
                     return found
         return None
 
-    def _is_by_worth(self) -> bool:
+    def is_by_worth(self) -> bool:
+        """Whether readers may work in the order of worth: among flags, and where an audit says so.
+
+        Rates and agreement then come from the random share alone.
+
+        Raises:
+            ReviewError: the database cannot be read.
+        """
         if self._study is None:
-            return False
+            return True
         with self._store.reading() as session:
             study = session.get(StudyRow, self._study)
             return study is not None and bool(study.by_worth)

@@ -11,6 +11,7 @@ from rarl.errors import ReviewError
 from rarl.inference.engine import Answer, Arm, Question
 from rarl.response import parse_response
 from rarl.review import CaseSnapshot, Judgement, Queue, ReviewStore
+from rarl.review.agreement import agreement_of
 from rarl.review.measuring import measure
 from rarl.review.studies import Studies
 from rarl.review.worth import ONE_IN, Worth, by_chance, by_worth, record_measures, samples_of
@@ -96,7 +97,6 @@ def test_what_is_measured_of_an_answer(store: ReviewStore, make_case: MakeCase) 
     assert measure(named, engine, limit=1) == 1
     assert measure(named, engine, limit=9) == 1  # what the model does not offer is left out
     assert measure(named, engine, limit=9) == 0  # what was measured is not measured again
-    reasons = {one.arm: one.reason for one in Queue(named).items(order="worth")}
     kept = samples_of(store, [item[0] for item in Queue(named).places()])
     assert len(kept) == 2
     for texts in kept.values():
@@ -126,3 +126,33 @@ def test_rates_come_from_the_share_by_chance_alone(store: ReviewStore, make_case
     rates = runs.rates(audit.id)
     assert sum(rate.wrong.n for rate in rates) == sum(one.by_chance for one in order) < 36
     assert {rate.wrong.value for rate in rates} == {0}
+
+
+def test_agreement_comes_from_the_share_by_chance_alone(
+    store: ReviewStore, make_case: MakeCase
+) -> None:
+    kept: dict[bool, list[CaseSnapshot]] = {True: [], False: []}
+    while min(map(len, kept.values())) < 4:  # ids are drawn anew
+        seed = len(kept[True]) + len(kept[False])
+        case = make_case(pixel_seed=seed, sampled=True)
+        kept[by_chance((case.id, "sft"))].append(case)
+    scores: dict[str, tuple[int, int]] = {}
+    for place in range(4):
+        # Readers differ on every answer that is not there by chance.
+        scores[kept[True][place].id] = (place, place)
+        scores[kept[False][place].id] = (place, 3 - place)
+    for case in (*kept[True][:4], *kept[False][:4]):
+        store.add_case(case)
+        store.add_flag(case.id, "sft", "style", "none", reader="V")
+    runs = Studies(store.for_person("Judge", "admin"))
+    audit = runs.draw_audit("June", 8, ["a", "b"], seed=0, arms=["sft"])
+    for study_id in (None, audit.id):
+        for number, name in enumerate(("a", "b")):
+            own = Queue(store.for_person(name, "reader"), study_id)
+            for item in own.places():
+                own.judge(*item, Judgement(scores[item[0]][number], 2))
+    flagged = agreement_of(store, Queue(store))["correctness kappa"]
+    assert flagged is not None and (flagged.value, flagged.n) == (1, 4)
+    # An audit that nobody works by worth was drawn at random as a whole.
+    drawn = agreement_of(store, Queue(store, audit.id))["correctness kappa"]
+    assert drawn is not None and drawn.value < 0.5 and drawn.n == 8

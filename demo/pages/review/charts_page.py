@@ -238,12 +238,15 @@ def _agreement(agreement: Sequence[tuple[str, Mapping[str, Interval | None]]]) -
                 'scope="col">Value with 95 % interval</th><th '
                 'scope="col">Answers</th></tr></thead><tbody>{}</tbody></table>'
             ).format(title, rows)
-    return tables or (
-        Markup(
-            '<p class="hint">Agreement needs answers that two readers have judged, not '
-            "all of them alike.</p>"
+    if not tables:
+        return Markup(
+            '<p class="hint">Agreement needs answers that two readers have judged, not all of them '
+            "alike, and of the flagged ones only the one in five counts that chance chose.</p>"
         )
-    )
+    return Markup(
+        '<p class="hint">Where readers choose what they judge, as among flagged answers, only the '
+        "one in five counts that chance chose.</p>{}"
+    ).format(tables)
 
 
 def _interval(value: Interval) -> str:
