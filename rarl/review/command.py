@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("jsonl", "csv", "parquet", "datasets", "preferences"),
         required=True,
-        help="preferences: pairs for TRL's DPO, from votes and corrections",
+        help="preferences: pairs for TRL's DPO, from blind votes and corrections",
     )
     exporting.add_argument(
         "--out",

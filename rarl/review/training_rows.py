@@ -193,9 +193,10 @@ def review_examples(store: ReviewStore, held_out: Sequence[Example]) -> list[Exa
 
 
 def preference_pairs(store: ReviewStore, held_out: Sequence[Example]) -> list[PreferencePair]:
-    """Pairs from votes for the better arm, and from corrections of what an arm said.
+    """Pairs from blind votes for the better arm, and from corrections of what an arm said.
 
-    Arms that said the same word for word give no pair; nor do held-out pictures.
+    Whoever sees the names of the variants may vote for a name. Arms that said the same word for
+    word give no pair; nor do held-out pictures.
 
     Args:
         store: the review store.
@@ -223,7 +224,7 @@ def judged_answers(store: ReviewStore, held_out: Sequence[Example]) -> Judged:
         ReviewError: the store cannot be read.
         DataError: an image of `held_out` cannot be read.
     """
-    votes = list(dict.fromkeys(_from_votes(store, blind=True)))
+    votes = list(dict.fromkeys(_from_votes(store)))
     corrections = list(dict.fromkeys(_from_corrections(store)))
     alone = list(dict.fromkeys(_alone(store)))
     pictures = {one.case_id: one.images for one in (*votes, *corrections)}
@@ -290,8 +291,8 @@ def write_preferences(
         pairs = [pair for pair in pairs if pair.case_id in cases]
     if not pairs:
         raise ReviewError(
-            "There is no preference yet: vote for the better of two answers, or settle a "
-            "correction, and export again."
+            "There is no preference yet: vote for the better of two answers with the names of the "
+            "variants hidden, or settle a correction, and export again."
         )
     table = Dataset.from_list([_as_row(pair) for pair in pairs], features=_features())
     with written_whole(out) as part:
@@ -342,14 +343,15 @@ def _picture_row(case_id: str, png: bytes) -> Example:
     )
 
 
-def _from_votes(store: ReviewStore, blind: bool = False) -> Iterator[PreferencePair]:
+def _from_votes(store: ReviewStore) -> Iterator[PreferencePair]:
+    """Of votes that did not see which variant gave which answer."""
     with store.reading() as session:
         withdrawn = Withdrawn.of(session)
     for vote in store.votes():
         if vote.preferred is None or withdrawn.holds(vote.reader):
             continue
         case = store.case(vote.case_id)
-        if blind and not case.blind:
+        if not case.blind:
             continue
         texts = {answer.arm: answer.text for answer in case.answers if not answer.stopped}
         better = texts.get(vote.preferred)

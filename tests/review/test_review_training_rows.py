@@ -56,6 +56,7 @@ def settle(store: ReviewStore) -> Settle:
         image: Image.Image,
         question: str = "Is there a pneumothorax?",
         corrected: Judgement = WRONG,
+        blind: bool = True,
     ) -> str:
         case_id = store.add_case(
             case_from(
@@ -65,6 +66,7 @@ def settle(store: ReviewStore) -> Settle:
                 model="pocket",
                 prompt_hash="f",
                 scan=Scan(image, "dicom", "DX"),
+                blind=blind,
             )
         )
         store.add_flag(case_id, "sft", "missed-finding", "major")
@@ -140,6 +142,9 @@ def test_preference_pairs(store: ReviewStore, settle: Settle, tmp_path: Path) ->
     case_id = settle(image, "Where is it?", Judgement(0, 0, True, "left apex", "A line there."))
     store.add_vote(case_id, "better", "rarl")
     store.add_vote(case_id, "tie")
+    # Whoever sees the names of the variants may vote for a name.
+    named = settle(picture(trains=True, start=300), corrected=Judgement(3, 3), blind=False)
+    store.add_vote(named, "better", "rarl")
     pairs = preference_pairs(store, [])
     assert [(pair.source, pair.chosen, pair.rejected) for pair in pairs] == [
         ("vote", TEXTS["rarl"], TEXTS["sft"]),
