@@ -133,6 +133,14 @@ class Settings(BaseSettings):
     flags_pixels: Literal["keep", "hash"] = _setting(
         "`keep` copies the pictures there as well", default="hash", shown="`hash`"
     )
+    pseudonym_key: str | None = _setting(
+        "secret that readers' pseudonyms in exports are made with; needed where the store does not "
+        "outlast a restart, or pseudonyms would be others each time",
+        "at least 16 characters",
+        shown="one that the store makes and keeps",
+        secret=True,
+        min_length=16,
+    )
     dicomweb: str = _setting("PACS that studies are opened from", "an address", default="")
     dicomweb_user: str = _setting("user name at the PACS", default="")
     dicomweb_password: str = _setting("its password", default="", secret=True)

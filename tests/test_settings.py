@@ -93,6 +93,7 @@ def test_values_are_typed() -> None:
         ("RARL_AUDIT_SHARE", "1.5", "RARL_AUDIT_SHARE must be a number from 0 to 1;"),
         ("RARL_AUDIT_SHARE", "nan", "RARL_AUDIT_SHARE must be a number from 0 to 1;"),
         ("RARL_TRUSTED_PROXIES", "proxy", "must be addresses or networks, such as 10.0.0.0/8"),
+        ("RARL_PSEUDONYM_KEY", "too-short", "RARL_PSEUDONYM_KEY must be at least 16 characters;"),
         ("RARL_LIMIT_FRAMES", "2.5", "RARL_LIMIT_FRAMES must be a whole number above 0;"),
         ("RARL_LIMIT_OPEN_SECONDS", "inf", "RARL_LIMIT_OPEN_SECONDS must be a number above 0;"),
         ("RARL_LIMIT_OPEN_SECONDS", "-1", "RARL_LIMIT_OPEN_SECONDS must be a number above 0;"),

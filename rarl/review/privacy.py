@@ -1,7 +1,8 @@
 """Pseudonyms of readers in exports, and readers who have withdrawn.
 
 A pseudonym is a keyed hash (HMAC-SHA256) of the canonical name: the same for the same person in
-every export of a store, other in another store. The key never leaves the store.
+every export of a store, other in another store. The key never leaves the store. Where a store does
+not outlast a restart, RARL_PSEUDONYM_KEY holds the key instead.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from rarl.review._tables import ROWS, PersonName, StoreKeyRow, StudyRow, WithdrawalRow
 from rarl.review.roles import canonical_name
+from rarl.settings import read_settings
 
 _PSEUDONYM = re.compile(r"reader-[0-9a-f]{12}")
 _KEY = "pseudonyms"
@@ -28,14 +30,21 @@ class Pseudonyms:
     """Makes the pseudonyms of one store.
 
     Attributes:
-        key: the store's secret.
+        key: the site's secret, or the store's own.
     """
 
     key: bytes
 
     @classmethod
     def of(cls, session: Session) -> Pseudonyms:
-        """Those of the store that a session reads."""
+        """Those of the store that a session reads.
+
+        Raises:
+            SettingError: RARL_PSEUDONYM_KEY cannot be used.
+        """
+        of_site = read_settings().pseudonym_key
+        if of_site is not None:
+            return cls(of_site.encode("utf-8"))
         row = session.get(StoreKeyRow, _KEY)
         assert row is not None, "the migration makes the key"
         return cls(bytes.fromhex(row.value))

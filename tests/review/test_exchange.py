@@ -188,6 +188,36 @@ def test_pseudonyms_lose_nothing_but_the_names(
     copy.close()
 
 
+def test_a_key_of_the_site_keeps_pseudonyms_over_stores(
+    tmp_path: Path, make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case()
+
+    def pseudonym(number: int) -> str:
+        """Of a flag's reader, in the export of a new store, as after a restart without a disk."""
+        store = ReviewStore(f"sqlite:///{tmp_path / f'{number}.sqlite3'}")
+        store.add_case(case)
+        store.add_flag(case.id, "sft", "style", "none", reader="Ada")
+        out = tmp_path / f"{number}.jsonl"
+        export(store, out, "jsonl")
+        # Read back into a store that has the same people, nothing is new.
+        assert not any(import_from(store, out).values())
+        store.close()
+        (flag,) = (
+            json.loads(line)
+            for line in out.read_text("utf-8").splitlines()
+            if json.loads(line)["table"] == "flags"
+        )
+        return str(flag["reader"])
+
+    assert pseudonym(1) != pseudonym(2)
+    monkeypatch.setenv("RARL_PSEUDONYM_KEY", "a secret of the site")
+    kept = pseudonym(3)
+    assert kept == pseudonym(4) != "ada"
+    monkeypatch.setenv("RARL_PSEUDONYM_KEY", "another secret of it")
+    assert pseudonym(5) != kept
+
+
 def test_a_reader_who_withdraws_leaves_every_export(
     store: ReviewStore, make_case: MakeCase, tmp_path: Path
 ) -> None:
