@@ -82,8 +82,9 @@ class Cluster:
 class Crossing:
     """How often reasoning and answer part, over the rows whose reasoning could be checked.
 
-    Reasoning counts as right where it states an annotated fact and contradicts none, as wrong where
-    it contradicts one.
+    Reasoning counts as right where it states all that the reference says and contradicts no
+    annotated fact, as wrong where it contradicts one. To name the kind of image is not enough where
+    the reference says more.
 
     Attributes:
         group: which rows.
@@ -188,11 +189,27 @@ def clusters(frame: pd.DataFrame, labels: Labels | None = None) -> list[Cluster]
     return sorted(found, key=lambda one: (order[one.group], one.mode, one.arm, -one.excess))
 
 
+def reasoned_right(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Of each row, whether its reasoning counts as right, see `Crossing`.
+
+    A table of an older version does not tell: then none does.
+    """
+    if "claims" not in frame:
+        return np.zeros(len(frame), bool)
+    claims, covered, against = (
+        frame[name].fillna(0).to_numpy(int)
+        for name in ("claims", "claims_covered", "facts_contradicted")
+    )
+    return (claims > 0) & (covered == claims) & (against == 0)
+
+
 def crossings(frame: pd.DataFrame, labels: Labels | None = None) -> list[Crossing]:
     """How often reasoning and answer part, by group, variant and mode."""
     frame = _answers(frame)
-    frame = frame[frame["facts"].fillna(0).astype(int) > 0]
     found: list[Crossing] = []
+    if "claims" not in frame:
+        return found
+    frame = frame[frame["claims"].fillna(0).astype(int) > 0]
     if frame.empty:
         return found
     for group, mask in groups(frame, labels).items():
@@ -200,10 +217,9 @@ def crossings(frame: pd.DataFrame, labels: Labels | None = None) -> list[Crossin
             continue
         for (mode, arm), part in frame[mask].groupby(["mode", "arm"], sort=False):
             right = part["exact"].to_numpy(bool)
-            covered = part["facts_covered"].to_numpy(int) > 0
             against = part["facts_contradicted"].to_numpy(int) > 0
             unlucky, lucky = clustered_means(
-                np.column_stack([~right & covered & ~against, right & against]).astype(float),
+                np.column_stack([~right & reasoned_right(part), right & against]).astype(float),
                 part["image"].tolist(),
                 seed=int(part["seed"].iloc[0]),
             )

@@ -70,7 +70,7 @@ def score(
     check = None
     if reasoned:
         facts = json.dumps([asdict(fact) for fact in example.facts])
-        check = check_facts(response.reasoning, words, example.question, facts, explanation)
+        check = check_facts(response.reasoning, words, example.question, facts, explanation, known)
     return {
         "reference": known,
         "reasoning": response.reasoning,
@@ -93,6 +93,8 @@ def score(
         "facts": check.annotated if check else None,
         "facts_covered": check.covered if check else None,
         "facts_contradicted": check.contradicted if check else None,
+        "claims": check.claims if check else None,
+        "claims_covered": check.claims_covered if check else None,
         "agrees": not check.disagrees if check and answer else None,
         **_of_report(words, known, example.kind),
         "checks": _checks(example, words, response.reasoning) if about_scan else (),

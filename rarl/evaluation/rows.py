@@ -81,6 +81,9 @@ class Row:
         picture_hashes: SHA-256 of width, height and RGB pixels of each picture shown, 16 digits.
         picture_side: short side of the first picture shown, in pixels.
         picture_contrast: standard deviation of its grey levels, 0 to 127.5.
+        claims: what the reference says besides the kind of image, see
+            `rarl.rewards.reasoning.FactCheck`; None where no reasoning was held against it.
+        claims_covered: those that the reasoning states, or None likewise.
         scored_against: JSON of the explanation and the annotated facts that scores were taken from.
     """
 
@@ -141,6 +144,8 @@ class Row:
     picture_side: int | None = None
     picture_contrast: float | None = None
     scored_against: str = "{}"
+    claims: int | None = None
+    claims_covered: int | None = None
 
     @property
     def key(self) -> Key:
@@ -243,6 +248,8 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
         "facts",
         "facts_covered",
         "facts_contradicted",
+        "claims",
+        "claims_covered",
         "chosen",
         "position",
         "picture_side",

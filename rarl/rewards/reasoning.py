@@ -205,6 +205,9 @@ class FactCheck:
         contradicted: things it states that annotations give otherwise.
         neutral: its statements that no annotation speaks of.
         disagrees: whether it denies the answer that goes with it.
+        claims: facts that the explanation states, or else the question with its reference; those
+            of the kind of image (modality, organ, plane) only where there are no others.
+        claims_covered: those of them that the reasoning states.
     """
 
     annotated: int
@@ -212,18 +215,32 @@ class FactCheck:
     contradicted: int
     neutral: int
     disagrees: bool
+    claims: int = 0
+    claims_covered: int = 0
 
 
 def check_facts(
-    reasoning: str, answer: str, question: str, facts: str, explanation: str = ""
-) -> FactCheck:
+    reasoning: str, answer: str, question: str, facts: str, explanation: str = "",
+    reference: str = "",
+) -> FactCheck:  # fmt: skip
     """Count what `reasoning_score` weighs; the arguments are the same.
 
     Where no fact is annotated, the claims of the explanation are counted.
 
+    Args:
+        reasoning: the think block.
+        answer: the answer block that goes with it.
+        question: as asked.
+        facts: JSON, as for `reasoning_score`.
+        explanation: the reference explanation, or "" where there is none.
+        reference: the right answer, or "" where it is not known.
+
     >>> chest = dict(kind="organ", value="chest", present=True, statement="It shows the chest.")
-    >>> check_facts("This is the chest.", "chest", "Which organ?", json.dumps([chest]))
-    FactCheck(annotated=1, covered=1, contradicted=0, neutral=0, disagrees=False)
+    >>> facts = json.dumps([chest])
+    >>> check_facts("This is the chest.", "chest", "Which organ?", facts, "It shows the chest.")
+    ... # doctest: +NORMALIZE_WHITESPACE
+    FactCheck(annotated=1, covered=1, contradicted=0, neutral=0, disagrees=False, claims=1,
+        claims_covered=1)
     """
     statements = read_statements(reasoning)
     known = _known(facts, "")
@@ -235,15 +252,27 @@ def check_facts(
             contradicted=comparison.contradicted,
             neutral=comparison.neutral,
             disagrees=bool(statements) and _disagrees(statements, question, answer, 1.0),
+            claims=comparison.claims,
+            claims_covered=comparison.covered,
         )
     stated, against = _compare(statements, known.facts)
+    told = explanation or (f"{question} {reference}." if reference else "")
+    claims = _claims(_known(facts, told))
     return FactCheck(
         annotated=sum(not fact.derived for fact in known.facts),
         covered=len(stated),
         contradicted=len(against),
         neutral=sum(not any(_compare([item], known.facts)) for item in statements),
         disagrees=bool(statements) and _disagrees(statements, question, answer),
+        claims=len(claims),
+        claims_covered=len(claims & stated),
     )
+
+
+def _claims(known: _Known) -> frozenset[int]:
+    """What the explanation says of the image besides its kind; of its kind, if nothing else."""
+    findings = {index for index in known.relevant if known.facts[index].kind not in _KIND_OF_IMAGE}
+    return frozenset(findings) or known.relevant
 
 
 def reasoning_reward(

@@ -83,9 +83,10 @@ def test_reasoning_and_answer_are_told_apart(folder: Path, tmp_path: Path) -> No
     frame = pd.read_parquet(folder / "rows.parquet")
     (tmp_path / "summary.json").write_bytes((folder / "summary.json").read_bytes())
     sft = (frame["arm"] == "sft") & (frame["category"] == "label") & (frame["condition"] == "scan")
-    frame["facts"], frame["facts_covered"], frame["facts_contradicted"] = 3, 0, 0
+    frame["facts"], frame["facts_contradicted"] = 3, 0
+    frame["claims"], frame["claims_covered"] = 2, 1
     frame.loc[sft & frame["exact"], "facts_contradicted"] = 1
-    frame.loc[sft & ~frame["exact"], "facts_covered"] = 2
+    frame.loc[sft & ~frame["exact"], "claims_covered"] = 2
     frame.to_parquet(tmp_path / "rows.parquet")
     results = Results(tmp_path)
     assert results.chosen("reason", LABEL, "lucky", "sft", "sft", 9)[0] == 1

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from rarl.evaluation.failures import FIELDS, clusters, crossings, strata_of
+from rarl.data.example import Example, Fact
+from rarl.evaluation.failures import FIELDS, clusters, crossings, reasoned_right, strata_of
 from rarl.evaluation.metrics import measured_frame
+from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import Row, to_frame
 from rarl.evaluation.tables import crossing_table, failure_table
 from rarl.stats.strata import clustered_excess
@@ -27,7 +29,8 @@ def many(count: int = 60) -> list[Row]:
                 ROW, id=f"one/{number}", image=f"{number}.png", modality="ct" if ct else "mri",
                 exact=not wrong, kind="closed", category=None, arm="sft", condition="scan",
                 reasoning="word " * (30 if wrong else 5), facts=2, facts_covered=1,
-                facts_contradicted=0 if wrong else 1, picture_side=200 if ct else 600,
+                claims=1, claims_covered=1, facts_contradicted=0 if wrong else 1,
+                picture_side=200 if ct else 600,
                 picture_contrast=40.0, reworded=False,
             )
         )  # fmt: skip
@@ -67,6 +70,87 @@ def test_reasoning_and_answer_part() -> None:
     # Every wrong answer has right reasoning here, and every right one wrong reasoning.
     assert (of.n, of.unlucky, of.lucky) == (60, pytest.approx(0.5), pytest.approx(0.5))
     assert of.unlucky_low is not None and of.unlucky_low < 0.5
+
+
+BRAIN = Example(
+    id="brain/1", image=None, question="Which type of tumor is shown, if any?", answer="glioma",
+    explanation="This is an MRI of the brain. It shows a glioma.", kind="open", modality="mri",
+    organ="brain",
+    facts=(
+        Fact("modality", "mri", True, "This is an MRI."),
+        Fact("organ", "brain", True, "It shows the brain."),
+        Fact("finding", "glioma", True, "It shows a glioma."),
+    ),
+    source="one", licence="CC0-1.0", split="test",
+)  # fmt: skip
+KIND = replace(
+    BRAIN, question="What imaging modality is this?", answer="mri",
+    explanation="It shows the brain. This is an MRI.",
+)  # fmt: skip
+# No explanation: the question with its answer is the reference.
+CHEST = replace(
+    BRAIN, question="Is there a pleural effusion?", answer="no", explanation=None, kind="closed",
+    modality="x-ray", organ="chest",
+    facts=(
+        Fact("modality", "x-ray", True, "This is an X-ray."),
+        Fact("organ", "chest", True, "It shows the chest."),
+        Fact("finding", "pleural effusion", False, "There is no pleural effusion."),
+        Fact("finding", "cardiomegaly", True, "There is cardiomegaly."),
+    ),
+)  # fmt: skip
+REPORTED = replace(
+    BRAIN, facts=(), question="What is the diagnosis?", answer="pneumonia",
+    explanation="There is an opacity in the left lower lobe. The finding suggests pneumonia.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("example", "reasoning", "right", "wrong"),
+    [
+        (BRAIN, "This is an MRI.", False, False),
+        (BRAIN, "This is an MRI of the brain. A slice is shown.", False, False),
+        (BRAIN, "It shows a glioma.", True, False),
+        (BRAIN, "This is an MRI of the brain. It shows a glioma.", True, False),
+        (BRAIN, "This is a CT of the brain. It shows a glioma.", False, True),
+        (BRAIN, "This is an MRI of the brain. It shows a meningioma.", False, True),
+        (BRAIN, "It may be a glioma.", False, False),
+        (KIND, "This is an MRI.", False, False),
+        (KIND, "This is an MRI of the brain.", True, False),
+        (CHEST, "This is an X-ray of the chest.", False, False),
+        (CHEST, "This is an X-ray of the chest. There is cardiomegaly.", False, False),
+        (CHEST, "There is no pleural effusion.", True, False),
+        (CHEST, "There is a pleural effusion.", False, True),
+        (REPORTED, "There is an opacity.", False, False),
+        (
+            REPORTED,
+            "There is an opacity in the left lower lobe. The finding suggests pneumonia.",
+            True,
+            False,
+        ),
+    ],
+    ids=[
+        "modality-alone", "kind-alone", "finding", "all", "other-modality", "other-finding",
+        "supposed", "one-of-two-kinds", "both-kinds", "kind-for-a-finding", "another-finding",
+        "reference-stated", "reference-denied", "part-of-a-text", "whole-text",
+    ],
+)  # fmt: skip
+def test_reasoning_is_right_where_it_says_what_the_reference_says(
+    example: Example, reasoning: str, right: bool, wrong: bool
+) -> None:
+    # The other answer, so that reasoning and answer part where the reasoning is right.
+    answer = "yes" if example is CHEST else "cyst"
+    scores = score(f"<think>{reasoning}</think><answer>{answer}</answer>", "reason", example)
+    row = replace(ROW, **scores)
+    frame = to_frame([row])
+    assert not row.exact and list(reasoned_right(frame)) == [right]
+    assert bool(row.facts_contradicted) == wrong
+    (of,) = {one.unlucky for one in crossings(measured_frame([row]))}
+    assert of == float(right)
+
+
+def test_a_table_of_an_older_version_says_nothing_of_reasoning() -> None:
+    older = to_frame(many(4)).drop(columns=["claims", "claims_covered"])
+    assert not reasoned_right(older).any() and crossings(older) == []
 
 
 def test_the_excess_is_that_of_a_regression_with_clusters() -> None:

@@ -15,7 +15,7 @@ from rarl.data import Example, load_set
 from rarl.data.sets import at_hand
 from rarl.errors import DataError, RarlError
 from rarl.evaluation.asked import asked_under
-from rarl.evaluation.failures import strata_of
+from rarl.evaluation.failures import reasoned_right, strata_of
 from rarl.evaluation.metrics import ALL_GROUP, groups
 from rarl.evaluation.run_files import ROWS, SUMMARY
 from rarl.inference.engine import arm_label
@@ -270,7 +270,6 @@ def arm_name(arm: Mapping[str, Any]) -> str:
 def _passing(frame: pd.DataFrame, kind: Filter, arm: str, other: str) -> list[str]:
     """Ids of the questions whose answer by the arm is of this kind, in the rows' order."""
     mine = frame[frame["arm"] == arm].set_index("id")
-    covered = mine["facts_covered"].fillna(0).astype(int)
     against = mine["facts_contradicted"].fillna(0).astype(int)
     right = mine["exact"].astype(bool)
     if kind == "beats":
@@ -283,7 +282,7 @@ def _passing(frame: pd.DataFrame, kind: Filter, arm: str, other: str) -> list[st
     elif kind == "hedged":
         keep = mine["hedged"].astype(bool)
     elif kind == "unlucky":
-        keep = ~right & (covered > 0) & (against == 0)
+        keep = ~right & reasoned_right(mine)
     elif kind == "lucky":
         keep = right & (against > 0)
     elif kind == "denies":
