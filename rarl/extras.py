@@ -9,6 +9,7 @@ EXTRAS = {
     "gradio": "app",
     "httpx": "pacs",
     "matplotlib": "train",
+    "nltk": "train",
     "pandas": "train",
     "peft": "models",
     "psycopg": "postgres",
@@ -17,6 +18,7 @@ EXTRAS = {
     "safetensors": "models",
     "tokenizers": "models",
     "torch": "models",
+    "torchmetrics": "train",
     "transformers": "models",
     "trl": "train",
 }

@@ -76,7 +76,7 @@ def imported_modules(path: Path) -> set[str]:
         own |= {p.stem for p in (ROOT / "tests").rglob("*.py")}
     # `spaces` exists only on a hosted Space, whose requirements are its own; the metrics of others
     # are used where somebody has installed them.
-    others = {"spaces", "RadEval", "nltk", "rouge_score"}
+    others = {"spaces", "RadEval"}
     return found - own - sys.stdlib_module_names - others
 
 

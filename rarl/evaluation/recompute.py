@@ -20,7 +20,7 @@ from rarl.errors import DataError
 from rarl.evaluation.asked import Asked
 from rarl.evaluation.judge_metrics import judge_figures
 from rarl.evaluation.metrics import Labels
-from rarl.evaluation.report_metrics import WORD_METRICS, has_word_metrics
+from rarl.evaluation.report_metrics import WORD_METRICS
 from rarl.evaluation.row_scores import score
 from rarl.evaluation.rows import LISTS, Row
 from rarl.evaluation.run import summary_of
@@ -138,17 +138,17 @@ def _files(folder: Path, notes: list[str]) -> Iterator[str]:
 
 def _rescored(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[str]]:
     """The rows with every score taken anew from their texts, and what differs."""
-    fresh, different, silent, unknown = [], dict[str, list[str]](), 0, 0
+    fresh, different, silent, without = [], dict[str, list[str]](), 0, 0
     for row in rows:
         if row.question is None or row.scored_against is None:
             silent += 1
             fresh.append(row)
             continue
         values = score(row.text, row.mode, _example(row), row.condition, _asked(row))
-        if not has_word_metrics() and row.rouge_l is not None:
-            # Without their packages they are not known here.
-            values |= {name: getattr(row, name) for name in WORD_METRICS}
-            unknown += 1
+        if row.kind == "report" and row.rouge_l is None:
+            # An earlier version did without where their packages were missing.
+            values |= dict.fromkeys(WORD_METRICS)
+            without += 1
         for name, value in values.items():
             if _plain(getattr(row, name)) != _plain(value):
                 different.setdefault(name, []).append(f"{row.id} ({row.arm})")
@@ -158,11 +158,8 @@ def _rescored(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[st
         f"{', '.join(places[:_SHOWN])}."
         for name, places in different.items()
     ]
-    if unknown:
-        notes.append(
-            f"BLEU, ROUGE-L and METEOR of {unknown} rows are taken as they stand: "
-            "pip install nltk rouge-score."
-        )
+    if without:
+        notes.append(f"{without} reports were measured without BLEU, ROUGE-L and METEOR.")
     if silent:
         notes.append(
             f"{silent} rows were published without questions and references: their scores are "

@@ -1,16 +1,14 @@
 """Score a free text, such as a report, against its reference.
 
-BLEU and METEOR are nltk's, ROUGE-L is rouge-score's; where these packages are missing (they are not
-required: `pip install nltk rouge-score`) the scores are None. They count words and hardly notice a
-negation, so the claim-level scores stand beside them: both texts are read as claims, as in the
-reasoning reward (`rarl.rewards.free_text`).
+BLEU and METEOR are nltk's, ROUGE-L is that of torchmetrics, which gives what rouge-score gives.
+They count words and hardly notice a negation, so the claim-level scores stand beside them: both
+texts are read as claims, as in the reasoning reward (`rarl.rewards.free_text`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 
 from rarl.rewards.free_text import compare
 from rarl.text.normalise import tokens
@@ -26,27 +24,21 @@ class ReportScores:
 
     Attributes:
         bleu4: BLEU of one to four words for one text, smoothed by a small count (Chen and Cherry,
-            WMT 2014, method 1); None without nltk.
-        rouge_l: F1 of the longest common subsequence of words, stemmed; None without rouge-score.
-        meteor: METEOR by words and stems, without synonyms, since these need a corpus of their own;
-            None without nltk.
+            WMT 2014, method 1).
+        rouge_l: F1 of the longest common subsequence of words, stemmed.
+        meteor: METEOR by words and stems, without synonyms, since these need a corpus of their own.
         claim_precision: share of the text's claims that the reference supports, or None where it
             claims nothing.
         claim_recall: share of the reference's claims that the text states.
         claim_contradicted: share of the reference's claims of which it states the opposite.
     """
 
-    bleu4: float | None
-    rouge_l: float | None
-    meteor: float | None
+    bleu4: float
+    rouge_l: float
+    meteor: float
     claim_precision: float | None
     claim_recall: float | None
     claim_contradicted: float | None
-
-
-def has_word_metrics() -> bool:
-    """Whether the packages behind `WORD_METRICS` are installed."""
-    return all(find_spec(name) is not None for name in ("nltk", "rouge_score", "absl"))
 
 
 @lru_cache(maxsize=4096)
@@ -65,7 +57,7 @@ def score_report(text: str, reference: str) -> ReportScores:
     """
     comparison = compare(text, reference)
     stated, claims = comparison.stated, comparison.claims
-    bleu, rouge, meteor = _by_words(text, reference) if has_word_metrics() else (None, None, None)
+    bleu, rouge, meteor = _by_words(text, reference)
     return ReportScores(
         bleu4=bleu,
         rouge_l=rouge,
@@ -84,21 +76,15 @@ class _NoSynonyms:
 
 
 def _by_words(text: str, reference: str) -> tuple[float, float, float]:
-    # Here, since the packages are optional and slow to import.
+    # Here, since they are slow to import, and few runs have reports.
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
     from nltk.translate.meteor_score import single_meteor_score
+    from torchmetrics.functional.text.rouge import rouge_score
 
     words, wanted = tokens(text), tokens(reference)
     if not words or not wanted:
         return 0.0, 0.0, 0.0
     bleu = sentence_bleu([wanted], words, smoothing_function=SmoothingFunction().method1)
     meteor = single_meteor_score(wanted, words, wordnet=_NoSynonyms())
-    rouge = _rouge().score(reference, text)["rougeL"].fmeasure
-    return float(bleu), float(rouge), float(meteor)
-
-
-@lru_cache(maxsize=1)
-def _rouge():  # type: ignore[no-untyped-def]  # of an optional package
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    rouge = rouge_score(text, reference, rouge_keys="rougeL", use_stemmer=True)
+    return float(bleu), float(rouge["rougeL_fmeasure"]), float(meteor)
