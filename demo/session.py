@@ -88,7 +88,7 @@ class Asked:
     def turn(self) -> Turn:
         """This exchange as an earlier turn of the next question."""
         answers = {answer.arm: answer.response.text for answer in self.answers}
-        return Turn(self.question.text, self.question.mode, answers)
+        return Turn(self.question.text, self.question.mode, answers, self.question.options)
 
 
 def shown_words(shown: Shown, name: str = "") -> str:

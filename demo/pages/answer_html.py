@@ -25,6 +25,7 @@ from demo.services.differences import Difference, differences, in_words, marked,
 from demo.session import Session
 from demo.templating import render_template
 from rarl.response import problem_sentence
+from rarl.text.choice import LETTERS, labelled, read_choice
 
 _LONG_ANSWER = 60
 _AFTER = (
@@ -81,9 +82,11 @@ def board(progress: Progress, session: Session, labels: Mapping[str, str], worth
 def asked_about(progress: Progress, session: Session) -> Markup:
     """The question that the answers below belong to, and how its pictures were shown."""
     asked = session.asked if progress.answers else None
+    options = asked.question.options if asked else ()
     return render_template(
         "ask/asked_about.html",
         asked=asked,
+        options=[labelled(options, place) for place in range(len(options))],
         views=json.dumps(asked.views) if asked else "",
         unfamiliar=dict.fromkeys(asked.unfamiliar.values()) if asked else (),
     )
@@ -131,6 +134,11 @@ def shown_names(arms: Sequence[str], session: Session, labels: Mapping[str, str]
     return {arm: labels.get(arm, label_of(arm)) for arm in arms}
 
 
+def _options_of(session: Session) -> tuple[str, ...]:
+    """The options of the question that was asked; none where it has none."""
+    return session.asked.question.options if session.asked else ()
+
+
 def _verdict(
     progress: Progress, session: Session, names: Mapping[str, str]
 ) -> tuple[str, Literal["trouble", "calm", "split"]]:
@@ -145,7 +153,7 @@ def _verdict(
     if progress.running:
         return "Answering. Reasoning grows in all columns at once.", "calm"
     if progress.answers:
-        line = agreement(progress.answers, names)
+        line = agreement(progress.answers, names, _options_of(session))
         return line, "split" if line.startswith("The variants disagree") else "calm"
     return "Open a scan, ask, and the answers appear here side by side.", "calm"
 
@@ -171,10 +179,16 @@ def _column_of(
     # While text is still coming, a missing tag is not a fault yet.
     faults = answer.response.problems if over and not answer.stopped else ()
     foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
+    options = _options_of(session)
+    if options and answer.done:
+        chosen = read_choice(answer.response.answer, options)
+        unclear = "several options" if chosen.ambiguous else "no option"
+        foot += f" · {unclear if chosen.index is None else f'option {LETTERS[chosen.index]}'}"
     others = [
         names[other.arm]
         for other in progress.answers
-        if same_answer_key(other.response.answer) != same_answer_key(answer.response.answer)
+        if same_answer_key(other.response.answer, options)
+        != same_answer_key(answer.response.answer, options)
     ]
     ended = all(answer.done for answer in progress.answers)
     several = len(progress.arms) > 1 and not blind

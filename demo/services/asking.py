@@ -22,6 +22,7 @@ from rarl.inference.checking import check_answers, unfamiliar_pictures
 from rarl.inference.engine import Answer, Arm, Decoding, Engine, Question, Seen, Turn
 from rarl.prompts import user_text
 from rarl.response import Mode
+from rarl.text.choice import in_words
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ ARM_MEANINGS: dict[str, str] = {
     "answer-then-reason": "Answers first, then gives its reasons.",
 }
 
+_OWN_LETTER = re.compile(r"^\s*\(?[A-Z][).:]\s+")
 _ANY_SCAN = (
     "What kind of scan is this?",
     "Which organ is shown?",
@@ -163,19 +165,36 @@ def steps(reasoning: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def same_answer_key(answer: str) -> str:
+def option_list(typed: str) -> tuple[str, ...]:
+    r"""The options of a multiple-choice question as they were typed, one a line.
+
+    A letter before an option, as in "B. spleen", is left out: the prompt writes its own.
+
+    >>> option_list("A. liver\n\nB) spleen\nC1 vertebra")
+    ('liver', 'spleen', 'C1 vertebra')
+    """
+    lines = [_OWN_LETTER.sub("", line).strip() for line in typed.splitlines()]
+    return tuple(line for line in lines if line)
+
+
+def same_answer_key(answer: str, options: Sequence[str] = ()) -> str:
     """What two answers must share to count as the same for the line above the columns.
 
     >>> same_answer_key("Yes, in the left lung.") == same_answer_key("yes")
     True
+    >>> same_answer_key("B", ["liver", "spleen"]) == same_answer_key("The spleen.")
+    True
     """
+    answer = in_words(answer, options)
     words: list[str] = re.findall(r"\w+", answer.casefold())
     if words[:1] in (["yes"], ["no"]):
         return words[0]
     return " ".join(word for word in words if word not in {"a", "an", "the"})
 
 
-def agreement(answers: Sequence[Answer], labels: Mapping[str, str]) -> str:
+def agreement(
+    answers: Sequence[Answer], labels: Mapping[str, str], options: Sequence[str] = ()
+) -> str:
     """One sentence on whether the arms agree; "" until at least two have finished."""
     if len(answers) < 2 or not all(answer.done for answer in answers):
         return ""
@@ -183,7 +202,7 @@ def agreement(answers: Sequence[Answer], labels: Mapping[str, str]) -> str:
         return "Stopped. What came so far is kept."
     groups: dict[str, list[str]] = {}
     for answer in answers:
-        key = same_answer_key(answer.response.answer)
+        key = same_answer_key(answer.response.answer, options)
         groups.setdefault(key, []).append(labels.get(answer.arm, answer.arm.upper()))
     if len(groups) == 1:
         return "" if "" in groups else AGREE
@@ -215,6 +234,7 @@ def ask(
     follow: bool = False,
     blind: bool = False,
     taken: bool = False,
+    options: Sequence[str] = (),
 ) -> Iterator[Progress]:
     """Ask, and yield the page's right-hand side as the answers grow.
 
@@ -230,13 +250,14 @@ def ask(
         follow: send the earlier questions and answers too, to arms that chat.
         blind: the arms stand in random order under letters, and the reader answers first.
         taken: whether the session has the report already.
+        options: of a multiple-choice question, in the order in which they are shown.
     """
     arms = chosen_arms(choice)
     stop = session.stop = Event()
     try:
         if not session.scans:
             raise QuestionError("Open a scan first, or pick an example.")
-        user_text(text, mode)  # says at once what is wrong with the question
+        user_text(text, mode, options=options)  # says at once what is wrong with the question
         if not taken:
             take_report(session, report)
         _check_covers(session)
@@ -253,7 +274,7 @@ def ask(
         yield Progress(arms, running=True)
         turns = session.turns() if follow else ()
         with loader.turn(stop, current_share()):
-            yield from _stream(engine, session, text, mode, arms, stop, turns)
+            yield from _stream(engine, session, text, mode, arms, stop, turns, tuple(options))
         if loader.closing and stop.is_set():
             yield _told(session, arms, CLOSING)
     except RarlError as error:
@@ -311,13 +332,14 @@ def _stream(
     arms: tuple[str, ...],
     stop: Event,
     turns: tuple[Turn, ...],
+    options: tuple[str, ...],
 ) -> Iterator[Progress]:
     scans = session.scans
     assert session.active is not None
     scan = session.active.shown()
     words = f"{text.strip()} {session.region_words()}".strip()
     pictures, shown = session.pictures()
-    question = Question(pictures, words, arms, mode, DECODING, turns)
+    question = Question(pictures, words, arms, mode, DECODING, turns, options)
     answering = tuple(arm for arm in engine.arms if arm.name in arms)
     session.asked = None
     session.count += 1
@@ -333,7 +355,7 @@ def _stream(
         ended = all(answer.done for answer in streamed)
         answers = streamed
         if ended:
-            answers = check_answers(streamed, text, facts, answering, unfamiliar)
+            answers = check_answers(streamed, text, facts, answering, unfamiliar, options)
         # Kept at every step, so that a flag or a failure half-way has all that came.
         session.asked = Asked(
             scan,

@@ -12,6 +12,7 @@ from opened import report_of, scan_of, session_with
 from PIL import Image
 from scripted import ScriptedEngine
 
+from demo.pages.answer_html import board
 from demo.services.asking import (
     COMPARED,
     OUR_FAULT,
@@ -20,6 +21,7 @@ from demo.services.asking import (
     arm_choices,
     ask,
     chosen_arms,
+    option_list,
     same_answer_key,
     steps,
     suggestions,
@@ -67,6 +69,38 @@ def test_an_empty_question_is_one_sentence_and_keeps_the_page(session: Session) 
     (item,) = asking(ready(), session, "  ", "compare")
     assert item.failed and item.sentence == "Type a question about the scan first."
     assert session.scans is scans
+
+
+def test_a_multiple_choice_question_is_read_by_letter_and_by_words(session: Session) -> None:
+    said = {
+        "sft": "<answer>B</answer>", "rl": "<answer>The <b>spleen</b>.</answer>",
+        "rarl": "<answer>liver or spleen</answer>",
+    }  # fmt: skip
+    options = option_list("A. liver\n\n  b<i>owel \nC1 vertebra\n(D) spleen")
+    assert options == ("liver", "b<i>owel", "C1 vertebra", "spleen")
+    options = ("liver", "spleen")
+    report = report_of(session)
+    engine = ready(ScriptedEngine(said))
+    *_, last = ask(engine, session, "Which?", "reason", "compare", report, options=options)
+    assert session.asked is not None and session.asked.question.options == options
+    assert session.asked.turn().options == options
+    labels = {arm: arm.upper() for arm in COMPARED}
+    told = agreement(last.answers[:2], labels, options)
+    assert told == "The variants give the same answer."
+    html = board(last, session, labels)
+    assert "<li>A. liver</li><li>B. spleen</li>" in html
+    assert html.count("option B") == 2 and "several options" in html
+    assert "SFT and RL against RARL" in html
+    # Without options nothing of it is there.
+    *_, last = ask(engine, session, "Which?", "reason", "compare", report_of(session))
+    html = board(last, session, labels)
+    assert "option" not in html and "each say something else" in html
+
+
+def test_too_few_options_are_one_sentence(session: Session) -> None:
+    report = report_of(session)
+    (item,) = ask(ready(), session, "Which?", "reason", "rl", report, options=["liver"])
+    assert item.failed and "2 to 10 options, not 1" in item.sentence
 
 
 def test_a_question_needs_a_scan() -> None:
