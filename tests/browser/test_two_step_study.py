@@ -148,3 +148,55 @@ def test_a_study_from_its_owner_to_debriefing_and_figures(
     page.click("[data-event=withdraw]")
     page.wait_for_selector("#study-trouble .done:has-text('withdrawn')")
     assert Studies(store).readings(study.id) == ()
+
+
+def test_a_heat_map_is_drawn_where_the_condition_shows_one(
+    site: tuple[str, ReviewStore], browser: Any
+) -> None:
+    address, store = site
+    owner = Studies(store.for_person("ada", "admin"))
+    study = owner.draw_study(
+        "Maps", ["bo"], seed=1, arms=["rl"], size=3,
+        conditions=[
+            "answer-only", "answer-only+heat-map", "read-first/answer-only+heat-map",
+        ],
+    )  # fmt: skip
+    conditions = [task.condition for task in owner.tasks(study.id)]
+    assert len(set(conditions)) == 3
+    page = studies_of(browser, address, "bo")
+    page.click("[data-event=take]")
+    page.click("#join-experience label:has-text('Specialist')")
+    page.click("#join-go")
+    for position, condition in enumerate(conditions):
+        step = "only"
+        if condition.startswith("read-first/"):
+            step = "final"
+            page.wait_for_selector(f"#task [data-place=task-{position}-first]")
+            assert page.locator("#task .heat-map").count() == 0
+            page.fill("#task-answer textarea", "no")
+            page.click("#task-send")
+        page.wait_for_selector(f"#task [data-place=task-{position}-{step}] .said-by")
+        maps = page.locator("#task img.heat-map")
+        assert maps.count() == int(condition.endswith("+heat-map"))
+        if condition.endswith("+heat-map"):
+            assert "Where the model looked" in page.inner_text("#task")
+            # The scan is grey; what the model looked at is lit in colour.
+            assert maps.first.evaluate(_COLOURED)
+        page.fill("#task-answer textarea", "yes")
+        page.click("#task-send")
+    page.wait_for_selector("#study-outcomes .debriefing")
+
+
+# Whether any pixel of an image is not grey.
+_COLOURED = """async image => {
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    canvas.width = image.naturalWidth;
+    canvas.height = image.naturalHeight;
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    for (let at = 0; at < pixels.length; at += 4)
+        if (Math.abs(pixels[at] - pixels[at + 2]) > 20) return true;
+    return false;
+}"""
