@@ -222,3 +222,32 @@ def test_no_serious_violation_of_accessibility(
     assert set(found.values()) == {"[]"}, "\n".join(
         f"{where}: {told}" for where, told in found.items() if told != "[]"
     )
+
+
+def test_a_question_with_options(address: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(address)
+    opened(page)
+    assert not page.is_visible("#options")
+    page.check("#has-options input")
+    page.fill("#options textarea", "A. chest\nB. knee")
+    ask(page, "Which organ is shown?")
+    listed = page.locator("#board .options li").all_inner_texts()
+    assert listed == ["A. chest", "B. knee"]
+    feet = page.locator("#board .arm > footer").all_inner_texts()
+    assert len(feet) == 3 and all("option" in foot for foot in feet)
+    assert faults(page) == "[]"
+    # Another question without options, and back: they come with the question that had them.
+    page.uncheck("#has-options input")
+    page.wait_for_selector("#options", state="hidden")
+    ask(page, "Is there a nodule?")
+    assert page.locator("#board .options").count() == 0
+    page.click("#history summary")
+    page.click("#history li button >> nth=1")
+    page.wait_for_selector("#options textarea")
+    assert page.input_value("#options textarea") == "chest\nknee"
+    assert page.is_checked("#has-options input")
+    page.wait_for_selector("#board .options li")
+    # One option is none, and the page says so.
+    page.fill("#options textarea", "chest")
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#board .verdict.trouble:has-text('2 to 10 options, not 1')")

@@ -46,6 +46,8 @@ class Composer:
 
     Attributes:
         question: its text.
+        options: of a multiple-choice question, one a line; shown where `choice` is ticked.
+        choice: whether the question has options.
         ask: sends it.
         stop: ends the answers that are still coming.
         history: the earlier questions about these scans.
@@ -57,6 +59,8 @@ class Composer:
     """
 
     question: gr.Textbox
+    options: gr.Textbox
+    choice: gr.Checkbox
     ask: gr.Button
     stop: gr.Button
     history: gr.HTML
@@ -153,6 +157,14 @@ def _composer(parts: Parts) -> Composer:
         # The style sheet shows one of the two, by whether the board is running.
         ask = gr.Button("Ask", variant="primary", elem_id="ask", scale=0)
         stop = gr.Button("Stop", elem_id="stop", scale=0)
+    options = gr.Textbox(
+        label="Options, one a line",
+        placeholder="liver",
+        lines=2,
+        max_lines=10,
+        visible=False,
+        elem_id="options",
+    )
     with gr.Row(elem_id="suggest-line"):
         history = panel(elem_id="history", events=("reopen",))
         chips = panel(render.chips(suggestions(None)), elem_id="chips", events=("suggest",))
@@ -186,4 +198,9 @@ def _composer(parts: Parts) -> Composer:
         blind = gr.Checkbox(
             False, label="Blind", elem_id="blind", container=False, scale=0, min_width=70
         )
-    return Composer(question, ask, stop, history, chips, mode, variants, follow, blind)
+        choice = gr.Checkbox(
+            False, label="Options", elem_id="has-options", container=False, scale=0, min_width=80
+        )
+    return Composer(
+        question, options, choice, ask, stop, history, chips, mode, variants, follow, blind
+    )

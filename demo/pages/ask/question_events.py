@@ -13,7 +13,7 @@ import gradio as gr
 from demo.context import FOCUS, NOW, QUIET, Parts, Update
 from demo.pages import answer_html, render
 from demo.pages.ask.view import AskView
-from demo.services.asking import ask
+from demo.services.asking import ask, option_list
 from demo.services.burned_in import picture_doubts
 from demo.services.identity import doubts, keep
 from demo.session import Session
@@ -49,8 +49,9 @@ class QuestionEvents:
         composer.chips.suggest(_suggested, None, composer.question, **NOW).then(
             js=_TO_QUESTION, **NOW
         )
-        inputs = [composer.question, composer.mode, composer.variants, composer.follow,
-                  composer.blind, widgets.scan_side.viewer, session]  # fmt: skip
+        inputs = [composer.question, composer.options, composer.choice, composer.mode,
+                  composer.variants, composer.follow, composer.blind, widgets.scan_side.viewer,
+                  session]  # fmt: skip
         viewer_at = inputs.index(widgets.scan_side.viewer)
         asking: dict[str, Any] = {
             "inputs": inputs,
@@ -62,6 +63,9 @@ class QuestionEvents:
         # "multiple": a question sent while another is being answered is queued, never dropped.
         sent = [composer.ask.click, composer.question.submit]
         gr.on(sent, self.asked, trigger_mode="multiple", **asking)
+        composer.choice.change(
+            lambda ticked: gr.Textbox(visible=ticked), composer.choice, composer.options, **NOW
+        )
         widgets.note.keep(self.confirmed, **asking)
         widgets.note.retype(None, None, None, js=_TO_QUESTION, **NOW)
         composer.stop.click(self.stopped, session, None, **NOW)
@@ -69,7 +73,7 @@ class QuestionEvents:
         composer.variants.change(self.columns_for, [composer.variants, session], right, **NOW)
         widgets.board.alone(self.alone, [session, composer.variants], widgets.board, **NOW)
         reopening = [widgets.scan_side.viewer, widgets.scan_side.facts, composer.question,
-                     widgets.note, *right]  # fmt: skip
+                     composer.options, composer.choice, widgets.note, *right]  # fmt: skip
         for source in (composer.history, widgets.board):
             source.reopen(self.reopened, [session, composer.variants], reopening, **NOW)
         widgets.reading.wire(
@@ -79,6 +83,8 @@ class QuestionEvents:
     def asked(
         self,
         text: str,
+        typed_options: str,
+        has_options: bool,
         mode: Mode,
         choice: str,
         follows: bool,
@@ -90,6 +96,8 @@ class QuestionEvents:
 
         Args:
             text: the question.
+            typed_options: of a multiple-choice question, one a line.
+            has_options: whether they count.
             mode: form of the answer.
             choice: value of the selector of variants.
             follows: whether earlier turns are sent along.
@@ -99,8 +107,10 @@ class QuestionEvents:
         """
         note = self.view.widgets.note
         self.parts.pages.admit(session)
-        if text not in session.kept and (sentences := doubts(text, session)):
-            session.doubted = text
+        options = option_list(typed_options) if has_options else ()
+        words = "\n".join((text, *options))
+        if words not in session.kept and (sentences := doubts(words, session)):
+            session.doubted = words
             yield {note: render.doubt(sentences, "the question")}
             return
         report_taken = False
@@ -122,7 +132,7 @@ class QuestionEvents:
         yield from self._answered(
             ask(
                 self.parts.loader, session, text, mode, choice, report,
-                follow=follows, blind=blind, taken=report_taken,
+                follow=follows, blind=blind, taken=report_taken, options=options,
             ),
             session,
         )  # fmt: skip
@@ -200,14 +210,17 @@ class QuestionEvents:
         if session.stop is not None:
             return view.sentence("Answers are still coming; stop them or wait.")
         if session.stage and session.asked is not None and number == str(session.asked.number):
-            return {widgets.composer.question: session.asked.typed, widgets.note: ""}
+            return {
+                **view.question(session.asked.typed, session.asked.question.options),
+                widgets.note: "",
+            }
         before = session.scans
         exchange = session.reopen(int(number)) if number.isdigit() else None
         if exchange is None:
             return view.sentence("This question is no longer kept; ask it again.")
         update: Update = {
             **view.answers(session, choice),
-            widgets.composer.question: exchange.typed,
+            **view.question(exchange.typed, exchange.question.options),
             widgets.note: "",
         }
         if session.scans != before:

@@ -50,7 +50,10 @@ class ScanEvents:
         """
         view, widgets = self.view, self.view.widgets
         side, composer, page = widgets.scan_side, widgets.composer, widgets.page
-        whole, chosen_by = [*page, composer.question], [session, composer.variants]
+        whole, chosen_by = (
+            [*page, composer.question, composer.options, composer.choice],
+            [session, composer.variants],
+        )
         app.load(
             self.entered,
             [side.viewer, *chosen_by],
@@ -178,8 +181,10 @@ class ScanEvents:
                 checked=True,  # ours: nobody's name is in it
             )
         )
-        question = self.view.widgets.composer.question
-        return {**self.view.scans_changed(session, choice), question: example.question}
+        return {
+            **self.view.scans_changed(session, choice),
+            **self.view.question(example.question, ()),
+        }
 
     def removed(self, event: gr.EventData, session: Session, choice: str) -> Update:
         """Close a scan."""

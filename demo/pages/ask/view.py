@@ -5,9 +5,12 @@ An update is `{widget: value}`; a widget that is left out stays as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+
+import gradio as gr
 
 from demo.context import Parts, Update
 from demo.pages import answer_html, render
@@ -59,7 +62,9 @@ class AskView:
         """The answers, and what it is worth that they agree."""
         asked = session.asked
         worth = ""
-        if asked is not None and not progress.running and not session.stage:
+        # How often agreement is right was measured on questions without options.
+        has_options = asked is not None and bool(asked.question.options)
+        if asked is not None and not (progress.running or session.stage or has_options):
             worth = self.parts.agreement.sentence(
                 progress.answers, asked.arms, asked.typed, asked.question.mode
             )
@@ -83,6 +88,20 @@ class AskView:
             widgets.composer.history: self.history(session),
             widgets.after: answer_html.after(session, progress.running),
             **widgets.reading.shown(session),
+        }
+
+    def question(self, text: str, options: Sequence[str]) -> Update:
+        """A question in the field where it is written, with its options.
+
+        Args:
+            text: the question.
+            options: of a multiple-choice question; none for another.
+        """
+        composer = self.widgets.composer
+        return {
+            composer.question: text,
+            composer.choice: bool(options),
+            composer.options: gr.Textbox("\n".join(options), visible=bool(options)),
         }
 
     def board_alone(self, session: Session, choice: str) -> Update:
@@ -110,13 +129,14 @@ class AskView:
         """The whole page and the question, after a session was put on it."""
         side = self.widgets.scan_side
         views = [scan.looked_at() for scan in session.scans]
+        options = () if session.running or not session.asked else session.asked.question.options
         typed = session.running or (session.asked.typed if session.asked else "")
         return {
             **self.answers(session, choice),
             side.viewer: {**self.viewer(session), "recall": views},
             side.facts: self.facts(session),
             self.widgets.composer.chips: self.chips(session),
-            self.widgets.composer.question: typed,
+            **self.question(typed, options),
             self.widgets.note: "",
         }
 
