@@ -200,7 +200,8 @@ def reasoned_right(frame: pd.DataFrame) -> NDArray[np.bool_]:
         frame[name].fillna(0).to_numpy(int)
         for name in ("claims", "claims_covered", "facts_contradicted")
     )
-    return (claims > 0) & (covered == claims) & (against == 0)
+    right: NDArray[np.bool_] = (claims > 0) & (covered == claims) & (against == 0)
+    return right
 
 
 def crossings(frame: pd.DataFrame, labels: Labels | None = None) -> list[Crossing]:
