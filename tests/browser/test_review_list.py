@@ -85,6 +85,9 @@ def test_a_list_that_an_adjudicator_works_through(
         rows.nth(11).wait_for()
         assert sum(row.evaluate(IN_SIGHT) for row in rows.all()) >= 7
         assert "219" not in page.inner_text("#flag-list")
+        # No category is cut off.
+        kind = page.locator("#flag-list .row-kind").first
+        assert kind.evaluate("words => words.scrollWidth <= words.clientWidth")
         assert "1 dispute and 11 answers wait for you" in page.inner_text("#queue-progress")
 
         def sort(order: str, words: str) -> None:

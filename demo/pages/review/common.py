@@ -57,12 +57,18 @@ class Labels:
         """The label of a category."""
         return self.categories.get(key, key)
 
-    def severity(self, key: str) -> str:
-        """With its square, the colour of which grows with it."""
+    def severity(self, key: str, short: bool = False) -> str:
+        """With its square, the colour of which grows with it.
+
+        Args:
+            key: of the taxonomy.
+            short: show the square alone; its label is read aloud and shown under the pointer.
+        """
         return render_template(
             "review/severity.html",
             grade=self.taxonomy.severity_grade(key),
             label=self.severities.get(key, key),
+            short=short,
         )
 
     def gravest(self, flags: Sequence[Flag]) -> Flag | None:

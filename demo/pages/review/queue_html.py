@@ -82,7 +82,7 @@ def _entry(
         "status_words": STATUS_WORDS[item.status],
         "answer": f"{name}{item.answer or '–'}",
         "question": plain_question(item.question),
-        "severity": labels.severity(flag.severity) if flag else "",
+        "severity": labels.severity(flag.severity, short=True) if flag else "",
         "category": labels.category(flag.category) if flag else "",
         "foot": " · ".join(word for word in words if word),
         "picture": thumbnail_url(png) if png else None,
