@@ -31,6 +31,7 @@ from demo.services.fair_queue import share_queue
 from demo.services.uploads import MAX_UPLOAD_BYTES
 from demo.serving.health import health_route
 from demo.serving.middleware import Guard
+from demo.serving.modules import modules_route
 from demo.serving.page_cache import PageCache
 from demo.serving.password_sign_in import Gate
 from demo.serving.server import listening
@@ -169,6 +170,7 @@ def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) ->
 def own_routes(parts: Parts) -> list[BaseRoute]:
     """What the app answers besides Gradio; `demo.serving.routes` lists all that may be asked."""
     return [
+        modules_route(),
         parts.frames.route(),
         parts.downloads.route(),
         health_route(parts.loader, parts.desk),

@@ -7,7 +7,8 @@ from pathlib import Path
 import gradio as gr
 
 from demo.brand import FAVICON
-from demo.viewer import SCRIPTS
+from demo.serving.modules import main_address, module_addresses
+from demo.templating import render_template
 
 _STATIC = Path(__file__).parent / "static"
 # In this order: tokens and what is shared come first.
@@ -23,7 +24,6 @@ STYLE_SHEETS = [
         "results",
     )
 ]
-PAGE_SCRIPTS = tuple(_STATIC / "js" / name for name in ("page.js", "review.js"))
 
 # Fonts that are on the machine already: the page asks no other host for anything.
 _SANS = ["Inter", "SF Pro Text", "Segoe UI", "Helvetica Neue", "Liberation Sans", "Arial",
@@ -103,13 +103,13 @@ def reading_room() -> gr.themes.Base:
 
 
 def head() -> str:
-    """The icon and the page's own scripts; the background comes before any style sheet."""
-    scripts = "".join(
-        f"<script>{path.read_text(encoding='utf-8')}</script>" for path in (*SCRIPTS, *PAGE_SCRIPTS)
+    """The icon and the page's modules; the background comes before any style sheet."""
+    load_modules = render_template(
+        "frame/load_modules.html", main=main_address(), modules=module_addresses()
     )
     return (
         f'<link rel="icon" href="data:image/svg+xml,{FAVICON}">'
         '<meta name="color-scheme" content="dark light">'
         "<style>html,body{background:#0c1114}</style>"
-        f"{scripts}"
+        f"{load_modules}"
     )

@@ -34,7 +34,7 @@ GUIDES = {
     "hosting.md",
     "api.md",
 }
-UNTRACKED = {"build", "dist", "runs", "shared", "test-results"}
+UNTRACKED = {"build", "dist", "node_modules", "runs", "shared", "test-results"}
 # Programs of others that the documents call.
 FOREIGN = {"accelerate", "pip", "podman", "source"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

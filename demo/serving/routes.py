@@ -58,6 +58,7 @@ DOORS: tuple[Door, ...] = (
     _get(rf"({API})?/theme\.css", open=True, navigable=True, kept=True),
     _get(r"/(favicon\.ico|manifest\.json|robots\.txt)", open=True, navigable=True),
     # Ours.
+    _get(r"/modules/[0-9a-f]{16}/([a-z]+/)?[a-z_]+\.js", open=True, navigable=True, kept=True),
     _get("/healthz", open=True, navigable=True),
     _get("/login", open=True, navigable=True),
     _post("/login", "form", open=True),

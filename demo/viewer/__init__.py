@@ -14,7 +14,7 @@ to lie in this repository; NiiVue also needs WebGL 2, which remote desktops in h
 What is left to do on top of `Stack` is a look-up table and a canvas, small enough to be read.
 """
 
-from demo.viewer.component import REPORT, SCRIPTS, viewer_panel
+from demo.viewer.component import REPORT, viewer_panel
 from demo.viewer.frames import FrameServer
 from demo.viewer.opening import open_scan
 from demo.viewer.report import take_report
@@ -22,7 +22,6 @@ from demo.viewer.spec import page_spec, thumbnail_url
 
 __all__ = [
     "REPORT",
-    "SCRIPTS",
     "FrameServer",
     "open_scan",
     "page_spec",

@@ -6,21 +6,17 @@ from pathlib import Path
 
 import gradio as gr
 
-_DEMO = Path(__file__).parents[1]
-SCRIPTS = tuple(
-    _DEMO / "static" / "js" / "viewer" / name for name in ("picture.js", "pane.js", "viewer.js")
-)
-_TEMPLATE = _DEMO / "templates" / "viewer.html"
+_TEMPLATE = Path(__file__).parents[1] / "templates" / "viewer.html"
 
 # The names in quotes are what handlers may listen to: "opened" with {paths, add}, "chosen" with
 # {name, index, add}, "removed" and "activated" with {token}, "see" with what `take_report` reads.
 _ON_LOAD = """
-RarlViewer.mount(element, props, trigger, upload, watch,
-  ["opened", "chosen", "removed", "activated", "see"]);
+pageModules.then(() => RarlViewer.mount(element, props, trigger, upload, watch,
+  ["opened", "chosen", "removed", "activated", "see"]));
 """
 
-REPORT = "RarlViewer.report()"
-"""JavaScript for what `take_report` reads: how each open scan is being looked at."""
+REPORT = "(await pageModules, RarlViewer.report())"
+"""JavaScript, within an async function, for what `take_report` reads: how each scan is shown."""
 
 
 def viewer_panel(file_bytes: int) -> gr.HTML:

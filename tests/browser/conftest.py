@@ -67,6 +67,7 @@ def open_page(browser) -> Iterator[Callable]:  # type: ignore[no-untyped-def,typ
         )
         page.goto(with_key(address))
         page.wait_for_selector("#viewer .viewer-stage")
+        page.wait_for_function("window.RarlPage")  # its modules have arrived
         opened.append((context, troubles))
         return page
 

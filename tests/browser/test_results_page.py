@@ -21,6 +21,7 @@ from demo.services.engine_loader import EngineLoader
 from demo.services.flagging import Desk
 from demo.services.kept_sessions import Keep, KeptSessions
 from demo.services.uploads import Uploads
+from demo.serving.modules import modules_route
 from demo.theme import STYLE_SHEETS, head, reading_room
 from rarl.inference.engine import Arm
 from rarl.review import ReviewStore, open_store
@@ -96,7 +97,7 @@ def page_and_store(
             results_page(parts, tab, evaluations, lambda: now[-1])
     _, address, _ = app.launch(
         theme=reading_room(), css_paths=STYLE_SHEETS, head=head(), prevent_thread_lock=True,
-        quiet=True,
+        quiet=True, app_kwargs={"routes": [modules_route()]},
     )  # fmt: skip
     yield address.rstrip("/"), store
     app.close()

@@ -98,6 +98,7 @@ def open_as(browser: Any, site: Site, name: str) -> Any:
     page.set_default_timeout(120_000)
     page.goto(with_key(site.address))
     page.wait_for_selector("#viewer .viewer-stage")
+    page.wait_for_function("window.RarlPage")
     page.evaluate("document.querySelector('#tour')?.remove()")
     page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
     return page

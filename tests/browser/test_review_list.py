@@ -73,6 +73,7 @@ def test_a_list_that_an_adjudicator_works_through(
         page.set_default_timeout(120_000)
         page.goto(with_key(address))
         page.wait_for_selector("#viewer .viewer-stage")
+        page.wait_for_function("window.RarlPage")
         page.evaluate("document.querySelector('#tour')?.remove()")
         # A link over all the tab stops, and one heading of the first level.
         assert page.locator("h1").all_inner_texts() == ["RARL"]

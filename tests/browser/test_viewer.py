@@ -462,6 +462,35 @@ def test_a_study_of_the_pacs_opens_like_a_file(
     page.wait_for_selector("#pacs-found .trouble:has-text('takes the role of reader')")
 
 
+def test_files_chosen_before_the_modules_arrive_are_opened(
+    address: str,
+    open_page: Callable,  # type: ignore[type-arg]
+) -> None:
+    page = open_page(address)
+    held: list[Any] = []
+    page.route("**/modules/*/main.js", lambda route: held.append(route))
+    with page.expect_request("**/modules/*/main.js"):
+        page.reload()
+    page.wait_for_selector("#viewer .viewer-stage")
+    page.set_input_files(
+        "#viewer .viewer-files", str(ROOT / "demo" / "static" / "phantom-chest.png")
+    )
+    assert page.evaluate("window.RarlPage") is None
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#viewer .viewer-stage[data-frame]")
+
+
+def test_a_page_without_its_modules_says_so(
+    address: str,
+    open_page: Callable,  # type: ignore[type-arg]
+) -> None:
+    page = open_page(address)
+    page.route("**/modules/*/main.js", lambda route: route.abort())
+    page.reload()
+    page.wait_for_selector("#out-of-reach:has-text('The page did not load completely')")
+
+
 def test_frames_are_for_the_page_that_opened_them(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
     page = open_page(address)
     page.click("[data-key=phantom-chest]")

@@ -26,6 +26,7 @@ PREFIXES = ("", "/rarl", "/a/b")
 SAMPLES = {
     "path": "logo.svg", "url_path": "http://198.51.100.1/", "path_or_url": "/etc/passwd",
     "session_hash": "somebody", "event_id": "somebody", "component_id": "1", "size": "192",
+    "version": "0123456789abcdef", "module": "main.js",
     "api_name": "ask", "environment": "client", "token": "x",
 }  # fmt: skip
 

@@ -36,7 +36,9 @@ def test_a_dry_run_and_the_app_from_its_files_alone(tmp_path: Path) -> None:
     assert not trouble
     files = {str(path.relative_to(space)) for path in space.rglob("*") if path.is_file()}
     assert {"README.md", "packages.txt", "requirements.txt", "app.py"} < files
-    assert not [path for path in files if path.startswith(("tests", "scripts", "assets/stages"))]
+    assert {"demo/static/js/main.js", "demo/static/js/viewer/geometry.js"} < files
+    left_out = ("tests", "scripts", "assets/stages", "node_modules", "package")
+    assert not [path for path in files if path.startswith(left_out) and path != "packages.txt"]
     with running(tmp_path / "home", None, space, SPACE_ID="owner/rarl") as (address, _, process):
         picture = tmp_path / "scan.png"
         Image.effect_noise((96, 96), 60).save(picture)

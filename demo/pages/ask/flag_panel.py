@@ -157,7 +157,7 @@ class FlagEvents:
             "inputs": inputs,
             "outputs": [widgets.drawer, widgets.draft, widgets.last, widgets.trouble, note,
                         widgets.kept_here, widgets.again, self.board],
-            "js": f"(...inputs) => {{ inputs[{report_at}] = {REPORT}; return inputs; }}",
+            "js": f"async (...inputs) => {{ inputs[{report_at}] = {REPORT}; return inputs; }}",
             **QUIET,
         }  # fmt: skip
         pressed = (

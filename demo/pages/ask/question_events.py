@@ -57,7 +57,7 @@ class QuestionEvents:
             "inputs": inputs,
             "outputs": [widgets.note, *right],
             # What is on the stage at this moment is what is asked about.
-            "js": f"(...inputs) => {{ inputs[{viewer_at}] = {REPORT}; return inputs; }}",
+            "js": f"async (...inputs) => {{ inputs[{viewer_at}] = {REPORT}; return inputs; }}",
             **QUIET,
         }
         # "multiple": a question sent while another is being answered is queued, never dropped.

@@ -28,6 +28,11 @@ UPLOAD_PROBLEMS = {
 }
 """What the page reports of files that it did not send, by its own name for the problem."""
 
+# The first input becomes the page's word for this tab.
+_WITH_TAB = """async (...inputs) => {
+  await pageModules; inputs[0] = RarlPage.tab(); return inputs;
+}"""
+
 
 @dataclass(frozen=True, slots=True)
 class ScanEvents:
@@ -58,7 +63,7 @@ class ScanEvents:
             self.entered,
             [side.viewer, *chosen_by],
             whole,
-            js="(...inputs) => { inputs[0] = RarlPage.tab(); return inputs; }",
+            js=_WITH_TAB,
             **NOW,
         )
         if side.saved is not None:

@@ -1,0 +1,15 @@
+/* The page's one viewer. */
+
+import { Viewer } from "./viewer.js";
+
+let mounted = null;
+
+export const viewer = {
+  mount(...parts) {
+    mounted = new Viewer(...parts);
+  },
+  /** What a question needs; called by Gradio before a handler runs. */
+  report: () => mounted?.report() ?? null,
+  open: (files, add) => mounted?.open(files, add),
+  recall: (views) => mounted?.recall(views),
+};
