@@ -12,6 +12,7 @@ import pytest
 
 from demo.context import Parts
 from demo.pages.results import Evaluations, Loaded, Results, results_page
+from demo.pages.results.flagging import flag_answer
 from demo.pages.results.html import (
     case,
     drawings,
@@ -25,7 +26,6 @@ from demo.pages.results.html import (
     unmeasured,
 )
 from demo.pages.results.made import made
-from demo.pages.results.page import flag_answer
 from demo.pages.results.run import RESULTS
 from demo.services.downloads import Downloads
 from demo.services.engine_loader import EngineLoader

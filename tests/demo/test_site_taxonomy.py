@@ -22,7 +22,7 @@ from demo.pages.ask.answer_tools import remarks
 from demo.pages.ask.flag_panel import Draft
 from demo.pages.flag_fields import flag_fields
 from demo.pages.results import Evaluations, results_page
-from demo.pages.results.page import Opened, flag_answer
+from demo.pages.results.flagging import Opened, flag_answer
 from demo.pages.review.api import add_review_api
 from demo.pages.review.charts_page import charts_view
 from demo.pages.review.common import Chosen, Labels
