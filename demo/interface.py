@@ -28,7 +28,7 @@ from demo.pages.review.page import sign_out
 from demo.services.ask import AskService
 from demo.services.asking import arm_choices
 from demo.services.fair_queue import share_queue
-from demo.services.uploads import MAX_UPLOAD_BYTES
+from demo.services.uploads import max_upload_bytes
 from demo.serving.health import health_route
 from demo.serving.middleware import Guard
 from demo.serving.modules import modules_route
@@ -157,7 +157,7 @@ def start(app: gr.Blocks, parts: Parts, *, mcp: bool = False, **options: Any) ->
             enable_monitoring=False,
             ssr_mode=False,
             show_error=False,
-            max_file_size=MAX_UPLOAD_BYTES,
+            max_file_size=max_upload_bytes(),
             prevent_thread_lock=True,
             mcp_server=False,  # Gradio's own calls back from this machine in its callers' names
             quiet=True,

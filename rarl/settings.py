@@ -128,7 +128,9 @@ class Settings(BaseSettings):
         le=1,
     )
     flags_repo: str | None = _setting(
-        "private dataset repository on the Hub that flags are copied to", "OWNER/NAME of a dataset"
+        "private dataset repository on the Hub that flags are copied to",
+        "OWNER/NAME of a dataset",
+        pattern=r"^[^/]+/[^/]+$",
     )
     flags_pixels: Literal["keep", "hash"] = _setting(
         "`keep` copies the pictures there as well", default="hash", shown="`hash`"

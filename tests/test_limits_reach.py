@@ -25,10 +25,10 @@ def test_the_size_of_a_file_on_the_command_line(
 
 def test_the_size_of_an_upload() -> None:
     code = (
-        "from demo.interface import MAX_UPLOAD_BYTES, build; from demo.context import make_parts;"
+        "from demo.interface import build, max_upload_bytes; from demo.context import make_parts;"
         "page = build(make_parts());"
         "print([block.props['file_bytes'] for block in page.blocks.values()"
-        " if 'file_bytes' in (getattr(block, 'props', None) or {})], MAX_UPLOAD_BYTES)"
+        " if 'file_bytes' in (getattr(block, 'props', None) or {})], max_upload_bytes())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -27,20 +27,9 @@ from filelock import FileLock, Timeout
 from demo.services.fair_queue import current_share
 from demo.serving.caller import Caller
 from demo.session import ROLES
-from rarl.errors import ScanError, SettingError
-from rarl.scans import Limits, Opened, decoding_for, open_apart
+from rarl.errors import ScanError
+from rarl.scans import Opened, decoding_for, open_apart
 from rarl.settings import read_settings
-
-
-def _largest() -> int:
-    """Bytes of the largest file, as the site sets it; `make_parts` reports a bad setting."""
-    try:
-        return read_settings().limit.file_bytes
-    except SettingError:
-        return Limits().file_bytes
-
-
-MAX_UPLOAD_BYTES = _largest()
 
 _PREFIX = "rarl-"
 _LOCK = ".in-use"
@@ -49,6 +38,15 @@ _FEW = len(ROLES)
 # What nobody has used by then was interrupted.
 _KEPT_SECONDS = 3600.0
 _NOT_ARRIVED = "The upload did not arrive; please try again."
+
+
+def max_upload_bytes() -> int:
+    """Bytes of the largest file, as the site sets it now.
+
+    Raises:
+        SettingError: a setting cannot be used.
+    """
+    return read_settings().limit.file_bytes
 
 
 def private_cache() -> Path:

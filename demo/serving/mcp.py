@@ -25,7 +25,7 @@ from demo.authentication import Person
 from demo.context import Parts
 from demo.services.ask import AskService
 from demo.services.asking import log_fault
-from demo.services.uploads import MAX_UPLOAD_BYTES
+from demo.services.uploads import max_upload_bytes
 from demo.serving.caller import Caller, caller_of
 from rarl.errors import QuestionError, RarlError
 from rarl.inference.self_consistency import MOST_SAMPLES
@@ -38,8 +38,6 @@ ADDRESS = "/gradio_api/mcp"
 
 _DATA_URI = re.compile(r"data:[\w.+/;=-]*;base64,", re.IGNORECASE)
 _FEW_PICTURES = 400
-# Base64 makes four bytes of three.
-_BODY_BYTES = MAX_UPLOAD_BYTES * 4 // 3 + 100_000
 _NO_ADDRESS = (
     "Addresses are not fetched: send the picture itself as a data URI "
     "(data:image/png;base64,...), or upload it and give the name that comes back."
@@ -67,7 +65,11 @@ class McpServer:
             on_call_tool=self._called,
         )
         self._manager = StreamableHTTPSessionManager(
-            server, json_response=True, stateless=True, max_request_body_size=_BODY_BYTES
+            server,
+            json_response=True,
+            stateless=True,
+            # Base64 makes four bytes of three.
+            max_request_body_size=max_upload_bytes() * 4 // 3 + 100_000,
         )
 
     def route(self) -> Route:

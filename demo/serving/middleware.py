@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.authentication import KEY_PARAMETER, LASTING_COOKIE, VISITOR_COOKIE, SignIn
 from demo.services.disk import Disk
-from demo.services.uploads import MAX_UPLOAD_BYTES, Uploads
+from demo.services.uploads import Uploads, max_upload_bytes
 from demo.serving.caller import Caller, put_caller, within
 from demo.serving.owners import Owners
 from demo.serving.routes import ID, Door, find_door, route_path
@@ -40,7 +40,7 @@ from rarl.settings import read_settings
 log = logging.getLogger(__name__)
 
 # A form's boundaries and names come on top of its file.
-_UPLOAD_BYTES = MAX_UPLOAD_BYTES + 1_000_000
+_AROUND_FILE_BYTES = 1_000_000
 _MESSAGE_BYTES = 4_000_000
 _FORM_BYTES = 10_000
 _FREE_BYTES = 256_000_000
@@ -175,6 +175,7 @@ class Guard:
         self._visitor_seconds = visitor_seconds
         self._lasting_seconds = lasting_seconds
         self._owners = Owners()
+        self._upload_bytes = max_upload_bytes() + _AROUND_FILE_BYTES
         self._embedding = embedding_origins()
         self._policy = content_security_policy(self._embedding)
         # Share to what is left of its burst, and when that was reckoned; oldest first.
@@ -379,9 +380,11 @@ class Guard:
         reply: _Reply,
     ) -> Receive:
         """Check the size, the pace and, of a message, the content; returns what the app reads."""
-        limit = {"upload": _UPLOAD_BYTES, "form": _FORM_BYTES, "mcp": _UPLOAD_BYTES * 4 // 3}.get(
-            door.body, _MESSAGE_BYTES
-        )
+        limit = {
+            "upload": self._upload_bytes,
+            "form": _FORM_BYTES,
+            "mcp": self._upload_bytes * 4 // 3,
+        }.get(door.body, _MESSAGE_BYTES)
         length = _length(headers)
         if length is not None and length > limit:
             raise RefusedError(_too_large(limit), 413)

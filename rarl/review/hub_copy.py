@@ -8,7 +8,6 @@ one repository: each imports what the others said before it commits.
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from rarl.review._tables import ROWS, TombstoneRow, WithdrawalRow
 from rarl.review.store import ReviewStore
 from rarl.review.transfer.importer import import_from
 from rarl.review.transfer.writer import export
+from rarl.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -41,21 +41,19 @@ class Place:
     pixels: bool = False
 
 
-def read_place(environment: Mapping[str, str] = os.environ) -> Place | None:
+def read_place(environment: Mapping[str, str] | None = None) -> Place | None:
     """RARL_FLAGS_REPO and RARL_FLAGS_PIXELS ("hash", or "keep"); None where there is no copy.
 
+    Args:
+        environment: all environment variables; `os.environ` where None.
+
     Raises:
-        ReviewError: a setting cannot be used.
+        SettingError: a setting cannot be used.
     """
-    repository = environment.get("RARL_FLAGS_REPO") or ""
-    pixels = environment.get("RARL_FLAGS_PIXELS") or "hash"
-    if pixels not in ("keep", "hash"):
-        raise ReviewError("RARL_FLAGS_PIXELS must be keep or hash; correct or unset it.")
-    if not repository:
+    settings = read_settings(environment)
+    if settings.flags_repo is None:
         return None
-    if len(repository.split("/")) != 2 or not all(repository.split("/")):
-        raise ReviewError("RARL_FLAGS_REPO must be OWNER/NAME of a dataset; correct or unset it.")
-    return Place(repository, pixels == "keep")
+    return Place(settings.flags_repo, settings.flags_pixels == "keep")
 
 
 class HubCopy:

@@ -20,14 +20,21 @@ from rarl.review.repositories.votes import Votes
 from rarl.review.roles import Role
 from rarl.review.taxonomy import Taxonomy, read_taxonomy
 from rarl.review.transfer.table import write_csv
+from rarl.settings import read_settings
 
 log = logging.getLogger(__name__)
 
 
-def store_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """RARL_HOME, or the platform's folder for user data."""
-    named = environment.get("RARL_HOME")
-    return Path(named).expanduser() if named else user_data_path("rarl")
+def store_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """RARL_HOME, or the platform's folder for user data.
+
+    Args:
+        environment: all environment variables; `os.environ` where None.
+
+    Raises:
+        SettingError: a setting cannot be used.
+    """
+    return read_settings(environment).home or user_data_path("rarl")
 
 
 def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
@@ -43,13 +50,13 @@ def open_store(home: Path | None = None, url: str | None = None) -> ReviewStore:
         url: SQLAlchemy database URL; RARL_DATABASE_URL where neither `home` nor this is given.
 
     Raises:
-        ReviewError: the folder, the database or a setting cannot be used.
+        ReviewError: the folder or the database cannot be used.
+        SettingError: a setting cannot be used.
     """
+    settings = read_settings()
     if home is None and url is None:
-        url = os.environ.get("RARL_DATABASE_URL") or None
-    pixels = os.environ.get("RARL_PIXELS") or "keep"
-    if pixels not in ("keep", "hash"):
-        raise ReviewError("RARL_PIXELS must be keep or hash; correct or unset it and start again.")
+        url = settings.database_url
+    pixels = settings.pixels
     folder = home or store_folder()
     own = folder / "taxonomy.yaml"
     taxonomy = read_taxonomy(own) if own.is_file() else Taxonomy()

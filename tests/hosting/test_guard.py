@@ -102,7 +102,8 @@ def test_a_peer_that_is_no_proxy_cannot_choose_its_address(tmp_path: Path) -> No
 
 
 def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "_UPLOAD_BYTES", 1000)
+    monkeypatch.setenv("RARL_LIMIT_FILE_BYTES", "1000")
+    monkeypatch.setattr(middleware, "_AROUND_FILE_BYTES", 0)
     monkeypatch.setattr(middleware, "_MESSAGE_BYTES", 1000)
 
     def pieces() -> Iterator[bytes]:

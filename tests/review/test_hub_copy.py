@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rarl.errors import ReviewError
+from rarl.errors import ReviewError, SettingError
 from rarl.review import CaseSnapshot, ReviewStore, open_store
 from rarl.review.hub_copy import FILE, HubCopy, Place, read_place
 
@@ -162,5 +162,5 @@ def test_settings() -> None:
     told = {"RARL_FLAGS_REPO": "a/b", "RARL_FLAGS_PIXELS": "keep"}
     assert read_place(told) == Place("a/b", pixels=True)
     for name, value in (("RARL_FLAGS_REPO", "b"), ("RARL_FLAGS_PIXELS", "yes")):
-        with pytest.raises(ReviewError, match=name):
+        with pytest.raises(SettingError, match=name):
             read_place({"RARL_FLAGS_REPO": "a/b", name: value})

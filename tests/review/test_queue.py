@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rarl.errors import ReviewError
+from rarl.errors import ReviewError, SettingError
 from rarl.records import checked
 from rarl.review import (
     CaseSnapshot,
@@ -294,7 +294,7 @@ def test_only_the_hash_where_the_site_wants_no_pixels(
         kept.image()
     store.close()
     monkeypatch.setenv("RARL_PIXELS", "maybe")
-    with pytest.raises(ReviewError, match="RARL_PIXELS"):
+    with pytest.raises(SettingError, match="RARL_PIXELS"):
         open_store(home=tmp_path)
 
 

@@ -16,7 +16,7 @@ from demo.pages.ask.pacs import PacsRow, pacs_row
 from demo.pages.ask.saved import SavedPanel, saved_panel
 from demo.pages.components import panel
 from demo.services.asking import COMPARE, MODE_LABELS, arm_choices, suggestions
-from demo.services.uploads import MAX_UPLOAD_BYTES
+from demo.services.uploads import max_upload_bytes
 from demo.session import Session
 from demo.viewer import viewer_panel
 
@@ -132,7 +132,7 @@ def ask_layout(parts: Parts) -> AskWidgets:
 
 def _scan_side(parts: Parts) -> ScanSide:
     return ScanSide(
-        viewer=viewer_panel(MAX_UPLOAD_BYTES),
+        viewer=viewer_panel(max_upload_bytes()),
         pacs=pacs_row(parts.pacs) if parts.pacs else None,
         facts=panel(elem_id="scan-facts"),
         examples=panel(

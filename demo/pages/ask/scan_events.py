@@ -13,7 +13,7 @@ from demo.pages.ask.view import AskView
 from demo.services.asking import log_fault, seen
 from demo.services.choosing import Choice, Upload, hold, upload_of
 from demo.services.fair_queue import current_session
-from demo.services.uploads import MAX_UPLOAD_BYTES, open_uploads
+from demo.services.uploads import max_upload_bytes, open_uploads
 from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
 from demo.viewer import open_scan, take_report
@@ -22,8 +22,7 @@ from rarl.errors import QuestionError, RarlError
 UPLOAD_PROBLEMS = {
     "empty": "The file is empty (0 bytes): the transfer failed. Export the scan again.",
     "nothing": "No file that could be a scan was chosen.",
-    "large": f"A file is larger than {MAX_UPLOAD_BYTES // 1_000_000} MB; export a single picture "
-    "or a shorter series.",
+    "large": "A file is larger than {} MB; export a single picture or a shorter series.",
     "lost": "The upload did not arrive. Check the connection and try again.",
 }
 """What the page reports of files that it did not send, by its own name for the problem."""
@@ -113,7 +112,8 @@ class ScanEvents:
         beside = bool(getattr(event, "add", False)) and bool(session.scans)
         problem = UPLOAD_PROBLEMS.get(str(getattr(event, "problem", "")))
         if problem is not None:
-            return self.view.refused(session, problem)
+            megabytes = max_upload_bytes() // 1_000_000
+            return self.view.refused(session, problem.format(megabytes))
         try:
             contents = self.parts.uploads.read(paths, caller_of(request))
             upload = hold(open_uploads(contents), contents, self.parts.budget, "Your scan")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -121,7 +120,7 @@ class Evaluations:
         folder = read_settings(environment).results
         if folder is not None and not folder.is_dir():
             raise SettingError(f"{SETTING} must be a folder of evaluations; correct or unset it.")
-        added = store_folder(os.environ if environment is None else environment) / "evaluations"
+        added = store_folder(environment) / "evaluations"
         return cls([folder] if folder else [], added)
 
     @property
