@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,10 @@ from rarl.arguments import seed_number, whole_number
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, Flag, FlagFilter
 from rarl.review.dismissals import Dismissals
-from rarl.review.files import written_whole
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
-from rarl.review.transfer.judged import export_flags
+from rarl.review.transfer.forms import EXPORTS, Selection
 from rarl.review.transfer.table import flag_as_json
 
 HELP = "List, show, count, export, import and delete what readers flagged and judged."
@@ -50,16 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_filter(exporting)
     exporting.add_argument(
         "--format",
-        choices=("jsonl", "csv", "parquet", "datasets", "preferences"),
+        choices=tuple(EXPORTS),
         required=True,
-        help="preferences: pairs for TRL's DPO, from blind votes and corrections",
+        help="table: flags alone; preferences: pairs for DPO, from blind votes and corrections",
     )
     exporting.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="PATH",
-        help="a file (jsonl, preferences), a new folder, or FILE.csv for flags alone as one table",
+        help="a file (table, jsonl, preferences) or a new folder",
     )
     exporting.add_argument("--no-pixels", action="store_true", help="leave pictures out")
     exporting.add_argument(
@@ -309,30 +309,19 @@ def _export(store: ReviewStore, arguments: argparse.Namespace) -> None:
     pixels = not arguments.no_pixels
     if arguments.push and arguments.format != "datasets":
         raise ReviewError("Only --format datasets goes to the Hub; choose it with --push.")
-    if arguments.format == "csv" and out.suffix.lower() == ".csv":
-        counts = {"flags": _export_table(store, out, chosen, arguments.names)}
-    elif arguments.format == "preferences":
-        from rarl.review.training_rows import write_preferences
+    # As earlier versions named the table.
+    one_file = arguments.format == "csv" and out.suffix.lower() == ".csv"
+    form = EXPORTS["table" if one_file else arguments.format]
+    counts = form.write(store, out, Selection(chosen, pixels, arguments.names))
+    if arguments.push:
+        from rarl.review.transfer.hub import push_to_hub  # which loads Arrow
 
-        counts = {"pairs": write_preferences(store, out, chosen)}
-    else:
-        # Here, since it loads Arrow.
-        from rarl.review.transfer.hub import push_to_hub
-        from rarl.review.transfer.writer import export
-
-        counts = export(store, out, arguments.format, chosen, pixels, arguments.names)
-        if arguments.push:
-            address = push_to_hub(out, arguments.push, private=not arguments.public)
-            if arguments.json:
-                print(json.dumps({**counts, "address": address}))
-                return
-            print(address)
+        address = push_to_hub(out, arguments.push, private=not arguments.public)
+        if arguments.json:
+            print(json.dumps({**counts, "address": address}))
+            return
+        print(address)
     _say(arguments, counts, "written")
-
-
-def _export_table(store: ReviewStore, out: Path, chosen: FlagFilter, names: bool) -> int:
-    with written_whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        return export_flags(store, file, chosen, names)
 
 
 def _import(store: ReviewStore, arguments: argparse.Namespace) -> None:
@@ -468,7 +457,7 @@ def _delete(store: ReviewStore, arguments: argparse.Namespace) -> None:
         print(f"case {tombstone.case_id} is deleted; exports and backups made before are not")
 
 
-def _say(arguments: argparse.Namespace, counts: dict[str, int], what: str) -> None:
+def _say(arguments: argparse.Namespace, counts: Mapping[str, int], what: str) -> None:
     if arguments.json:
         print(json.dumps(counts))
     else:

@@ -15,8 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo.pages.review.data_page import written
+from demo.services.downloads import Downloads
 from rarl.cli import main
+from rarl.errors import ReviewError
+from rarl.records import FlagFilter
 from rarl.review import COLUMNS, CaseSnapshot, ReviewStore, open_store
+from rarl.review.transfer.forms import EXPORTS, ExportForm, Selection
 from rarl.review.transfer.table import harmful, harmless
 
 MakeCase = Callable[..., CaseSnapshot]
@@ -94,6 +99,26 @@ def test_show(flagged: CaseSnapshot, capsys: pytest.CaptureFixture[str]) -> None
     for unknown in ("77", "abc", "9" * 18):
         assert main(["review", "show", unknown]) == 2
         assert capsys.readouterr().err.startswith("There is no such")
+
+
+def test_a_form_that_is_added_is_offered_everywhere(
+    flagged: CaseSnapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(store: ReviewStore, out: Path, selection: Selection) -> dict[str, int]:
+        count = store.count(selection.chosen or FlagFilter())
+        out.write_text(str(count), "utf-8")
+        return {"flags": count}
+
+    monkeypatch.setitem(EXPORTS, "count", ExportForm("How many flags", "count.txt", write))
+    out = tmp_path / "flags.txt"
+    assert main(["review", "export", "--format", "count", "--out", str(out)]) == 0
+    assert out.read_text("utf-8") == "2"
+    store = open_store()
+    handed_out = written(store, Downloads(tmp_path / "downloads"), "count", None, True)
+    assert (handed_out.name, handed_out.read_text("utf-8")) == ("count.txt", "2")
+    with pytest.raises(ReviewError, match="Choose one of table"):
+        written(store, Downloads(tmp_path / "downloads"), "xml", None, True)
+    store.close()
 
 
 def test_export(flagged: CaseSnapshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,15 +23,8 @@ from rarl.errors import ReviewError
 from rarl.records import AuditEntry, Tombstone
 from rarl.review import FlagFilter, ReviewStore
 from rarl.review.roles import People
+from rarl.review.transfer.forms import EXPORTS, Selection
 
-_FORMS = (
-    ("CSV: one row per flag, for a spreadsheet", "table"),
-    ("JSONL: everything, one file", "jsonl"),
-    ("CSV: every table and the pictures", "csv"),
-    ("Parquet: every table", "parquet"),
-    ("Hugging Face datasets folder", "datasets"),
-    ("Preference pairs for DPO, Parquet", "preferences"),
-)
 _LATEST = 1000
 
 
@@ -42,7 +35,12 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueuePage, downloads: Downloads)
         trouble = panel(elem_id="data-trouble")
         with gr.Column(elem_id="exports"):
             panel(render_template("heading.html", text="Export"), elem_id="export-title")
-            form = gr.Radio(list(_FORMS), value="table", label="Form", elem_id="export-form")
+            form = gr.Radio(
+                [(exported.label, name) for name, exported in EXPORTS.items()],
+                value="table",
+                label="Form",
+                elem_id="export-form",
+            )
             with gr.Row():
                 pixels = gr.Checkbox(True, label="With pictures", elem_id="export-pixels")
                 narrow = gr.Checkbox(
@@ -122,37 +120,23 @@ def written(
     Args:
         store: with the person who exports.
         downloads: whose room it is written in.
-        form: "table", "preferences", or one of `rarl.review.transfer.writer.FORMS`.
+        form: one of `rarl.review.transfer.forms.EXPORTS`; a folder is handed out as a .zip.
         chosen: by flags; everything where not given.
         pixels: whether pictures go along.
 
     Raises:
         ReviewError: there is no such form, the person may not, or the store cannot be read.
     """
-    # Here, since it loads Arrow.
-    from rarl.review.training_rows import write_preferences
-    from rarl.review.transfer.judged import export_flags
-    from rarl.review.transfer.writer import FORMS, export
-
     store.need("export")
-    kind = next((one for one in FORMS if one == form), None)
-    if kind is None and form not in ("table", "preferences"):
-        raise ReviewError(f"Choose one of table, preferences, {', '.join(FORMS)}.")
+    if form not in EXPORTS:
+        raise ReviewError(f"Choose one of {', '.join(EXPORTS)}.")
+    exported = EXPORTS[form]
     room = downloads.room()
+    out = room / exported.file
     try:
-        if kind is None and form == "table":
-            out = room / "rarl-flags.csv"
-            with out.open("w", encoding="utf-8", newline="") as opened:
-                export_flags(store, opened, chosen)
-        elif kind is None:
-            out = room / "rarl-preferences.parquet"
-            write_preferences(store, out, chosen)
-        elif kind == "jsonl":
-            out = room / "rarl-review.jsonl"
-            export(store, out, kind, chosen, pixels)
-        else:
-            folder, out = room / "rarl-review", room / f"rarl-review-{kind}.zip"
-            export(store, folder, kind, chosen, pixels)
+        exported.write(store, out, Selection(chosen, pixels))
+        if exported.is_folder:
+            folder, out = out, room / f"{exported.file}.zip"
             pack(folder, out)
     except BaseException:
         shutil.rmtree(room, ignore_errors=True)

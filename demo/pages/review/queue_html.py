@@ -219,6 +219,7 @@ def _content(flag: Flag, labels: Labels) -> dict[str, Any]:
     """What a flag says."""
     right = " ".join((flag.corrected_answer, flag.corrected_explanation)).strip()
     return {
+        "record": flag,
         "created": when(flag.created),
         "category": labels.category(flag.category),
         "severity": labels.severity(flag.severity),
