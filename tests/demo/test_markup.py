@@ -80,6 +80,12 @@ def test_html_is_written_as_markup_only() -> None:
     assert not {path: lines for path, lines in faults.items() if lines}
     words = dict.fromkeys(("title", "words", "trouble", "form"), "<b>")
     assert "<b>" not in render_template("gate.html", **words)
+    templates = list((ROOT / "demo" / "templates").rglob("*.html"))
+    assert len(templates) > 40
+    for template in templates:
+        # Neither the filter nor the block that turns escaping off, nor a value outside of quotes.
+        text = template.read_text("utf-8")
+        assert not re.search(r"\|\s*safe\b|autoescape|[\w-]=\{\{", text), template.name
 
 
 def filled(store: ReviewStore) -> None:
