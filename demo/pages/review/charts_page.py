@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from demo.context import QUIET, Parts, Update
 from demo.pages.components import panel
 from demo.pages.review.common import Labels, guarded, nothing
 from demo.pages.review.queue_page import QueuePage
+from demo.templating import render_template
 from rarl.review import Count, Queue, ReviewStore
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ _SCALES = {
 
 def charts_page(parts: Parts, tab: gr.Tab, tabs: gr.Tabs, queue: QueuePage) -> None:
     """Lay out the charts; a bar opens the queue with the cases behind it."""
-    charts = panel(Markup('<p class="hint">Counting …</p>'), elem_id="charts", events=("through",))
+    charts = panel(
+        render_template("hint.html", text="Counting …"), elem_id="charts", events=("through",)
+    )
     trouble = panel(elem_id="charts-trouble")
 
     def drawn(request: gr.Request) -> Update:
@@ -59,17 +61,17 @@ def _charts(store: ReviewStore, parts: Parts) -> str:
     from rarl.review.studies import Studies
 
     studies = Studies(store)
-    audits = [one for one in studies.all() if one.kind == "audit"]
-    queues = {"": Queue(store), **{one.id: Queue(store, one.id) for one in audits}}
+    audits = [study for study in studies.all() if study.kind == "audit"]
+    queues = {"": Queue(store), **{audit.id: Queue(store, audit.id) for audit in audits}}
     agreed = {key: agreement_of(store, queue) for key, queue in queues.items()}
     return charts_view(
         by_kind=store.counts(["category", "arm"]),
         severities=store.counts(["severity"]),
         modalities=store.counts(["modality"]),
-        rates=[(one, studies.rates(one.id)) for one in audits],
+        rates=[(audit, studies.rates(audit.id)) for audit in audits],
         agreement=[
-            (next((one.title for one in audits if one.id == key), "Flagged answers"), found)
-            for key, found in agreed.items()
+            (next((audit.title for audit in audits if audit.id == key), "Flagged answers"), values)
+            for key, values in agreed.items()
         ],
         labels=Labels.of(store.taxonomy),
         arms=parts.labels(),
@@ -97,156 +99,102 @@ def charts_view(
         labels: of the site.
         arms: arm name to what the page calls it.
     """
-    total = sum(one.flags for one in severities)
-    if not total and not rates:
+    if not any(count.flags for count in severities) and not rates:
         return nothing(
             "Nothing to chart yet",
             "Flags are counted here as they come in; rates of error need an audit.",
         )
-    return Markup(
-        '<div class="charts"><section class="wide"><h2>Flags by kind and '
-        'variant</h2><p class="hint">Counts, not rates: people flag what they '
-        "notice, and nobody knows what was not "
-        "flagged.</p>{}</section><section><h2>By "
-        "severity</h2>{}</section><section><h2>By "
-        'modality</h2>{}</section><section class="wide"><h2>How often answers are '
-        'wrong</h2>{}</section><section class="wide"><h2>How far readers '
-        "agree</h2>{}</section></div>"
-    ).format(
-        _matrix(by_kind, labels, arms),
-        _bars(severities, "severity", labels.severities),
-        _bars(modalities, "modality", {}),
-        _rates(rates, arms),
-        _agreement(agreement),
+    return render_template(
+        "review/charts.html",
+        matrix=_matrix(by_kind, labels, arms),
+        severities=_bars(severities, labels.severities),
+        modalities=_bars(modalities, {}),
+        audits=[
+            {
+                "id": study.id,
+                "title": study.title,
+                "rates": [_rate(rate, arms) for rate in of_study],
+            }
+            for study, of_study in rates
+        ],
+        agreement=[table for title, values in agreement if (table := _agreement(title, values))],
     )
 
 
-def _bars(counts: Sequence[Count], by: str, names: Mapping[str, str]) -> str:
-    most = max((one.flags for one in counts), default=1)
-    order = list(names)
-    rows = []
-    for one in sorted(
-        counts,
-        key=lambda c: -order.index(c.values[0] or "") if c.values[0] in order else -c.flags,
-    ):
-        value = one.values[0]
-        word = names.get(value or "", value or "not stated")
-        data = Markup('data-event="through" data-{}="{}"').format(by, value or "")
-        dead = "" if value else " disabled"
-        rows.append(
-            Markup(
-                '<button type="button" class="bar" {}{} aria-label="{}: {} flags; show '
-                'them"><span>{}</span><i><b '
-                'style="width:{:.1f}%"></b></i><em>{}</em></button>'
-            ).format(data, dead, word, one.flags, word, 100 * one.flags / most, one.flags)
-        )
-    return Markup().join(rows)
+def _bars(counts: Sequence[Count], labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Bars, the gravest first where `labels` say what is graver, else the longest."""
+    most = max((count.flags for count in counts), default=1)
+    order = list(labels)
+
+    def rank(count: Count) -> int:
+        value = count.values[0] or ""
+        return -order.index(value) if value in order else -count.flags
+
+    return [
+        {
+            "value": count.values[0] or "",
+            "label": labels.get(count.values[0] or "", count.values[0] or "not stated"),
+            "flags": count.flags,
+            "share": 100 * count.flags / most,
+        }
+        for count in sorted(counts, key=rank)
+    ]
 
 
-def _matrix(counts: Sequence[Count], labels: Labels, arms: Mapping[str, str]) -> str:
-    number = {one.values: one.flags for one in counts}
-    kinds = [key for key in labels.categories if any(key == one.values[0] for one in counts)]
-    kinds += sorted({one.values[0] or "" for one in counts} - set(kinds))
-    said = [key for key in arms if any(key == one.values[1] for one in counts)]
-    said += sorted({one.values[1] or "" for one in counts} - set(said))
-    most = max(number.values(), default=1)
-    head = Markup().join(
-        Markup('<th scope="col">{}</th>').format(arms.get(arm, arm)) for arm in said
-    )
-    rows = Markup().join(
-        Markup('<tr><th scope="row">{}</th>').format(labels.category(kind))
-        + Markup().join(
-            _cell(number.get((kind, arm), 0), most, kind, arm, labels, arms) for arm in said
-        )
-        + Markup('<td class="sum">{}</td></tr>').format(
-            sum(number.get((kind, arm), 0) for arm in said)
-        )
-        for kind in kinds
-    )
-    sums = Markup().join(
-        Markup("<td>{}</td>").format(sum(number.get((kind, arm), 0) for kind in kinds))
-        for arm in said
-    )
-    return Markup(
-        '<table class="matrix"><thead><tr><th></th>{}<th '
-        'scope="col">All</th></tr></thead><tbody>{}</tbody><tfoot><tr><th '
-        'scope="row">All</th>{}<td class="sum">{}</td></tr></tfoot></table>'
-    ).format(head, rows, sums, sum(number.values()))
+def _matrix(counts: Sequence[Count], labels: Labels, arms: Mapping[str, str]) -> dict[str, Any]:
+    """Flags by category and variant, both in the order in which the site lists them."""
+    flags = {count.values: count.flags for count in counts}
+    categories = [key for key in labels.categories if any(key == kind for kind, _ in flags)]
+    categories += sorted({kind or "" for kind, _ in flags} - set(categories))
+    flagged = [key for key in arms if any(key == arm for _, arm in flags)]
+    flagged += sorted({arm or "" for _, arm in flags} - set(flagged))
+    most = max(flags.values(), default=1)
+
+    def cell(category: str, arm: str) -> dict[str, Any]:
+        number = flags.get((category, arm), 0)
+        label = arms.get(arm, arm)
+        return {"arm": arm, "label": label, "flags": number, "share": number / most}
+
+    return {
+        "arms": [arms.get(arm, arm) for arm in flagged],
+        "rows": [
+            {
+                "category": category,
+                "label": labels.category(category),
+                "cells": [cell(category, arm) for arm in flagged],
+            }
+            for category in categories
+        ],
+        "sums": [sum(flags.get((category, arm), 0) for category in categories) for arm in flagged],
+        "total": sum(flags.values()),
+    }
 
 
-def _cell(
-    flags: int, most: int, kind: str, arm: str, labels: Labels, arms: Mapping[str, str]
-) -> str:
-    if not flags:
-        return Markup('<td class="zero">·</td>')
-    told = f"{labels.category(kind)}, {arms.get(arm, arm)}: {flags} flags; show them"
-    return Markup(
-        '<td><button type="button" data-event="through" data-category="{}" '
-        'data-arm="{}" aria-label="{}" style="--share:{:.2f}">{}</button></td>'
-    ).format(kind, arm, told, flags / most, flags)
-
-
-def _rates(rates: Sequence[tuple[Study, Sequence[Rate]]], arms: Mapping[str, str]) -> str:
-    if not rates:
-        return Markup(
-            '<p class="hint">Error rates need a random sample of answers. Start the app with '
-            "RARL_AUDIT_SHARE=0.1 to keep one question in ten, then start an audit "
-            "under Studies.</p>"
-        )
-    rows = ""
-    for study, found in rates:
-        rows += Markup(
-            '<h3><button type="button" class="link" data-event="through" '
-            'data-work="{}">{}</button></h3>'
-        ).format(study.id, study.title)
-        if not found:
-            rows += Markup('<p class="hint">Nothing in it is settled yet.</p>')
-        rows += Markup().join(_rate(one, arms) for one in found)
-    return rows
-
-
-def _rate(rate: Rate, arms: Mapping[str, str]) -> str:
+def _rate(rate: Rate, arms: Mapping[str, str]) -> dict[str, Any]:
+    """The share of a variant's answers that are wrong, %."""
     wrong = rate.wrong
-    word = arms.get(rate.arm, rate.arm)
-    told = f"{wrong.value:.0%} of {wrong.n} wrong"
-    between = ""
+    words = f"{wrong.value:.0%} of {wrong.n} wrong"
+    has_interval = wrong.low is not None and wrong.high is not None
     if wrong.low is not None and wrong.high is not None:
-        told += f", 95 % interval {wrong.low:.0%} to {wrong.high:.0%}"
-        between = Markup('<u style="left:{:.1f}%;width:{:.1f}%"></u>').format(
-            100 * wrong.low, 100 * (wrong.high - wrong.low)
-        )
-    left = f"; {rate.unsettled} not settled" if rate.unsettled else ""
-    return Markup(
-        '<div class="bar rate"><span>{}</span><i role="img" aria-label="{}: '
-        '{}">{}<s style="left:{:.1f}%"></s></i><em>{}{}</em></div>'
-    ).format(word, word, told, between, 100 * wrong.value, told, left)
+        words += f", 95 % interval {wrong.low:.0%} to {wrong.high:.0%}"
+    return {
+        "label": arms.get(rate.arm, rate.arm),
+        "words": words,
+        "value": 100 * wrong.value,
+        "low": 100 * (wrong.low or 0.0) if has_interval else None,
+        "high": 100 * (wrong.high or 0.0) if has_interval else None,
+        "unsettled": rate.unsettled,
+    }
 
 
-def _agreement(agreement: Sequence[tuple[str, Mapping[str, Interval | None]]]) -> str:
-    tables = ""
-    for title, found in agreement:
-        rows = Markup().join(
-            Markup('<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>').format(
-                _SCALES[name], _interval(value), value.n
-            )
-            for name, value in found.items()
-            if value is not None
-        )
-        if rows:
-            tables += Markup(
-                '<h3>{}</h3><table class="outcomes"><thead><tr><th></th><th '
-                'scope="col">Value with 95 % interval</th><th '
-                'scope="col">Answers</th></tr></thead><tbody>{}</tbody></table>'
-            ).format(title, rows)
-    if not tables:
-        return Markup(
-            '<p class="hint">Agreement needs answers that two readers have judged, not all of them '
-            "alike, and of the flagged ones only the one in five counts that chance chose.</p>"
-        )
-    return Markup(
-        '<p class="hint">Where readers choose what they judge, as among flagged answers, only the '
-        "one in five counts that chance chose.</p>{}"
-    ).format(tables)
+def _agreement(title: str, values: Mapping[str, Interval | None]) -> dict[str, Any] | None:
+    """How far readers agree in a queue, None where nothing can be said."""
+    rows = [
+        (_SCALES[name], _interval(value), value.n)
+        for name, value in values.items()
+        if value is not None
+    ]
+    return {"title": title, "rows": rows} if rows else None
 
 
 def _interval(value: Interval) -> str:
