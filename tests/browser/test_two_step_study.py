@@ -164,6 +164,7 @@ def test_a_heat_map_is_drawn_where_the_condition_shows_one(
     conditions = [task.condition for task in owner.tasks(study.id)]
     assert len(set(conditions)) == 3
     page = studies_of(browser, address, "bo")
+    page.wait_for_function(_READY, timeout=600_000)
     page.click("[data-event=take]")
     page.click("#join-experience label:has-text('Specialist')")
     page.click("#join-go")
@@ -187,6 +188,7 @@ def test_a_heat_map_is_drawn_where_the_condition_shows_one(
     page.wait_for_selector("#study-outcomes .debriefing")
 
 
+_READY = "fetch('/healthz').then(reply => reply.json()).then(told => told.status === 'ready')"
 # Whether any pixel of an image is not grey.
 _COLOURED = """async image => {
     await image.decode();

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from markupsafe import Markup
+from scripted import ScriptedEngine
 
 from demo.pages.review.studies_page import asks, task_view
-from demo.pages.review.study_views import debriefing, heat_map, joining, reliance_view
+from demo.pages.review.study_views import (
+    debriefing,
+    heat_map,
+    joining,
+    loaded_engine,
+    reliance_view,
+)
+from demo.services.engine_loader import EngineLoader
+from rarl.errors import ReviewError
 from rarl.review.reliance import Reliance
 from rarl.review.study_tasks import Debriefed, ShownAdvice, Study, TaskView
 from rarl.stats.two_way import Estimate
@@ -75,6 +85,13 @@ def test_a_task_may_be_marked_where_the_study_says_so() -> None:
     assert "data-marks" not in task_view(view)
 
 
-def test_no_engine_draws_no_heat_map() -> None:
-    told = heat_map(None, ShownAdvice(None, "rl", None))  # type: ignore[arg-type]
+def test_a_heat_map_waits_for_the_model() -> None:
+    loader = EngineLoader(ScriptedEngine)
+    with pytest.raises(ReviewError, match="still loading"):
+        loaded_engine(loader, 0)
+    assert loaded_engine(loader.start()).model_name == "scripted"
+
+
+def test_an_engine_that_cannot_draw_one_says_so() -> None:
+    told = heat_map(ScriptedEngine(), ShownAdvice(None, "rl", None))  # type: ignore[arg-type]
     assert "the model here cannot draw one" in told

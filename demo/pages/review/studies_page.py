@@ -21,6 +21,7 @@ from demo.pages.review.study_views import (
     debriefing,
     heat_map,
     joining,
+    loaded_engine,
     reliance_view,
 )
 from demo.services.asking import steps
@@ -310,12 +311,12 @@ def studies_page(
                 shown: debriefing(study, studies.debrief(study.id)),
                 trouble: render.sentence(f"“{study.title}” is done. Thank you.", "done"),
             }
-        at.position, at.key, at.step = view.position, uuid4().hex, view.step
         first_read = view.first
         looked = _NOTHING
         if view.heat_map:
-            engine = parts.loader.engine
-            looked = heat_map(engine, studies.shown_advice(study.id, view.position))
+            shown_advice = studies.shown_advice(study.id, view.position)
+            looked = heat_map(loaded_engine(parts.loader), shown_advice)
+        at.position, at.key, at.step = view.position, uuid4().hex, view.step
         done, whole = studies.done(study.id).get(store.person or "", (0, 0))
         return {
             taker: gr.Row(visible=True),

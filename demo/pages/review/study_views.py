@@ -11,7 +11,8 @@ from PIL import Image
 
 from demo.pages import render
 from demo.pages.ask.reliability import lit
-from rarl.errors import QuestionError
+from demo.services.engine_loader import EngineLoader
+from rarl.errors import QuestionError, ReviewError
 from rarl.inference.engine import Answer, Engine, Looks, NamedImage, Question
 from rarl.prompts import target_text
 from rarl.response import parse_response
@@ -170,7 +171,29 @@ def _estimate(estimate: Estimate | None, unit: str) -> str:
     return Markup("<b>{}</b><small>{}</small>").format(*(one.replace("-", "−") for one in words))
 
 
-def heat_map(engine: Engine | None, shown: ShownAdvice) -> Markup:
+def loaded_engine(loader: EngineLoader, seconds: float = 60.0) -> Engine:
+    """The engine that draws heat maps.
+
+    Without the map a reader would see another condition than the study counts.
+
+    Args:
+        loader: the engine, or on its way.
+        seconds: how long to wait for it.
+
+    Raises:
+        ReviewError: it is still loading after that time.
+        ModelError: loading failed.
+    """
+    engine = loader.wait(seconds)
+    if engine is None:
+        raise ReviewError(
+            "The model that draws the heat map of this case is still loading; leave the study and "
+            "go on in a minute."
+        )
+    return engine
+
+
+def heat_map(engine: Engine, shown: ShownAdvice) -> Markup:
     """The pictures of a task with what moved the shown answer lit, or why there is none."""
     if not isinstance(engine, Looks):
         return Markup('<p class="hint">No heat map: the model here cannot draw one.</p>')
