@@ -13,7 +13,14 @@ import base64
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, GenerateConfig
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageUser,
+    ContentImage,
+    ContentReasoning,
+    ContentText,
+    GenerateConfig,
+)
 from inspect_ai.scorer import CORRECT, INCORRECT, Score, Target, accuracy, scorer, stderr
 from inspect_ai.solver import TaskState, generate
 
@@ -59,15 +66,26 @@ def exact(examples: dict[str, Example], mode: str, seed: int):
     async def scored(state: TaskState, target: Target) -> Score:
         example = examples[str(state.sample_id)]
         asked = asked_under(example, "scan", seed)
-        found = score(state.output.completion, mode, example, "scan", asked)
+        scores = score(_raw_text(state.output.message), mode, example, "scan", asked)
         return Score(
-            value=CORRECT if found["exact"] else INCORRECT,
-            answer=found["answer"],
-            explanation=found["reasoning"],
-            metadata={name: found[name] for name in ("f1", "ambiguous", "facts_covered")},
+            value=CORRECT if scores["exact"] else INCORRECT,
+            answer=scores["answer"],
+            explanation=scores["reasoning"],
+            metadata={name: scores[name] for name in ("f1", "ambiguous", "facts_covered")},
         )
 
     return scored
+
+
+def _raw_text(message: ChatMessageAssistant) -> str:
+    """What the model wrote: inspect_ai takes the think block out of the text."""
+    if isinstance(message.content, str):
+        return message.content
+    return "".join(
+        f"<think>{part.reasoning}</think>" if isinstance(part, ContentReasoning) else part.text
+        for part in message.content
+        if isinstance(part, ContentReasoning | ContentText)
+    )
 
 
 def _sample(example: Example, mode: str, seed: int) -> Sample:
