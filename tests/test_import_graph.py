@@ -30,7 +30,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"rarl.judge", "rarl.models", "rarl.prompts", "rarl.scans"}),
     frozenset({"rarl.data", "rarl.generation", "rarl.rewards"}),
     frozenset({"rarl.checks", "rarl.inference"}),
-    frozenset({"rarl.review"}),
+    frozenset({"rarl.reports", "rarl.review"}),
     frozenset({"rarl.evaluation", "rarl.familiarity", "rarl.training"}),
     frozenset({"rarl.pocket"}),
     frozenset({"rarl.cli"}),

@@ -19,6 +19,15 @@ from rarl.records.flag import (
 from rarl.records.geometry import Pixels, Region, Shown
 from rarl.records.question import Arm, Decoding, NamedImage, Question, Turn
 from rarl.records.queue import Item, Progress, QueueFilter, QueueItem
+from rarl.records.report import (
+    SENTENCE_LIMIT,
+    MeasuredValue,
+    Measurement,
+    Report,
+    ReportContent,
+    Section,
+    Sentence,
+)
 from rarl.records.review import (
     SCALE,
     STATUSES,
@@ -37,6 +46,7 @@ from rarl.records.review import (
 __all__ = [
     "COMMENT_LIMIT",
     "SCALE",
+    "SENTENCE_LIMIT",
     "STATUSES",
     "TEXT_LIMIT",
     "Arm",
@@ -51,6 +61,8 @@ __all__ = [
     "FlagFilter",
     "Item",
     "Judgement",
+    "MeasuredValue",
+    "Measurement",
     "NamedImage",
     "Opinion",
     "Outcome",
@@ -62,6 +74,10 @@ __all__ = [
     "QueueItem",
     "Record",
     "Region",
+    "Report",
+    "ReportContent",
+    "Section",
+    "Sentence",
     "Settled",
     "Shown",
     "Status",

@@ -150,7 +150,7 @@ class AuditEntry(Record):
     action: str = Field(description="read, list, write, export, import or delete.")
     what: str = Field(
         description="case, flag, dismissal, vote, verdict, assignment, study, response, enrolment, "
-        "withdrawal or measurement."
+        "withdrawal, measurement or report."
     )
     case_id: str | None = Field(
         description="Which case, also where it has been deleted since; empty for a whole study."

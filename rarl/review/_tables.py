@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     func,
     type_coerce,
 )
@@ -486,6 +487,35 @@ class SampleRow(Base):
     created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
 
 
+class ReportRow(Base):
+    """One version of a `Report`."""
+
+    __tablename__ = "reports"
+    __table_args__ = (
+        UniqueConstraint("report_id", "version", name="uq_reports_version"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
+    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    report_id: Mapped[str] = mapped_column(
+        String(32), doc="32 hex digits, the same for all versions of a report."
+    )
+    version: Mapped[int] = mapped_column(doc="From 1; the highest one holds.")
+    content: Mapped[dict[str, Any]] = mapped_column(
+        JSON,
+        doc="Sections of sentences, each with its origin, its state, its text and what was "
+        "proposed; the template, the variant, and what was measured.",
+    )
+    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
+    signed: Mapped[bool] = mapped_column(doc="Whether this version signs the report.")
+    amends: Mapped[str | None] = mapped_column(
+        String(32), doc="The signed report that this one corrects."
+    )
+
+
 class StoreKeyRow(Base):
     """A secret of this store, which no export holds."""
 
@@ -576,6 +606,7 @@ ROWS: tuple[type[Base], ...] = (
     AssignmentRow,
     MeasurementRow,
     SampleRow,
+    ReportRow,
     StudyRow,
     TaskRow,
     EnrolmentRow,

@@ -19,8 +19,8 @@ from rarl.errors import ReviewError
 
 Role = Literal["visitor", "reader", "adjudicator", "admin"]
 Right = Literal[
-    "ask", "flag", "vote", "queue", "judge", "adjudicate", "assign", "dismiss", "save", "export",
-    "import", "delete", "users", "fetch",
+    "ask", "flag", "vote", "queue", "judge", "report", "adjudicate", "assign", "dismiss", "save",
+    "export", "import", "delete", "users", "fetch",
 ]  # fmt: skip
 
 ROLES: tuple[Role, ...] = ("visitor", "reader", "adjudicator", "admin")
@@ -32,6 +32,7 @@ _LEAST: Mapping[Right, Role] = {
     "save": "reader",
     "queue": "reader",
     "judge": "reader",
+    "report": "reader",
     "adjudicate": "adjudicator",
     "assign": "adjudicator",
     "dismiss": "adjudicator",
@@ -48,6 +49,7 @@ _TO: Mapping[Right, str] = {
     "save": "save sessions",
     "queue": "see the cases of others",
     "judge": "judge answers",
+    "report": "write and sign reports",
     "adjudicate": "adjudicate",
     "assign": "assign work and draw studies",
     "dismiss": "dismiss flags",

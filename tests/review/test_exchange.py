@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from rarl.errors import ReviewError
+from rarl.reports import Reports
 from rarl.review import (
     CaseSnapshot,
     FlagFilter,
@@ -76,6 +77,7 @@ def fill(store: ReviewStore, make_case: MakeCase) -> list[str]:
     seed_wrong_advice(store, steps.id, ids[1])
     record_measures(store, (ids[1], "rl"), {"consistency": 1 / 3}, [ODD, ODD, "=1"])
     Studies(store.for_person("C", "reader")).withdraw(steps.id)
+    Reports(store.for_person("B", "reader")).begin(ids[0], arm="sft")
     store.delete_case(ids[2], "asked for")
     return ids
 

@@ -29,6 +29,7 @@ SQL = (OLD / "review.sql").read_bytes().decode("utf-8")
 NEWER_COLUMNS = {"category_label", "severity_label"}
 NEWER_TABLES = {
     "first_reads", "advice", "enrolments", "withdrawals", "measurements", "dismissals", "samples",
+    "reports",
 }  # fmt: skip
 # `region` is one of flags as well, where it may be empty.
 NEWER_IN_TABLES = {"wrong_share", "consent", "marks_region", "region", "by_worth"}

@@ -33,6 +33,7 @@ from rarl.review._tables import (
     FlagRow,
     MeasurementRow,
     PictureRow,
+    ReportRow,
     ResponseRow,
     SampleRow,
     TaskRow,
@@ -44,6 +45,7 @@ from rarl.review.repositories.base import Repository, columns_of
 
 # Children before parents, since the database checks.
 _OF_A_CASE = (
+    ReportRow,
     ResponseRow,
     FirstReadRow,
     AdviceRow,
