@@ -6,7 +6,9 @@ from __future__ import annotations
 EXTRAS = {
     "accelerate": "models",
     "datasets": "train",
+    "fhir": "reports",
     "gradio": "app",
+    "highdicom": "reports",
     "httpx": "pacs",
     "matplotlib": "train",
     "nltk": "train",

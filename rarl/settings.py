@@ -149,6 +149,15 @@ class Settings(BaseSettings):
     dicomweb_token: str = _setting(
         "bearer token for the PACS, instead of a user", default="", secret=True
     )
+    keep_uids: bool = _setting(
+        "keeps the UIDs of study, series and image with a case, so that reports refer to them, see "
+        "[Reports](reports.md)",
+        "`1` or `0`",
+        default=False,
+        shown="0",
+    )
+    fhir_server: str = _setting("FHIR R4 server that reports are sent to", "an address", default="")
+    fhir_token: str = _setting("bearer token for it", default="", secret=True)
     session_keep: str = _setting(
         "how long scans and answers of a tab come back after a reload or a restart: until "
         "the browser is closed (a day at most), never, or for some hours; they lie encrypted in "

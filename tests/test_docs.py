@@ -31,6 +31,7 @@ GUIDES = {
     "training-and-evaluation.md",
     "evaluation.md",
     "review-and-studies.md",
+    "reports.md",
     "hosting.md",
     "api.md",
 }

@@ -233,7 +233,7 @@ def test_the_set_up_checks_hashes() -> None:
 
 
 def test_the_table_of_extras_is_that_of_the_wheel() -> None:
-    names = {"python_multipart": "python-multipart"}
+    names = {"fhir": "fhir.resources", "python_multipart": "python-multipart"}
     for module, extra in EXTRAS.items():
         listed = {requirement.name for requirement in project_requirements([extra])}
         assert names.get(module, module) in listed, f"{module} is not in the extra {extra}"

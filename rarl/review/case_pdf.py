@@ -23,6 +23,7 @@ from reportlab.platypus import Paragraph
 
 from rarl.records import CaseSnapshot, Picture
 from rarl.response import problem_sentence
+from rarl.scans.header_allowlist import UID_KEYWORDS
 
 # All lengths are points (1/72 inch); `y` falls from the top of the page to its foot.
 _WIDTH, _HEIGHT = A4
@@ -36,7 +37,8 @@ _SIZES = (9.0, 8.0, 7.0, 6.0)
 _CUTS = (1500, 700, 300, 120, 40)
 _LEADING = 1.3  # line height, in font sizes
 _NOTICE = "For research. Not a medical device, not for diagnosis."
-_REGULAR, _BOLD = "RARL-Regular", "RARL-Bold"
+REGULAR, BOLD = "RARL-Regular", "RARL-Bold"
+"""The fonts, once `drawable` has been called."""
 _REGION = (255, 140, 0)
 
 
@@ -68,10 +70,18 @@ def case_sheet(case: CaseSnapshot, remarks: Sequence[str] = ()) -> bytes:
 def _font_characters() -> frozenset[int]:
     """Register the fonts with reportlab; the code points that the regular one can draw."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    regular = TTFont(_REGULAR, str(folder / "DejaVuSans.ttf"))
+    regular = TTFont(REGULAR, str(folder / "DejaVuSans.ttf"))
     pdfmetrics.registerFont(regular)
-    pdfmetrics.registerFont(TTFont(_BOLD, str(folder / "DejaVuSans-Bold.ttf")))
+    pdfmetrics.registerFont(TTFont(BOLD, str(folder / "DejaVuSans-Bold.ttf")))
     return frozenset(regular.face.charToGlyph)
+
+
+def drawable(text: str) -> str:
+    """The text with a replacement mark for each letter that the fonts lack."""
+    known = _font_characters()
+    return "".join(
+        letter if ord(letter) in known or letter == "\n" else "\ufffd" for letter in text
+    )
 
 
 class _Page:
@@ -87,7 +97,6 @@ class _Page:
     def __init__(
         self, case: CaseSnapshot, remarks: Sequence[str], size: float, cut: bool = False
     ) -> None:
-        self._characters = _font_characters()
         self._file = io.BytesIO()
         self._canvas = Canvas(self._file, pagesize=A4)
         self._canvas.setTitle("RARL case")
@@ -125,13 +134,10 @@ class _Page:
             width: of the column, in points; None reaches to the right margin.
             grey: 0 is black, 255 white.
         """
-        known = "".join(
-            letter if ord(letter) in self._characters or letter == "\n" else "\ufffd"
-            for letter in text
-        )
+        known = drawable(text)
         style = ParagraphStyle(
             "text",
-            fontName=_BOLD if bold else _REGULAR,
+            fontName=BOLD if bold else REGULAR,
             fontSize=size,
             leading=size * _LEADING,
             textColor=Color(grey / 255, grey / 255, grey / 255),
@@ -163,7 +169,11 @@ class _Page:
                 preserveAspectRatio=True,
             )
             bottom = max(bottom, above + side)
-        known = [(key, value) for key, value in case.attributes.items() if value][:12]
+        known = [
+            (key, value)
+            for key, value in case.attributes.items()
+            if value and key not in UID_KEYWORDS
+        ][:12]
         facts = [f"{_in_words(key)}: {value}" for key, value in known]
         if case.modality and not any(line.startswith("Modality") for line in facts):
             facts.insert(0, f"Modality: {case.modality}")

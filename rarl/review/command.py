@@ -19,8 +19,9 @@ from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
 from rarl.review.transfer.forms import EXPORTS, Selection
 from rarl.review.transfer.table import flag_as_json
+from rarl.settings import read_settings
 
-HELP = "List, show, count, export, import and delete what readers flagged and judged."
+HELP = "List, show, report, count, export, import and delete what readers flagged and judged."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(
         dest="action",
         required=True,
-        metavar="list|show|stats|measure|power|export|import|withdraw|delete",
+        metavar="list|show|report|stats|measure|power|export|import|withdraw|delete",
     )
 
     listing = actions.add_parser("list", help="flags, newest first")
@@ -40,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     showing = actions.add_parser("show", help="a case with its answers, flags and verdicts")
     showing.add_argument("id", metavar="ID", help="number of a flag, or id of a case")
+
+    reporting = actions.add_parser(
+        "report", help="write the report on a case; begin one where there is none"
+    )
+    _add_report(reporting)
 
     counting = actions.add_parser(
         "stats", help="counts, progress, agreement, audits and reader studies"
@@ -98,7 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_power(sizing)
 
     for action in (
-        listing, showing, counting, exporting, importing, measuring, withdrawing, deleting
+        listing, showing, reporting, counting, exporting, importing, measuring, withdrawing,
+        deleting,
     ):  # fmt: skip
         action.add_argument("--json", action="store_true", help="one JSON object")
         action.add_argument(
@@ -126,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         {
             "list": _list,
             "show": _show,
+            "report": _report,
             "stats": _stats,
             "export": _export,
             "import": _import,
@@ -220,6 +228,51 @@ def _show(store: ReviewStore, arguments: argparse.Namespace) -> None:
             f"{verdict.role} {verdict.reader} on {verdict.arm}: correctness {grades.correctness}, "
             f"explanation {grades.explanation}"
         )
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="CASE", help="id of a case")
+    parser.add_argument(
+        "--format", choices=("text", "sr", "fhir", "pdf"), default="text", help="the form (text)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="instead of the terminal")
+    parser.add_argument("--report", default="", metavar="ID", help="not the case's newest report")
+    parser.add_argument("--template", default="", metavar="NAME", help="begin one from a template")
+    parser.add_argument("--arm", default="", metavar="NAME", help="begin one from its answer")
+    parser.add_argument(
+        "--send",
+        choices=("pacs", "fhir"),
+        help="send a signed report to RARL_DICOMWEB or RARL_FHIR_SERVER",
+    )
+
+
+def _report(store: ReviewStore, arguments: argparse.Namespace) -> None:
+    # Here, since they load reportlab, highdicom or fhir.resources.
+    from rarl.reports.forms import chosen_report, written_as
+    from rarl.reports.sending import send_to_fhir, send_to_pacs
+    from rarl.reports.store import Reports
+
+    is_binary = arguments.format in ("sr", "pdf")
+    if is_binary and arguments.out is None and not arguments.json and arguments.send is None:
+        raise ReviewError(f"The form {arguments.format} is no text; name a file with --out.")
+    report = chosen_report(
+        Reports(store), arguments.id, arguments.report, arguments.template, arguments.arm
+    )
+    case = store.case(report.case_id)
+    if arguments.send is not None:
+        send = send_to_pacs if arguments.send == "pacs" else send_to_fhir
+        send(report, case, read_settings())
+    if arguments.out is not None:
+        _, content = written_as(arguments.format, report, case)
+        with written_whole(arguments.out) as part:
+            part.write_bytes(content)
+    if arguments.json:
+        print(json.dumps(report.plain()))
+    elif arguments.out is None and arguments.send is None:
+        print(written_as(arguments.format, report, case)[1].decode("utf-8").rstrip())
+    else:
+        done = f"sent to {arguments.send}" if arguments.send else f"written to {arguments.out}"
+        print(f"report {report.id}, version {report.version}, {done}")
 
 
 def _print_case(case: CaseSnapshot) -> None:

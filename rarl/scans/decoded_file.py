@@ -76,7 +76,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file's share of a stack, free of identity; it may cross a process boundary.
+    """One file's share of a stack; it may cross a process boundary. Its UIDs are its only identity.
 
     Attributes:
         pixels: one array a frame, (rows, columns) in the stored type, or uint8
@@ -103,6 +103,7 @@ class Part:
         description: of the series, made of known words alone (see `series_description`).
         name: the file's name where that names nobody, else "".
         source: see `LeftOut.source`.
+        uids: of study, series and image; `decode` drops them unless the site keeps them.
     """
 
     pixels: tuple[Values, ...]
@@ -127,3 +128,4 @@ class Part:
     description: str = ""
     name: str = ""
     source: int = 0
+    uids: Mapping[str, str] = field(default_factory=dict, repr=False)

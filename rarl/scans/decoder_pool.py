@@ -34,6 +34,7 @@ from rarl.limits import Limits
 from rarl.scans.decoded_file import LeftOut, Part
 from rarl.scans.decoder_process import LENGTH, TIMED_OUT
 from rarl.scans.windowing import Values
+from rarl.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,15 @@ def decode(data: bytes, limits: Limits, secret: bytes) -> tuple[list[Part], list
         ) from None
     if isinstance(answer, ScanError):
         raise answer
-    return answer
+    parts, left_out = answer
+    return _without_uids(parts), left_out
+
+
+def _without_uids(parts: list[Part]) -> list[Part]:
+    """The parts without their UIDs, which go among the attributes where the site keeps them."""
+    if not read_settings().keep_uids:
+        return [replace(part, uids={}) for part in parts]
+    return [replace(part, attributes={**part.attributes, **part.uids}, uids={}) for part in parts]
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from rarl.scans.header_allowlist import (
     modality_of,
     numbers,
     optional,
+    study_uids,
     text_likely,
 )
 from rarl.scans.jpeg import decoder_plugin
@@ -344,6 +345,7 @@ def _part(
         series=_hashed(dataset, "SeriesInstanceUID", secret),
         identifiers=digests,
         overlays=overlay_bitmaps(dataset, (height, width), len(pixels)),
+        uids=study_uids(dataset),
     )
 
 

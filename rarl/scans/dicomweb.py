@@ -1,4 +1,4 @@
-"""Search and fetch studies of a PACS over DICOMweb (PS3.18: QIDO-RS, WADO-RS).
+"""Search, fetch and store studies of a PACS over DICOMweb (PS3.18: QIDO-RS, WADO-RS, STOW-RS).
 
 Off unless `RARL_DICOMWEB` names the server, and no other is ever asked: redirects are not followed.
 What arrives is bytes, for `open_stack` like an upload. The usual library, dicomweb-client, parses
@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from python_multipart.exceptions import FormParserError
@@ -201,6 +202,32 @@ class Pacs:
                         f"The series has more than {limits.entries} files; open it from files."
                     )
                 yield file
+
+    def store(self, files: Sequence[bytes]) -> None:
+        """Store DICOM files (STOW-RS). A file that the server has already stays as it is.
+
+        Args:
+            files: whole DICOM files.
+
+        Raises:
+            PacsError: the server refuses one, or cannot be asked.
+        """
+        boundary = uuid4().hex
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
+        body = b"".join(head + file + b"\r\n" for file in files) + f"--{boundary}--".encode("ascii")
+        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
+        with _told(), self._client() as client, client.stream(
+            "POST", "studies", content=body, headers=headers
+        ) as response:  # fmt: skip
+            if response.status_code in {202, 409}:
+                raise PacsError(
+                    "The PACS did not store all of the report; ask who runs it what it accepts."
+                )
+            if response.status_code in {404, 405, 501}:
+                raise PacsError("The PACS takes no files over DICOMweb; ask who runs it.")
+            for _ in self._read(response, _MOST_FOUND, _NO_SERVER):
+                pass
 
     def _client(self) -> httpx.Client:
         return httpx.Client(

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from rarl.scans.phi import Identifiers
 
@@ -38,6 +39,8 @@ _BODY_PARTS = frozenset(
     "THUMB THYMUS THYROID TLSPINE TMJ TOE TONGUE TOOTH TRACHEA TSPINE UPPERARM URETER URETHRA "
     "UTERUS VAGINA VULVA WHOLEBODY WRIST ZYGOMA".split()
 )
+UID_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+"""What `RARL_KEEP_UIDS` keeps."""
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -90,6 +93,16 @@ def kept_attributes(dataset: Dataset, identifiers: Identifiers, secret: bytes) -
         if text and not (form is _model and _names_someone(text, identifiers, secret)):
             kept[keyword] = text
     return kept
+
+
+def study_uids(dataset: Dataset) -> dict[str, str]:
+    """The UIDs of study, series and image, keyword to UID; see `RARL_KEEP_UIDS`."""
+    values = {keyword: optional(dataset, keyword) for keyword in UID_KEYWORDS}
+    return {
+        keyword: str(value)
+        for keyword, value in values.items()
+        if isinstance(value, str) and UID(value).is_valid
+    }
 
 
 def _names_someone(text: str, identifiers: Identifiers, secret: bytes) -> bool:

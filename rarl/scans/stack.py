@@ -134,7 +134,11 @@ class Stack:
         self.times: int = arrangement.times
         self.format: str = head.format
         self.modality: str | None = head.modality
-        self.attributes: Mapping[str, str] = dict(head.attributes)
+        # Of several files the series is kept, and not the image that happens to come first.
+        first_alone = () if len(parts) == 1 else ("SOPInstanceUID", "SOPClassUID")
+        self.attributes: Mapping[str, str] = {
+            name: text for name, text in head.attributes.items() if name not in first_alone
+        }
         self.color: bool = pixels[0].ndim == 3
         self.unit: str = head.unit
         self.text_likely: bool = any(part.text_likely for part in parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response
 from rarl.review import CaseSnapshot, ReviewStore, Shown, case_from
 from rarl.scans import Scan
+
+# Orthanc is started by a module of another folder.
+sys.path.append(str(Path(__file__).parents[1] / "scans"))
 
 ARMS = (
     Arm("base", "Base", "000000000000"),

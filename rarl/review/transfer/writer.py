@@ -51,6 +51,7 @@ from rarl.review.roles import canonical_name
 from rarl.review.store import ReviewStore
 from rarl.review.transfer.rows import BY_NAME, Record, columns_of, data_dictionary, plain
 from rarl.review.transfer.table import harmless
+from rarl.scans.header_allowlist import UID_KEYWORDS
 
 Form = Literal["csv", "jsonl", "parquet", "datasets"]
 FORMS: tuple[Form, ...] = ("csv", "jsonl", "parquet", "datasets")
@@ -169,12 +170,19 @@ def _records(
 def _rename(
     row: type[Base], record: Record, withdrawn: Withdrawn, pseudonyms: Pseudonyms | None
 ) -> None:
-    """Put pseudonyms for names, where they are asked for; who has withdrawn is not named."""
+    """Put pseudonyms for names, where they are asked for; who has withdrawn is not named.
+
+    What leads to a study or a patient goes with the names.
+    """
     for column in person_columns(row):
         if column != "reader" and withdrawn.holds(record[column]):
             record[column] = None
         elif pseudonyms is not None:
             record[column] = pseudonyms.of_name(record[column])
+    if row is CaseRow and pseudonyms is not None:
+        record["attributes"] = {
+            name: text for name, text in record["attributes"].items() if name not in UID_KEYWORDS
+        }
     if row is StudyRow:
         readers = [canonical_name(name) for name in record["readers"]]
         kept = [name for name in readers if not withdrawn.holds(name, record["id"])]
