@@ -20,6 +20,7 @@ from demo.pages.ask.onboarding import key_sheet
 from demo.pages.ask.page import ask_page
 from demo.pages.ask.variants import with_pairs
 from demo.pages.components import panel
+from demo.pages.report.api import add_report_api
 from demo.pages.results import Evaluations, loaded_by, results_page
 from demo.pages.results.ratings import votes_panel
 from demo.pages.review import review_page
@@ -28,6 +29,7 @@ from demo.pages.review.page import sign_out
 from demo.services.ask import AskService
 from demo.services.asking import arm_choices
 from demo.services.fair_queue import share_queue
+from demo.services.reporting import ReportService
 from demo.services.uploads import max_upload_bytes
 from demo.serving.health import health_route
 from demo.serving.middleware import Guard
@@ -68,8 +70,10 @@ def build(parts: Parts) -> Any:
                 votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review)
-        add_api(parts, AskService(parts))
+        service = AskService(parts)
+        add_api(parts, service)
         add_review_api(parts)
+        add_report_api(ReportService(parts, service))
         foot = panel(frame.footer(parts.loader), elem_id="footer")
         panel(key_sheet(), elem_id="sheet")
         timer = gr.Timer(0.7)

@@ -266,6 +266,14 @@ class AskService:
         stored = self._parts.desk.flag_case(draft, known.case, person)
         return {"flag": stored.id, "case": stored.case_id}
 
+    def exchanged(self, exchange: str) -> CaseSnapshot:
+        """The case that an exchange would be stored as.
+
+        Raises:
+            ReviewError: it is not remembered.
+        """
+        return self._exchanges.find(exchange).case
+
     def _opened(
         self, contents: Sequence[bytes], checked: bool, series: int
     ) -> tuple[Session, Upload]:

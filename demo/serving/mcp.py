@@ -1,4 +1,4 @@
-"""`ask`, `compare` and `flag` for MCP clients, over HTTP at `/gradio_api/mcp`.
+"""`ask`, `compare`, `flag` and `report` for MCP clients, over HTTP at `/gradio_api/mcp`.
 
 Gradio's own MCP server calls the app back from this machine with the headers of whoever called it,
 and can hand on no picture. Here the tools are called directly, in the name of the caller that the
@@ -25,11 +25,14 @@ from demo.authentication import Person
 from demo.context import Parts
 from demo.services.ask import AskService
 from demo.services.asking import log_fault
+from demo.services.reporting import ReportService
 from demo.services.uploads import max_upload_bytes
 from demo.serving.caller import Caller, caller_of
 from rarl.errors import QuestionError, RarlError
 from rarl.inference.self_consistency import MOST_SAMPLES
 from rarl.prompts import MAX_QUESTION_CHARACTERS
+from rarl.reports import templates
+from rarl.reports.forms import FORMS
 from rarl.response import MODES
 from rarl.review.taxonomy import Taxonomy
 from rarl.text.choice import MAX_OPTIONS
@@ -110,10 +113,12 @@ class McpServer:
     def _do(self, name: str, given: Schema, person: Person, caller: Caller) -> dict[str, Any]:
         tool = next((tool for tool in self.tools() if tool.name == name), None)
         if tool is None:
-            raise QuestionError(f"There is no tool {name!r}; choose ask, compare or flag.")
+            raise QuestionError(f"There is no tool {name!r}; choose ask, compare, flag or report.")
         values = _checked(tool.input_schema, given)
         if name == "flag":
             return self._service.flag(person, **values)
+        if name == "report":
+            return ReportService(self._parts, self._service).report(person, **values)
         contents = _pictures(values["scans"], lambda names: self._parts.uploads.read(names, caller))
         arms = [values["arm"]] if name == "ask" else values["arms"]
         mode, checked = values["mode"], values["checked"]
@@ -149,6 +154,15 @@ class McpServer:
                 "Ask several variants of the model the same question in one pass." + answers,
                 _asking() | {"arms": several | {"description": "The variants, in this order."}},
                 ["scans", "question"],
+            ),
+            _tool(
+                "report",
+                "Read the report on a case, or begin one from a model's answer. Each sentence of "
+                "the model is marked as proposed: only a reader keeps, edits or deletes it, and "
+                "signs. Returns JSON: `report` and, with another form than json, `address` of the "
+                "file, which works once.",
+                _reporting(arms),
+                ["case"],
             ),
             _tool(
                 "flag",
@@ -246,6 +260,39 @@ def _flagging(arms: Sequence[str], taxonomy: Taxonomy) -> Schema:
             "maxLength": 200,
             "description": "Any word of yours; the same word for the same exchange stores "
             "nothing twice.",
+        },
+    }
+
+
+def _reporting(arms: Sequence[str]) -> Schema:
+    """What the tool `report` takes."""
+    return {
+        "case": {
+            "type": "string",
+            "description": "The `exchange` of ask or compare, or the `case` of flag.",
+        },
+        "form": {
+            "type": "string",
+            "enum": list(FORMS),
+            "default": "json",
+            "description": "Of a file: text, pdf, sr (DICOM SR) or fhir (R4); json for none.",
+        },
+        "report": {
+            "type": "string",
+            "default": "",
+            "description": "Id of the report; the newest on the case where it is left out.",
+        },
+        "template": {
+            "type": "string",
+            "enum": ["", *templates()],
+            "default": "",
+            "description": "Begins a new report from this template.",
+        },
+        "arm": {
+            "type": "string",
+            "enum": ["", *arms],
+            "default": "",
+            "description": "Begins a new report from this variant's answer.",
         },
     }
 

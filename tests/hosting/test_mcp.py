@@ -49,7 +49,7 @@ def test_pictures_reach_the_model_and_answers_are_json(app: str, tmp_path: Path)
     async def talk() -> None:
         async with Client(f"{app}/gradio_api/mcp") as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert set(tools) == {"ask", "compare", "flag"}
+            assert set(tools) == {"ask", "compare", "flag", "report"}
             for tool in tools.values():
                 for name, one in tool.input_schema["properties"].items():
                     assert one["description"], name

@@ -1,0 +1,1 @@
+"""Reports: the programming interface, and the page."""
