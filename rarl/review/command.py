@@ -14,6 +14,7 @@ from rarl.arguments import seed_number, whole_number
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, Flag, FlagFilter
 from rarl.review.dismissals import Dismissals
+from rarl.review.files import written_whole
 from rarl.review.queue import Queue
 from rarl.review.roles import account_name
 from rarl.review.store import ReviewStore, open_store
