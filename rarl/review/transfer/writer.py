@@ -172,14 +172,14 @@ def _rename(
 ) -> None:
     """Put pseudonyms for names, where they are asked for; who has withdrawn is not named.
 
-    What leads to a study or a patient goes with the names.
+    The UIDs that a site may keep never leave, with names or without: they lead to a patient.
     """
     for column in person_columns(row):
         if column != "reader" and withdrawn.holds(record[column]):
             record[column] = None
         elif pseudonyms is not None:
             record[column] = pseudonyms.of_name(record[column])
-    if row is CaseRow and pseudonyms is not None:
+    if row is CaseRow:
         record["attributes"] = {
             name: text for name, text in record["attributes"].items() if name not in UID_KEYWORDS
         }
