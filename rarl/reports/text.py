@@ -6,7 +6,6 @@ import io
 from xml.sax.saxutils import escape
 
 from rarl.records import CaseSnapshot, Report
-from rarl.reports.identity import identity_of
 from rarl.reports.words import NOTICE, authorship, filled, shown_text, signature
 
 
@@ -64,7 +63,7 @@ def as_pdf(report: Report, case: CaseSnapshot) -> bytes:
     if report.amends:
         page.append(written("This report corrects an earlier one.", body))
     page.append(written(authorship(report), small))
-    page.append(written(f"{identity_of(case).sentence} Case {case.id}, report {report.id}.", small))
+    page.append(written(f"Case {case.id}, report {report.id}.", small))
     SimpleDocTemplate(
         file, pagesize=A4, leftMargin=18 * mm, rightMargin=18 * mm, topMargin=18 * mm,
         bottomMargin=18 * mm, title=report.title, author="", creator="RARL", invariant=True,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import doctest
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import text
@@ -338,6 +340,25 @@ def test_the_second_of_two_editors_is_told_and_loses_nothing(
     reports(store, "ada").sign(decided(theirs))
     with pytest.raises(ReportConflict, match="ada signed this report"):
         reports(store).sign(decided(mine))
+
+
+def test_of_two_saves_at_once_one_is_told(store: ReviewStore, case_id: str) -> None:
+    begun = reports(store).begin(case_id)
+    together = Barrier(2)
+
+    def save(person: str) -> Report | ReportConflict:
+        together.wait()
+        try:
+            return reports(store, person).save(with_inserted(begun, "heart", f"{person}'s."))
+        except ReportConflict as conflict:
+            return conflict
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = list(pool.map(save, ("ada", "bo")))
+    (saved,) = (end for end in ends if isinstance(end, Report))
+    (refused,) = (end for end in ends if isinstance(end, ReportConflict))
+    assert refused.newest == saved and saved.version == 2
+    assert len(reports(store).versions(begun.id)) == 2
 
 
 def test_a_save_that_is_sent_again_is_stored_once(store: ReviewStore, case_id: str) -> None:
