@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
-from PIL import Image
 
 from demo.pages import render
 from demo.pages.ask.reliability import lit
 from demo.services.engine_loader import EngineLoader
+from demo.templating import render_template
 from rarl.errors import QuestionError, ReviewError
 from rarl.inference.engine import Answer, Engine, Looks, NamedImage, Question
 from rarl.prompts import target_text
@@ -29,9 +29,6 @@ EXPERIENCE = (
     ("Specialist", "specialist"),
     ("Other", "other"),
 )
-_TWO_STEPS = Markup(
-    "<p>In some cases you answer first, then see the AI’s answer and may change yours.</p>"
-)
 # Differences of shares.
 _IN_POINTS = {"gain", "automation_bias", "lost_to_wrong_advice", "anchoring"}
 _SOURCES = {
@@ -43,19 +40,8 @@ _SOURCES = {
 
 def joining(study: Study) -> str:
     """What a reader is asked before the first case."""
-    steps = (
-        _TWO_STEPS
-        if any(condition.startswith("read-first/") for condition in study.conditions)
-        else Markup("")
-    )
-    consent = (
-        Markup('<div class="consent">{}</div>').format(study.consent)
-        if study.consent
-        else Markup("")
-    )
-    return Markup('<h2>{}</h2><p class="instructions">{}</p>{}{}').format(
-        study.title, study.instructions, steps, consent
-    )
+    in_two_steps = any(condition.startswith("read-first/") for condition in study.conditions)
+    return render_template("review/study_joining.html", study=study, in_two_steps=in_two_steps)
 
 
 def debriefing(study: Study, tasks: Sequence[Debriefed]) -> str:
@@ -70,52 +56,36 @@ def debriefing(study: Study, tasks: Sequence[Debriefed]) -> str:
     known = [task for task in tasks if task.reference is not None]
     if wrong:
         taken = sum(_same(task.final, task.advice) for task in wrong)
-        words = (
+        sentence = (
             f"Of {len(advised)} answers of the AI that you saw, {len(wrong)} were wrong on "
             f"purpose. You took over {taken} of them."
         )
     else:
-        words = "No answer that you saw was wrong on purpose."
-    rows = Markup().join(_debriefed(task) for task in tasks)
-    table = Markup(
-        '<table class="outcomes debriefed"><thead><tr><th>Case</th><th>You first</th><th>AI</th>'
-        "<th>You at last</th><th>Settled answer</th></tr></thead><tbody>{}</tbody></table>"
-    ).format(rows)
-    settled = (
-        ""
-        if len(known) == len(tasks)
-        else "Where no settled answer stands, nobody has settled the case yet."
+        sentence = "No answer that you saw was wrong on purpose."
+    return render_template(
+        "review/study_debriefing.html",
+        title=study.title,
+        sentence=sentence,
+        tasks=[_debriefed(task) for task in tasks],
+        unsettled=len(known) < len(tasks),
     )
-    return Markup(
-        '<section class="debriefing"><h3>What “{}” showed you</h3><p>{}</p>{}<p class="hint">{} '
-        "Wrong advice was made for this study alone: it is no variant’s answer.</p></section>"
-    ).format(study.title, words, table, settled)
 
 
-def _debriefed(task: Debriefed) -> str:
-    picture = ""
+def _debriefed(task: Debriefed) -> dict[str, str | None]:
+    """What the table shows of a task."""
+    picture = None
     if task.picture is not None and task.picture.png is not None:
-        url = render.picture_url(task.picture.image(), side=160)
-        picture = Markup('<img src="{}" alt="">').format(url)
-    mark = ""
-    if task.wrong_on_purpose is not None:
-        mark = Markup('<small class="wrong-on-purpose">wrong on purpose: {}</small>').format(
-            _SOURCES[task.wrong_on_purpose]
-        )
-    dash = Markup("&ndash;")
-    return Markup(
-        "<tr{}><th scope=row>{}<span>{}</span></th><td>{}</td><td>{}{}</td><td>{}</td><td>{}</td>"
-        "</tr>"
-    ).format(
-        Markup(' class="seeded"') if task.wrong_on_purpose else "",
-        picture,
-        task.question,
-        task.first or dash,
-        task.advice or dash,
-        mark,
-        task.final or dash,
-        task.reference or dash,
-    )
+        picture = render.picture_url(task.picture.image(), side=160)
+    wrong = task.wrong_on_purpose
+    return {
+        "picture": picture,
+        "question": task.question,
+        "first": task.first,
+        "advice": task.advice,
+        "wrong_on_purpose": None if wrong is None else _SOURCES[wrong],
+        "final": task.final,
+        "reference": task.reference,
+    }
 
 
 def _same(one: str | None, other: str | None) -> bool:
@@ -132,43 +102,30 @@ def reliance_view(groups: Sequence[Reliance]) -> str:
     """
     from rarl.review.reliance import WORDS
 
-    if not groups:
-        return Markup(
-            '<p class="hint">How readers rely on the AI is shown once cases of the study are '
-            "settled.</p>"
-        )
     names = {key: name for name, key in EXPERIENCE}
-    head = Markup().join(
-        Markup('<th scope="col">{}</th>').format(names.get(one.group, "All readers"))
-        for one in groups
-    )
-    body = Markup()
+    figures = []
     for key, (name, meaning) in WORDS.items():
-        estimates = [estimate.figures.get(key) for estimate in groups]
+        estimates = [group.figures.get(key) for group in groups]
         if any(estimate is not None for estimate in estimates):
             unit = "points" if key in _IN_POINTS else "%"
-            cells = Markup().join(
-                Markup("<td>{}</td>").format(_estimate(estimate, unit)) for estimate in estimates
-            )
-            body += Markup('<tr><th scope="row">{}<small>{}</small></th>{}</tr>').format(
-                name, meaning, cells
-            )
-    return Markup(
-        '<h3>How readers rely on the AI</h3><p class="hint">95 % intervals are over readers and '
-        "cases: they say what to expect of other readers on other cases. Only cases with a settled "
-        'answer count.</p><table class="outcomes reliance"><thead><tr><th></th>{}</tr></thead>'
-        "<tbody>{}</tbody></table>"
-    ).format(head, body)
+            cells = [_estimate(estimate, unit) for estimate in estimates]
+            figures.append((name, meaning, cells))
+    return render_template(
+        "review/study_reliance.html",
+        groups=[names.get(group.group, "All readers") for group in groups],
+        figures=figures,
+    )
 
 
-def _estimate(estimate: Estimate | None, unit: str) -> str:
+def _estimate(estimate: Estimate | None, unit: str) -> tuple[str, str] | None:
+    """A figure, and its interval with the number of answers; None where it is unknown."""
     if estimate is None:
-        return Markup("&ndash;")
+        return None
     between = f"{estimate.n} answers"
     if estimate.low is not None and estimate.high is not None:
         between = f"{100 * estimate.low:.0f} to {100 * estimate.high:.0f}, {estimate.n} answers"
-    words = (f"{100 * estimate.value:.0f} {unit}", between)
-    return Markup("<b>{}</b><small>{}</small>").format(*(one.replace("-", "−") for one in words))
+    value = f"{100 * estimate.value:.0f} {unit}"
+    return value.replace("-", "−"), between.replace("-", "−")
 
 
 def loaded_engine(loader: EngineLoader, seconds: float = 60.0) -> Engine:
@@ -196,31 +153,28 @@ def loaded_engine(loader: EngineLoader, seconds: float = 60.0) -> Engine:
 def heat_map(engine: Engine, shown: ShownAdvice) -> Markup:
     """The pictures of a task with what moved the shown answer lit, or why there is none."""
     if not isinstance(engine, Looks):
-        return Markup('<p class="hint">No heat map: the model here cannot draw one.</p>')
+        return _no_heat_map("the model here cannot draw one.")
     case = shown.case
     if any(picture.png is None for picture in case.pictures):
-        return Markup('<p class="hint">No heat map: the pictures of this case are not kept.</p>')
-    stored = next(one for one in case.answers if one.arm == shown.arm)
+        return _no_heat_map("the pictures of this case are not kept.")
+    stored = next(answer for answer in case.answers if answer.arm == shown.arm)
     text = stored.text
     if shown.wrong is not None:
         text = target_text(shown.wrong.answer, shown.wrong.reasoning, "reason")
-    images = tuple(NamedImage(one.image(), one.name) for one in case.pictures)
+    images = tuple(NamedImage(picture.image(), picture.name) for picture in case.pictures)
     question = Question(images, case.question, (shown.arm,), decoding=case.decoding)
     answer = Answer(shown.arm, parse_response(text), stored.tokens, 0.0, done=True)
     try:
         maps = engine.looked(question, answer)
     except QuestionError as error:
-        return Markup('<p class="hint">No heat map: {}</p>').format(str(error))
-    most = max((float(np.max(one)) for one in maps), default=0.0)
-    lit_pictures = [
-        lit(named.image, weights, most) for named, weights in zip(images, maps, strict=True)
+        return _no_heat_map(str(error))
+    most = max((float(np.max(weights)) for weights in maps), default=0.0)
+    pictures = [
+        render.picture_url(lit(named.image, weights, most))
+        for named, weights in zip(images, maps, strict=True)
     ]
-    head = Markup('<h4 class="eyebrow">Where the model looked</h4>')
-    pictures_html = Markup().join(_lit(one) for one in lit_pictures)
-    return head + Markup('<div class="stages">{}</div>').format(pictures_html)
+    return render_template("review/heat_map.html", pictures=pictures)
 
 
-def _lit(picture: Image.Image) -> str:
-    return Markup('<img class="heat-map" src="{}" alt="Heat map of the AI’s answer">').format(
-        render.picture_url(picture)
-    )
+def _no_heat_map(reason: str) -> Markup:
+    return render_template("hint.html", text=f"No heat map: {reason}")
