@@ -141,7 +141,7 @@ def _of_pair(one: Statement, other: Statement) -> Iterable[tuple[Kind, frozenset
     # Of what both deny, too: only one of them may have looked on the side in question.
     sides = [each.sides or each.denied & _SIDES for each in (one, other)]
     opposed = all(len(each) == 1 for each in sides) and sides[0] != sides[1]
-    if opposed and _alike(one.said - _SIDES, other.said - _SIDES):
+    if opposed and _alike(one.words - _SIDES, other.words - _SIDES):
         yield "side", _SIDES
     for denied, affirmed in ((one.denied, other.affirmed), (other.denied, one.affirmed)):
         shared = _alike(denied, affirmed)

@@ -359,7 +359,7 @@ def _scan_content(scan: OpenScan) -> dict[str, Any]:
     return {
         # What a file draws over its picture may spell a name.
         "parts": [replace(part, overlays=(), name="") for part in stack.parts],
-        "said": stack.said,
+        "said": stack.notes,  # as sessions that are kept already name it
         "token": scan.token,
         "source": scan.source,
         "modality": scan.modality,

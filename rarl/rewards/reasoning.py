@@ -71,7 +71,7 @@ class Statement:
     """The content of one sentence, as words.
 
     Attributes:
-        said: words that carry meaning, affirmed or denied.
+        words: those that carry meaning, affirmed or denied.
         denied: those of them that stand under a negation.
         frame: of a question with its reply, the words of the question; else empty.
         reply: of a question with its reply other than yes or no, the words of the reply.
@@ -80,7 +80,7 @@ class Statement:
         supposed: whether it supposes ("may be", "if"): that covers no fact, but may contradict.
     """
 
-    said: frozenset[str]
+    words: frozenset[str]
     denied: frozenset[str]
     frame: frozenset[str]
     reply: frozenset[str]
@@ -91,7 +91,7 @@ class Statement:
     @property
     def affirmed(self) -> frozenset[str]:
         """Words that the sentence says are so."""
-        return self.said - self.denied
+        return self.words - self.denied
 
     @property
     def sides(self) -> frozenset[str]:
@@ -440,20 +440,20 @@ def _read(sentence: str) -> Statement | None:
 
 
 def _statement(
-    said: frozenset[str],
+    words: frozenset[str],
     denied: frozenset[str],
     sentence: str,
     frame: frozenset[str] = frozenset(),
     reply: frozenset[str] = frozenset(),
 ) -> Statement:
-    kinds = frozenset(_IS_A[word] for word in said - denied if word in _IS_A)
+    kinds = frozenset(_IS_A[word] for word in words - denied if word in _IS_A)
     return Statement(
-        said=said | kinds,
+        words=words | kinds,
         denied=denied,
         frame=frame,
         reply=reply,
-        about_kind=len(said - _KIND_WORDS) <= 1,
-        view=bool(said & _PLANES) or bool(_VIEW_WORDS & set(tokens(sentence))),
+        about_kind=len(words - _KIND_WORDS) <= 1,
+        view=bool(words & _PLANES) or bool(_VIEW_WORDS & set(tokens(sentence))),
         supposed=bool(SUPPOSING & set(tokens(sentence))),
     )
 
@@ -486,7 +486,7 @@ def _stated_findings(
     spoken = [
         index
         for index, fact in enumerate(facts)
-        if fact.kind == "finding" and fact.value <= (statement.reply or statement.said)
+        if fact.kind == "finding" and fact.value <= (statement.reply or statement.words)
     ]
     stated: set[int] = set()
     wrong: set[int] = set()
@@ -515,7 +515,7 @@ def _states(statement: Statement, fact: _Fact) -> bool:
     if sides and sides != statement.sides:
         return False
     # The same words about something else state another thing.
-    return 2 * len(fact.frame & statement.said) >= len(fact.frame)
+    return 2 * len(fact.frame & statement.words) >= len(fact.frame)
 
 
 def _contradictions(
@@ -553,7 +553,7 @@ def _contradictions(
         if not fact.present or fact.derived:
             continue
         subject = (fact.frame if fact.kind != "finding" else fact.value) - _SIDES - _BOTH
-        if not subject or 2 * len(subject & statement.said) < len(subject):
+        if not subject or 2 * len(subject & statement.words) < len(subject):
             continue
         wanted = _sides(fact.value)
         if wanted and sides - wanted:
@@ -581,7 +581,7 @@ def _disagrees(
         return False
     if replied[0] in {"yes", "no"} and not answer_words:
         about = [
-            item for item in statements if asked and len(item.said & asked) >= share * len(asked)
+            item for item in statements if asked and len(item.words & asked) >= share * len(asked)
         ]
         if not about:
             return False
@@ -589,7 +589,7 @@ def _disagrees(
     if not answer_words:
         return False
     denied = bool(NEGATIONS & set(replied))
-    about = [item for item in statements if answer_words <= item.said]
+    about = [item for item in statements if answer_words <= item.words]
     if about:
         return all(item.denies(answer_words) != denied for item in about)
     last = statements[-1]

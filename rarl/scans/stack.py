@@ -89,11 +89,11 @@ class Stack:
 
     Args:
         parts: of one series, in any order; sorted by position where positions are known.
-        said: further sentences for the reader.
+        notes: further sentences for the reader.
 
     Attributes:
         parts: what it was made from.
-        said: see above.
+        notes: see above.
         format: see `Part.format`.
         modality: DICOM Modality (CT, MR, CR, DX, US, ...), else None.
         attributes: what survives of the header, DICOM keyword to text (an allow-list).
@@ -113,9 +113,9 @@ class Stack:
             `identity_in_text`.
     """
 
-    def __init__(self, parts: Sequence[Part], said: Sequence[str] = ()) -> None:
+    def __init__(self, parts: Sequence[Part], notes: Sequence[str] = ()) -> None:
         self.parts: tuple[Part, ...] = tuple(parts)
-        self.said: tuple[str, ...] = tuple(said)
+        self.notes: tuple[str, ...] = tuple(notes)
         ordered = in_series_order(parts)
         head = ordered[0]
         pixels = [array for part in ordered for array in part.pixels]
@@ -164,7 +164,7 @@ class Stack:
             warnings.append(OVERLAID)
         if arrangement.warning:
             warnings.append(arrangement.warning)
-        self.warnings: tuple[str, ...] = (*warnings, *self._own_warnings(), *said)
+        self.warnings: tuple[str, ...] = (*warnings, *self._own_warnings(), *notes)
 
     def __repr__(self) -> str:
         height, width = self._pixels[0].shape[:2]

@@ -146,16 +146,16 @@ class Chosen:
         )
 
 
-def day(said: str) -> datetime | None:
+def day(text: str) -> datetime | None:
     """The beginning of a day, UTC; None for "".
 
     Raises:
         ReviewError: it is no date.
     """
-    if not said.strip():
+    if not text.strip():
         return None
     try:
-        return datetime.fromisoformat(said.strip()).replace(tzinfo=UTC)
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC)
     except ValueError:
         raise ReviewError("Write dates as 2026-11-30.") from None
 
@@ -197,13 +197,13 @@ def guarded(trouble: gr.HTML, where: str, work: Callable[[], Update]) -> Update:
         return {trouble: render.sentence(OUR_FAULT)}
 
 
-def names_in(said: str) -> list[str]:
+def names_in(text: str) -> list[str]:
     """Names with commas, semicolons or line breaks between.
 
     >>> names_in("Dr. A, b; b")
     ['Dr. A', 'b']
     """
-    words = said.replace(";", ",").replace("\n", ",").split(",")
+    words = text.replace(";", ",").replace("\n", ",").split(",")
     return list(dict.fromkeys(word.strip() for word in words if word.strip()))
 
 
