@@ -114,10 +114,10 @@ def test_a_form_that_is_added_is_offered_everywhere(
     assert main(["review", "export", "--format", "count", "--out", str(out)]) == 0
     assert out.read_text("utf-8") == "2"
     store = open_store()
-    handed_out = written(store, Downloads(tmp_path / "downloads"), "count", None, True)
+    handed_out = written(store, Downloads(tmp_path), "count", None, True)
     assert (handed_out.name, handed_out.read_text("utf-8")) == ("count.txt", "2")
     with pytest.raises(ReviewError, match="Choose one of table"):
-        written(store, Downloads(tmp_path / "downloads"), "xml", None, True)
+        written(store, Downloads(tmp_path), "xml", None, True)
     store.close()
 
 
