@@ -182,7 +182,7 @@ def _column_of(
     options = _options_of(session)
     if options and answer.done:
         chosen = read_choice(answer.response.answer, options)
-        unclear = "several options" if chosen.ambiguous else "no option"
+        unclear = "names several options" if chosen.ambiguous else "names no option"
         foot += f" · {unclear if chosen.index is None else f'option {LETTERS[chosen.index]}'}"
     others = [
         names[other.arm]
