@@ -18,7 +18,7 @@ from rarl.yaml_file import KEYS_ONLY, Text, checked, read_yaml
 
 FREE = "free"
 """The template for everything that no other one is for."""
-_FOLDER = Path(__file__).with_name("templates")
+_FOLDER = Path(__file__).with_name("shipped")
 _KEY = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
