@@ -8,7 +8,8 @@ import pytest
 from markupsafe import Markup
 from scripted import ScriptedEngine
 
-from demo.pages.review.studies_page import asks, task_view
+from demo.pages.review.studies_html import task_view
+from demo.pages.review.studies_taking import asks
 from demo.pages.review.study_views import (
     debriefing,
     heat_map,
