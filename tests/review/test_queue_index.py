@@ -280,8 +280,8 @@ def test_a_store_from_before_the_index_gets_one(
         for table in ("queue_people", "queue_items"):
             connection.execute(text(f"DELETE FROM {table}"))
         # As before the newest migration: with each one the index is derived anew.
-        connection.execute(text("DROP TABLE dismissals"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+        connection.execute(text("DROP TABLE reports"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
     engine.dispose()
     opened = ReviewStore(address)
     assert index(opened) == expected
