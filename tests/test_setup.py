@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from functools import cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -201,3 +202,9 @@ def names_defined(source: Path) -> frozenset[str]:
             case ast.alias(name=name, asname=asname):
                 names.add(asname or name)
     return frozenset(names)
+
+
+def test_each_test_file_has_a_name_of_its_own() -> None:
+    """Two of one name in folders without `__init__.py` keep pytest from collecting either."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
