@@ -10,7 +10,7 @@ from tests.browser.app_process import ROOT
 
 
 def test_five_people_for_a_few_seconds() -> None:
-    words = ["--users", "5", "--minutes", "0.15", "--pace", "25", "--json"]
+    words = ["--users", "5", "--minutes", "0.05", "--rounds", "3", "--pace", "25", "--json"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts/load_test"), *words],
         capture_output=True,
