@@ -20,6 +20,7 @@ from PIL import Image
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.response import parse_response
 from rarl.review import CaseSnapshot, ReviewStore, Shown, case_from
+from rarl.review.store import open_store
 from rarl.scans import Scan
 
 # Orthanc is started by a module of another folder.
@@ -114,6 +115,17 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(address: str) -> Iterator[ReviewStore]:
     opened = ReviewStore(address)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def home_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReviewStore]:
+    """The store that the command line opens, with no setting of reports or databases."""
+    monkeypatch.setenv("RARL_HOME", str(tmp_path / "home"))
+    for name in ("RARL_DATABASE_URL", "RARL_KEEP_UIDS", "RARL_DICOMWEB", "RARL_FHIR_SERVER"):
+        monkeypatch.delenv(name, raising=False)
+    opened = open_store()
     yield opened
     opened.close()
 

@@ -37,7 +37,7 @@ from rarl.reports.fhir import as_bundle
 from rarl.reports.forms import FORMS, chosen_report, written_as
 from rarl.reports.identity import GENERATED, KEPT, identity_of, uid_of
 from rarl.reports.text import as_pdf, as_text
-from rarl.review import ReviewStore, open_store
+from rarl.review import ReviewStore
 from rarl.review.case_pdf import case_sheet
 from rarl.review.transfer.writer import export
 from rarl.scans import open_stack
@@ -72,11 +72,8 @@ ELLIPSE = Measurement(
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReviewStore:
-    monkeypatch.setenv("RARL_HOME", str(tmp_path / "home"))
-    for name in ("RARL_DATABASE_URL", "RARL_KEEP_UIDS", "RARL_DICOMWEB", "RARL_FHIR_SERVER"):
-        monkeypatch.delenv(name, raising=False)
-    return open_store()
+def store(home_store: ReviewStore) -> ReviewStore:
+    return home_store
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from rarl.records import CaseSnapshot, Report
 from rarl.reports import Reports, with_kept
 from rarl.reports.fhir import as_bundle
 from rarl.reports.sending import FhirServer, send_to_fhir, send_to_pacs
-from rarl.review import ReviewStore, open_store
+from rarl.review import ReviewStore
 from rarl.scans.dicomweb import Pacs
 from rarl.settings import read_settings
 from tests.browser.app_process import missing
@@ -75,11 +75,8 @@ def stub(status: int, **headers: str) -> Iterator[Stub]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReviewStore:
-    monkeypatch.setenv("RARL_HOME", str(tmp_path / "home"))
-    for name in ("RARL_DATABASE_URL", "RARL_KEEP_UIDS", "RARL_DICOMWEB", "RARL_FHIR_SERVER"):
-        monkeypatch.delenv(name, raising=False)
-    return open_store()
+def store(home_store: ReviewStore) -> ReviewStore:
+    return home_store
 
 
 @pytest.fixture
