@@ -79,13 +79,13 @@ class ReportService:
             else:
                 case_id = store.add_case(kept)
         chosen = chosen_report(Reports(store), case_id, report, template, arm)
-        told: dict[str, Any] = {"report": chosen.plain()}
+        reply: dict[str, Any] = {"report": chosen.plain()}
         if form != "json":
             name, content = written_as(form, chosen, store.case(chosen.case_id))
             file = self._parts.downloads.room() / name
             file.write_bytes(content)
-            told["address"] = self._parts.downloads.address(file)
-        return told
+            reply["address"] = self._parts.downloads.address(file)
+        return reply
 
     def save(
         self, who: Who, given: Any, sign: bool = False, copy: bool = False, checked: bool = False

@@ -183,10 +183,10 @@ def _content(report: Report, case: CaseSnapshot, identity: Identity, evidence: D
         part, name = _HEADINGS[heading]
         items: list[ContentItem] = []
         for section, sentences in sections:
-            told = [_text(name, shown_text(one), _observer(one, person, device))
+            texts = [_text(name, shown_text(one), _observer(one, person, device))
                     for one in sentences]  # fmt: skip
             title = Code(section.key, _OWN_CODES, _plain(section.title))
-            items += told if section.key == heading else [_container(title, told)]
+            items += texts if section.key == heading else [_container(title, texts)]
         root.ContentSequence.append(_container(part, items))
     notes = [authorship(report), signature(report), identity.sentence, software() + ". " + NOTICE]
     if report.amends:

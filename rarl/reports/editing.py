@@ -122,7 +122,7 @@ def measurement_sentence(measurement: Measurement) -> str:
     'Ruler, slice 7: length 12.3 mm at detector.'
     """
     lengths = {"mm", "mm2"}
-    told = [
+    value_texts = [
         f"{_QUANTITY_WORDS.get(one.quantity, one.quantity)} {one.value:.1f}"
         f"{'' if one.unit == 'deg' else ' '}{_UNIT_WORDS[one.unit]}"
         f"{' at detector' if one.unit in lengths and measurement.at == 'detector' else ''}"
@@ -134,7 +134,7 @@ def measurement_sentence(measurement: Measurement) -> str:
     where.append(f"slice {measurement.slice + 1}")
     if measurement.frame:
         where.append(f"frame {measurement.frame + 1}")
-    return f"{', '.join(where)}: {', '.join(told)}."
+    return f"{', '.join(where)}: {', '.join(value_texts)}."
 
 
 def _with(report: _R, key: str, change: Callable[[Sentence], Sentence]) -> _R:

@@ -95,8 +95,8 @@ def technique(case: CaseSnapshot) -> str:
     facts = {
         word: known[keyword] for keyword, word in reversed(_PARTS.items()) if known.get(keyword)
     }
-    told = [f"{word} {facts[word]}" for word in dict.fromkeys(_PARTS.values()) if word in facts]
-    return f"{', '.join(told)}." if told else ""
+    phrases = [f"{word} {facts[word]}" for word in dict.fromkeys(_PARTS.values()) if word in facts]
+    return f"{', '.join(phrases)}." if phrases else ""
 
 
 def comparison(case: CaseSnapshot) -> str:

@@ -256,8 +256,8 @@ def check_facts(
             claims_covered=comparison.covered,
         )
     stated, against = _compare(statements, known.facts)
-    told = explanation or (f"{question} {reference}." if reference else "")
-    claims = _claims(_known(facts, told))
+    reference_text = explanation or (f"{question} {reference}." if reference else "")
+    claims = _claims(_known(facts, reference_text))
     return FactCheck(
         annotated=sum(not fact.derived for fact in known.facts),
         covered=len(stated),

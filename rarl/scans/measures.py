@@ -161,14 +161,14 @@ def measurement(
     Raises:
         ScanError: as for `measured`.
     """
-    told, where = measured(kind, points, scales, values, unit)
+    measured_values, where = measured(kind, points, scales, values, unit)
     return Measurement(
         kind=kind,
         points=tuple(points),
         series=series,
         slice=slice_index,
         frame=frame,
-        values=told,
+        values=measured_values,
         at=where,
         label=label,
     )
