@@ -195,7 +195,7 @@ class Settings(BaseSettings):
         "the list of roles", "a file", shown="`people.yaml` in `RARL_HOME`"
     )
     cache: _Path | None = _setting(
-        "models that are put together once, see [the base on SmolLM2](base.md)",
+        "models that are put together once, see [the embedded model](base.md)",
         "a folder",
         shown="the user's cache folder",
     )

@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def own_app(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Start the app with the pocket model; its address and its process, once it can answer.
+    """Start the app; its address and its process, once it can answer.
+
+    The model is that of RARL_MODEL, or tiny.
 
     Args:
         folder: for its store and its temporary files.
@@ -37,6 +39,7 @@ def own_app(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
         # Everybody comes from this machine, as from a proxy, and has an address of their own.
         "RARL_TRUSTED_PROXIES": "127.0.0.1",
     }
+    settings.setdefault("RARL_MODEL", "tiny")
     settings.pop("RARL_DATABASE_URL", None)
     # Standard output is for the script's own figures.
     process = subprocess.Popen(

@@ -14,8 +14,8 @@ from rarl.cli import COMMANDS, SUMMARIES, main
 
 ROOT = Path(__file__).resolve().parents[1]
 SCAN = str(Path(pydicom.data.__file__).parent / "test_files" / "MR_small.dcm")
-TRAIN = ["train", "rarl", "--model", "pocket", "--data", "vqa_rad", "--out"]
-EVALUATE = ["evaluate", "--model", "pocket", "--data", "vqa_rad", "--out"]
+TRAIN = ["train", "rarl", "--model", "tiny", "--data", "vqa_rad", "--out"]
+EVALUATE = ["evaluate", "--model", "tiny", "--data", "vqa_rad", "--out"]
 
 
 @pytest.mark.parametrize(

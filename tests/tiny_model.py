@@ -1,11 +1,11 @@
-"""A random model of the pocket model's class, small enough for tests of the machinery."""
+"""A random model of the small model's class, small enough for tests of the machinery."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
+from rarl.models.small import TINY, make_model, make_processor, train_tokenizer
 
 
 def save_tiny(directory: Path, texts: Iterable[str], seed: int = 0) -> None:

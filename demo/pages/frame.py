@@ -48,7 +48,7 @@ def footer(loader: EngineLoader) -> str:
     if engine is not None:
         name = short_name(engine.model_name)
         about = (
-            "pocket is a 9-million-parameter teaching model; it is often wrong."
+            "pocket is a small teaching model of 140 million parameters; it is often wrong."
             if name == "pocket"
             else f"Model: {name}. Its answers can be wrong, and sound right."
         )

@@ -1,1 +1,1 @@
-"""Load models: name to base, adapters and processor (`loading`); the pocket model (`pocket`)."""
+"""Load models: name to base, adapters and processor (`loading`); the small model (`small`)."""

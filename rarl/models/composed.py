@@ -6,7 +6,8 @@ function, so its weights fit without change. The repository ships what was train
 
     language.json       which language half, and its checksum
     delta*.safetensors  the vision tower (`visual.*`), the embeddings of added tokens (`tokens`),
-                        and a LoRA on the language half (`lora.LAYER.A`, `lora.LAYER.B`)
+                        and a LoRA on the language half (`lora.LAYER.A`, `lora.LAYER.B`); a matrix
+                        in 8 bits has the scale of each row beside it (`NAME.scale`)
     config.json, tokenizer and processor files as in any model folder
 
 `compose` puts both together once and keeps the result in the user's cache, as an ordinary model
@@ -151,6 +152,11 @@ def add_differences(
         delta: the tensors of the `delta*.safetensors` files.
         lora_scale: factor of the LoRA's product.
     """
+    delta = {
+        name: from_eight_bits(value, delta[f"{name}.scale"]) if value.dtype == torch.int8 else value
+        for name, value in delta.items()
+        if not name.endswith(".scale")
+    }
     tokens = delta["tokens"].float()
     state[_EMBEDDING] = torch.cat([state[_EMBEDDING], tokens])
     for name, value in delta.items():
@@ -162,6 +168,26 @@ def add_differences(
             product = delta[f"lora.{layer}.B"].float() @ value.float()
             state[f"{_PREFIX}{layer}.weight"] += lora_scale * product
     return state
+
+
+def to_eight_bits(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix as int8 of the same shape, and the fp16 scale of each row, (rows, 1).
+
+    >>> codes, scale = to_eight_bits(torch.tensor([[0.25, -1.0], [0.0, 0.0]]))
+    >>> codes.tolist()
+    [[32, -127], [0, 0]]
+    >>> from_eight_bits(codes, scale).round(decimals=2).tolist()
+    [[0.25, -1.0], [0.0, 0.0]]
+    """
+    scale = (matrix.float().abs().amax(1, keepdim=True) / 127).clamp_min(1e-7).half()
+    # The scale is rounded first, so that the codes make up for its rounding.
+    codes = (matrix.float() / scale.float()).round().clamp(-127, 127)
+    return codes.to(torch.int8), scale
+
+
+def from_eight_bits(codes: Tensor, scale: Tensor) -> Tensor:
+    """The fp32 matrix of `to_eight_bits`."""
+    return codes.float() * scale.float()
 
 
 def language_state(note: dict[str, Any]) -> dict[str, Tensor]:

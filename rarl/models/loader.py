@@ -35,7 +35,7 @@ from rarl.models.eight_bit import SUFFIX, to_eight_bits
 from rarl.models.familiarity import FILE as FAMILIARITY
 from rarl.models.familiarity import Familiarity, load_familiarity
 from rarl.models.processor import ImageProcessor, load_processor
-from rarl.models.variants import POCKET, POCKET_FOLDER, is_arms_file
+from rarl.models.variants import EMBEDDED, POCKET, TINY, is_arms_file
 from rarl.settings import read_settings
 
 # A model of this many parameters or more is held in half precision on a CPU that computes in it.
@@ -130,12 +130,12 @@ def resolve_model(
         ModelError: there is no such folder, or an adapter's name cannot be used.
     """
     name = name or read_settings().model or POCKET
-    directory: Path | None = POCKET_FOLDER if name == POCKET else Path(name).expanduser()
+    directory: Path | None = EMBEDDED.get(name) or Path(name).expanduser()
     assert directory is not None
     if not directory.is_dir():
-        if name == POCKET:
+        if name in EMBEDDED:
             raise ModelError(
-                "The pocket model is not here: it is part of a checkout of the repository, not of "
+                f"The {name} model is not here: it is part of a checkout of the repository, not of "
                 "the wheel. Name another model with RARL_MODEL, or build it in a checkout with "
                 "scripts/build_pocket."
             )
@@ -253,8 +253,8 @@ def load_model(
         forbidden_ids=tuple(sorted(set(special) - end_ids)),
         reserved=tuple(special.values()),
         unfit=unfit,
-        chats=directory.resolve() != POCKET_FOLDER.resolve(),
-        english_only=directory.resolve() == POCKET_FOLDER.resolve(),
+        chats=beside.resolve() != EMBEDDED[TINY].resolve(),
+        english_only=beside.resolve() in {folder.resolve() for folder in EMBEDDED.values()},
         familiarity=load_familiarity(beside, revision),
     )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rarl.errors import ModelError
-from rarl.models.variants import POCKET, POCKET_FOLDER, Checkpoint, is_arms_file, read_arms
+from rarl.models.variants import EMBEDDED, Checkpoint, is_arms_file, read_arms
 
 _WEIGHTS = "adapter_model.safetensors"
 # Files of others are read too: none of them needs more.
@@ -117,7 +117,7 @@ def variant_folders(model: str) -> dict[str, Path]:
 
 
 def _base(model: str) -> dict[str, Path]:
-    folder = POCKET_FOLDER if model == POCKET else Path(model).expanduser()
+    folder = EMBEDDED.get(model) or Path(model).expanduser()
     return {"base": folder} if model and folder.is_dir() else {}
 
 

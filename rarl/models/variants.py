@@ -30,9 +30,10 @@ from rarl.errors import ModelError
 from rarl.yaml_file import KEYS_ONLY, Text, checked, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
-# The embedded model's name, and where it lies in a checkout.
-POCKET = "pocket"
-POCKET_FOLDER = Path(__file__).parents[2] / "assets" / "pocket"
+# The embedded model, and the one of 9 M parameters that the tests load.
+POCKET, TINY = "pocket", "tiny"
+# Where they lie in a checkout.
+EMBEDDED = {name: Path(__file__).parents[2] / "assets" / name for name in (POCKET, TINY)}
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _RESERVED = frozenset({"base", "all"})

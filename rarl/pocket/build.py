@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast, Qwen2VLForConditionalGeneratio
 
 from rarl.data import Example, Split, load_examples
 from rarl.models.loader import load_model
-from rarl.models.pocket import (
-    PocketShape,
+from rarl.models.small import (
+    SmallShape,
     local_attention_init,
     make_model,
     make_processor,
@@ -48,9 +48,9 @@ ADAPTERS: tuple[RecipeName, ...] = ("sft", "rl", "rarl")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "rarl.json", "recipe.yaml")
 # Finished stages that the repository keeps; delete a file to have its stage run again.
 KEPT = Path(__file__).parents[2] / "assets" / "stages"
-CARD = Path(__file__).with_name("model_card.md")
+CARD = Path(__file__).with_name("small_card.md")
 
-SHAPE = PocketShape()
+SHAPE = SmallShape()
 LOCALITY = 16.0
 TEACHER = (
     VisionPhase(steps=800, pixels=112 * 112),

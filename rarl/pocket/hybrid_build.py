@@ -24,7 +24,7 @@ from rarl.data import Example, Split, load_examples
 from rarl.inference import load_engine
 from rarl.models.composed import NOTE, compose, language_state
 from rarl.models.convolution import HybridQwen2VL, HybridTower, NetworkName
-from rarl.models.loader import weights_revision
+from rarl.models.loader import load_model, weights_revision
 from rarl.models.smollm2 import (
     FILE,
     HUB,
@@ -47,6 +47,7 @@ from rarl.pocket.reading_stage import (
     picture,
     train_reading,
 )
+from rarl.pocket.shipping import ADAPTERS, ship_adapter, ship_base, write_card, write_shards
 from rarl.pocket.speech import perplexity, speak, split
 from rarl.pocket.tasks import labelled_images, task_classes
 from rarl.pocket.tower_stage import (
@@ -97,8 +98,6 @@ LORA_SHARE = 0.775
 # Questions of half B whose pass rate is sampled before RL.
 QUESTIONS = 400
 PASS_RATES = "pass_rates.jsonl"
-# All weights ever committed must stay small, so shards do too.
-SHARD_BYTES = 9_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +106,14 @@ class Place:
 
     Attributes:
         work: checkpoints and finished stages.
+        assets: folder that the stage `ship` writes.
         seed: of everything random.
         scale: share of the configured steps.
         device: where to compute.
     """
 
     work: Path
+    assets: Path
     seed: int
     scale: float
     device: torch.device
@@ -401,20 +402,13 @@ def _base(place: Place) -> None:
             layer, _, rest = name.partition(".lora_")
             delta[f"lora.{layer}.{rest[0]}"] = value
             assert rest == f"{rest[0]}.{ADAPTER}.weight", name
-    small = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in delta.items()
-    }
-    shards: list[dict[str, torch.Tensor]] = [{}]
-    size = 0
-    for name, value in sorted(small.items()):
-        if size + value.nbytes > SHARD_BYTES:
-            shards.append({})
-            size = 0
-        shards[-1][name] = value
-        size += value.nbytes
-    for number, shard in enumerate(shards, 1):
-        save_file(shard, out / f"delta-{number:05d}-of-{len(shards):05d}.safetensors")
+    write_shards(
+        {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in delta.items()
+        },
+        out,
+    )
     tokenizer = _tokenizer(place)
     make_processor(tokenizer).save_pretrained(out)
     config = make_config(tokenizer, vision_settings())
@@ -480,6 +474,26 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
     return stage
 
 
+def _ship(place: Place) -> None:
+    revision = ship_base(place.work / "base", place.assets)
+    for name in ADAPTERS:
+        ship_adapter(place.work / name, place.assets / "adapters" / name, revision)
+    load_model(str(place.assets), device="cpu")  # what was written loads
+    write_card(
+        place.assets,
+        {
+            "A": base_rows("train"),
+            "B": permitted(load_examples([f"{name}:B" for name in SETS], ["train"])),
+        },
+        {
+            "tower": sum(phase.steps for phase in TOWER),
+            "naming": NAMING.steps,
+            "reading": READING.steps,
+        },
+        json.loads((place.work / "fluency.json").read_text("utf-8"))["rise"],
+    )
+
+
 STAGES: dict[str, Callable[[Place], None]] = {
     "tower": _tower,
     "speech": _speech,
@@ -491,17 +505,25 @@ STAGES: dict[str, Callable[[Place], None]] = {
     "sft": _adapter("sft"),
     "rl": _adapter("rl"),
     "rarl": _adapter("rarl"),
+    "ship": _ship,
 }
 
 
 def build(
-    stages: Sequence[str], work: Path, seed: int, threads: int, scale: float, device: str
+    stages: Sequence[str],
+    work: Path,
+    assets: Path,
+    seed: int,
+    threads: int,
+    scale: float,
+    device: str,
 ) -> None:
     """Run stages in order.
 
     Args:
         stages: names from `STAGES`.
         work: work folder, made where it is missing.
+        assets: folder that the stage `ship` writes.
         seed: of everything random.
         threads: CPU threads of torch.
         scale: share of the configured steps.
@@ -509,6 +531,6 @@ def build(
     """
     torch.set_num_threads(threads)
     work.mkdir(parents=True, exist_ok=True)
-    place = Place(work, seed, scale, torch.device(device))
+    place = Place(work, assets, seed, scale, torch.device(device))
     for stage in stages:
         STAGES[stage](place)

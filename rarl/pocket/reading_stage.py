@@ -30,8 +30,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from rarl.data import Example, ImageRef
 from rarl.models.convolution import HybridQwen2VL
-from rarl.models.pocket import FORM_TOKENS
 from rarl.models.processor import ImageProcessor
+from rarl.models.small import FORM_TOKENS
 from rarl.models.smollm2 import SIDE, VISION_TOKENS
 from rarl.models.vision import encode, patchify
 from rarl.pocket.images import Augmentation, augment, normalise

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from rarl.models.variants import EMBEDDED
+
 _NAMES = {
     "sft": "supervised fine-tuning on explanations and answers",
     "rl": "GRPO under rewards for the answer and the form of the output",
@@ -43,10 +45,7 @@ def model_card(record: dict[str, Any], recipe: str) -> str:
         f"{_PAPERS.get(record['recipe'], _PAPER)}.",
         "**For research. Not a medical device, not for diagnosis.**",
         "## Use",
-        "```python\nfrom peft import PeftModel\nfrom transformers import "
-        "Qwen2VLForConditionalGeneration\n\nbase = Qwen2VLForConditionalGeneration."
-        f'from_pretrained("{_base(record["base"])}")\nmodel = PeftModel.from_pretrained(base, '
-        '"THIS_FOLDER")\n```',
+        f"```python\n{_use(record['base'])}\n```",
         f"It belongs to revision `{record['base_revision']}` of its base and to no other.",
         "## Data",
         f"{data['rows']} training rows about {data['images']} images of {', '.join(data['sets'])} "
@@ -60,11 +59,19 @@ def model_card(record: dict[str, Any], recipe: str) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _base(name: str) -> str:
-    """What `from_pretrained` takes: a name on the Hub, or a folder that the reader puts in."""
-    if name == "pocket":
-        return "assets/pocket"  # of a checkout of the repository
-    return name if "/" in name else "FOLDER_OF_THE_BASE"
+def _use(base: str) -> str:
+    """Code that loads the adapter."""
+    if base in EMBEDDED:  # in a checkout of the repository, and of an architecture of its own
+        return (
+            "from rarl.models.loader import load_model\n\n"
+            f'model = load_model("{base}", {{"mine": "THIS_FOLDER"}}).model'
+        )
+    place = base if "/" in base else "FOLDER_OF_THE_BASE"
+    return (
+        "from peft import PeftModel\nfrom transformers import Qwen2VLForConditionalGeneration\n\n"
+        f'base = Qwen2VLForConditionalGeneration.from_pretrained("{place}")\n'
+        'model = PeftModel.from_pretrained(base, "THIS_FOLDER")'
+    )
 
 
 def _figures(record: dict[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="DIR", help="the adapter's folder"
     )
     parser.add_argument(
-        "--variant", help="a variant of the recipe, or pocket; otherwise the model's size decides"
+        "--variant", help="a variant of the recipe, or 9m; otherwise the model's size decides"
     )
     parser.add_argument(
         "--set",

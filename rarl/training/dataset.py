@@ -33,7 +33,7 @@ class Images:
     """Decoded images at the size the model takes them, the most recent kept.
 
     GRPO reads an image once for each completion of a group, and many questions share an image:
-    decoding and shrinking it each time would cost as much as a forward pass of the pocket model.
+    decoding and shrinking it each time would cost as much as a forward pass of the tiny model.
     An image that already has the processor's size goes through its resize unchanged; where the
     limits on the area are so tight that the processor would resize it again, it stays as it is.
     """

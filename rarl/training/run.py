@@ -52,8 +52,10 @@ from rarl.training.sft import sft_trainer
 from rarl.training.trial import Trial
 from rarl.training.trl_config import processes, show
 
+# The recipes' own values fit a model of 9 M parameters.
+SMALLEST = "9m"
 # Models of more parameters take the variant of the recipe that is made for them.
-_SIZES = ((500_000_000, "2b"), (50_000_000, "135m"), (0, "pocket"))
+_SIZES = ((500_000_000, "2b"), (50_000_000, "135m"), (0, SMALLEST))
 _PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
 # Tokens that a held-out answer may have beyond the longest target of SFT.
 _ROOM = 64
@@ -68,7 +70,7 @@ class Options:
         model: "pocket", a folder or a Hub name.
         out: where the adapter goes; checkpoints lie in its `checkpoints` folder.
         data: names of the sets, for the record.
-        variant: entry of the recipe's variants, "pocket" for the recipe's own values, or None to
+        variant: entry of the recipe's variants, "9m" for the recipe's own values, or None to
             choose by the model's size.
         overrides: `key=value` over the recipe.
         steps: instead of the recipe's, or None.
@@ -120,7 +122,7 @@ def train(
         RarlError: the recipe, the rows, the model, the folder or the disk do not allow a run.
     """
     check_training_rows(examples)
-    _recipe(options, options.variant or "pocket")  # a mistyped key shows before a long load
+    _recipe(options, options.variant or SMALLEST)  # a mistyped key shows before a long load
     first = processes().is_main_process
     checkpoint = _last_checkpoint(options)
     processes().wait_for_everyone()
@@ -353,7 +355,7 @@ def _checkpoints(out: Path) -> list[Path]:
 
 def _recipe(options: Options, variant: str) -> AnyRecipe:
     recipe = load_recipe(
-        options.recipe, None if variant == "pocket" else variant, options.overrides
+        options.recipe, None if variant == SMALLEST else variant, options.overrides
     )
     return recipe if options.steps is None else replace(recipe, steps=options.steps)
 

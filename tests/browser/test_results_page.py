@@ -212,16 +212,16 @@ def test_a_model_without_evaluation_says_so_instead_of_anothers_figures(
 
 
 @pytest.mark.skipif(
-    not (ROOT / "assets/pocket/config.json").exists(), reason="the embedded model is not built"
+    not (ROOT / "assets/tiny/config.json").exists(), reason="the embedded model is not built"
 )
 def test_own_evaluations_come_from_a_folder_or_from_the_page(
     tmp_path: Path, open_page: Callable[[str], Any]
 ) -> None:
     run = measure(write_set(tmp_path / "sets"), tmp_path / "runs" / "mine")
     archive = shutil.make_archive(str(tmp_path / "theirs"), "zip", run)
-    with running(tmp_path / "home", None, RARL_RESULTS=str(tmp_path / "runs")) as (address, *_):
+    with running(tmp_path / "home", "tiny", RARL_RESULTS=str(tmp_path / "runs")) as (address, *_):
         page = open_page(address)
-        page.get_by_text("pocket ready").wait_for()
+        page.get_by_text("tiny ready").wait_for()
         page.get_by_label("Variants").click()
         page.get_by_role("option", name="Compare SFT and RARL").wait_for()
         page.keyboard.press("Escape")

@@ -92,7 +92,7 @@ def test_the_model_speaks_for_itself_in_the_footer() -> None:
     loader = EngineLoader(lambda: engine).start()
     loader.wait(5)
     page = frame.footer(loader)
-    assert "9-million-parameter" in page and "Not for diagnosis" in page
+    assert "140 million parameters" in page and "Not for diagnosis" in page
     assert "private" not in page + frame.engine_pill(loader)
     engine.model_name = "Qwen/Qwen2-VL-2B-Instruct"
     assert "Qwen/Qwen2-VL-2B-Instruct" in frame.footer(loader)

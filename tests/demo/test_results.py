@@ -284,9 +284,8 @@ def test_an_evaluation_is_added_from_its_files_or_a_zip(folder: Path, tmp_path: 
 
 def test_a_column_leads_to_how_its_variant_was_made(folder: Path) -> None:
     results = Results(RESULTS)
-    pocket = load_offered()
-    revision = {arm.name: arm.revision for arm in pocket.arms}["rarl"]
-    making = pocket.making(revision)
+    tiny = load_offered("tiny")
+    making = tiny.making(revision_of(tiny, "rarl"))
     shown = made(results, "rarl", making, True)
     for words in (
         "RARL (GRPO)", "9,863 rows about 2,101 images of vqa_rad", "<dt>Seed</dt><dd>1</dd>",
@@ -297,17 +296,30 @@ def test_a_column_leads_to_how_its_variant_was_made(folder: Path) -> None:
     missing = "its training curves (metrics.jsonl), a model card of its own (README.md)"
     assert f"Not among the files of these weights: {missing}." in shown
     assert "not at hand" in made(Results(folder), "rarl", Making(), False)
-    assert not pocket.making("0" * 12)
+    assert not tiny.making("0" * 12)
 
 
-def load_offered() -> Loaded:
-    """The embedded model as the app has it loaded, without loading it."""
-    folders = variant_folders("pocket")
+def test_the_variants_of_the_embedded_model_come_with_all_that_made_them() -> None:
+    pocket = load_offered("pocket")
+    for name in ("sft", "rl", "rarl"):
+        making = pocket.making(revision_of(pocket, name))
+        shown = made(Results(RESULTS), name, making, True)
+        assert "Not among the files" not in shown, name
+        assert "knee_oa:B" in shown and "<h3>Selection</h3>" in shown
+
+
+def revision_of(loaded: Loaded, name: str) -> str:
+    return {arm.name: arm.revision for arm in loaded.arms}[name]
+
+
+def load_offered(model: str) -> Loaded:
+    """A model of the checkout as the app has it loaded, without loading it."""
+    folders = variant_folders(model)
     arms = tuple(
         Arm(name, name.upper(), adapter_revision(folder) or "b" * 12)
         for name, folder in folders.items()
     )
-    return Loaded("pocket", "pocket", arms)
+    return Loaded(model, model, arms)
 
 
 def test_an_evaluation_carries_what_its_variants_were_made_of(tmp_path: Path) -> None:

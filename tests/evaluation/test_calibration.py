@@ -92,6 +92,6 @@ def test_samples_become_a_confidence_and_nothing_else(data: Path, tmp_path: Path
 def test_sampling_needs_a_temperature(tmp_path: Path) -> None:
     parser = ArgumentParser()
     add_arguments(parser)
-    words = ["--model", "pocket", "--data", "vqa_rad", "--out", str(tmp_path / "run")]
+    words = ["--model", "tiny", "--data", "vqa_rad", "--out", str(tmp_path / "run")]
     with pytest.raises(QuestionError, match="--temperature above 0"):
         run_command(parser.parse_args([*words, "--samples", "3", "--temperature", "0"]))

@@ -128,7 +128,7 @@ def test_a_run_without_its_words_keeps_its_scores(run: tuple[Path, list[Row]]) -
 def test_what_is_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--verify", str(tmp_path)]) == 2
     assert "holds no finished run" in capsys.readouterr().err
-    assert main(["evaluate", "--model", "pocket"]) == 2
+    assert main(["evaluate", "--model", "tiny"]) == 2
     assert "Give --model, --data and --out" in capsys.readouterr().err
 
 

@@ -16,21 +16,21 @@ from rarl.inference.engine import Decoding, NamedImage, Question
 from rarl.inference.remote import EndpointEngine
 
 ROOT = Path(__file__).parents[2]
-POCKET = ROOT / "assets/pocket"
+TINY = ROOT / "assets/tiny"
 START_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("uvicorn", reason="transformers serves only with uvicorn")
-    if not (POCKET / "config.json").is_file():
-        pytest.skip("the pocket model is not built")
+    if not (TINY / "config.json").is_file():
+        pytest.skip("the tiny model is not built")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = (tmp_path_factory.mktemp("serve") / "log").open("w")
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("served_model.py")), str(POCKET), str(port)],
+        [sys.executable, str(Path(__file__).with_name("served_model.py")), str(TINY), str(port)],
         env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -65,8 +65,8 @@ def test_a_third_party_server_answers_as_the_local_engine(url: str) -> None:
             ("Is there a tumor?", "answer"),
         )
     ]
-    engine = EndpointEngine(url, str(POCKET), {"base": str(POCKET)}, concurrency=1, retries=0)
+    engine = EndpointEngine(url, str(TINY), {"base": str(TINY)}, concurrency=1, retries=0)
     served = [answers[0].response for answers in engine.answer_batch(questions)]
-    local = LocalEngine(load_model("pocket", {})).answer_batch(questions)
+    local = LocalEngine(load_model("tiny", {})).answer_batch(questions)
     assert [one.text for one in served] == [answers[0].response.text for answers in local]
     assert all(one.answer for one in served)

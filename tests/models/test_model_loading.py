@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from rarl.errors import ModelError
 from rarl.models import loader
 from rarl.models.loader import load_model, parameter_count, resolve_model, weights_revision
-from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
+from rarl.models.small import TINY, make_model, make_processor, train_tokenizer
 from tests.tiny_model import save_tiny
 
 WEIGHTS = "adapter_model.safetensors"
@@ -99,10 +99,10 @@ def test_the_setting_names_the_model(tiny_model: Path, monkeypatch: pytest.Monke
 
 def test_pocket_is_the_default(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RARL_MODEL", raising=False)
-    monkeypatch.setattr(loader, "POCKET_FOLDER", tiny_model)
+    monkeypatch.setitem(loader.EMBEDDED, "pocket", tiny_model)
     assert resolve_model() == resolve_model("pocket")
     assert resolve_model().directory == tiny_model
-    monkeypatch.setattr(loader, "POCKET_FOLDER", tiny_model / "nothing")
+    monkeypatch.setitem(loader.EMBEDDED, "pocket", tiny_model / "nothing")
     with pytest.raises(ModelError, match="build_pocket"):
         resolve_model()
 
@@ -309,6 +309,6 @@ def test_a_base_without_a_tokenizer(copy: Path) -> None:
 def test_without_the_pocket_model_the_sentence_says_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarl.models.loader.POCKET_FOLDER", tmp_path / "absent")
+    monkeypatch.setitem(loader.EMBEDDED, "pocket", tmp_path / "absent")
     with pytest.raises(ModelError, match="part of a checkout of the repository, not of the wheel"):
         resolve_model("pocket")

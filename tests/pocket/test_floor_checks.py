@@ -16,7 +16,7 @@ from rarl.inference import load_engine
 from rarl.pocket.dialogues import Dialogue, hold, script
 from rarl.pocket.floor_checks import grade_kappa, training_words, unknown_words
 
-MODEL = Path(__file__).parents[2] / "assets" / "pocket"
+MODEL = Path(__file__).parents[2] / "assets" / "tiny"
 
 
 def rows_of(source: str, key: str, content: bytes, **answers: str) -> list[Example]:

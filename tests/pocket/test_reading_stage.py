@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from rarl.data import Example, ImageRef
-from rarl.models.pocket import FORM_TOKENS
+from rarl.models.small import FORM_TOKENS
 from rarl.models.smollm2 import VISION_TOKENS, make_processor, with_added_tokens
 from rarl.pocket.reading_stage import (
     Reader,

@@ -15,8 +15,8 @@ from transformers import Qwen2VLForConditionalGeneration
 
 from rarl.data import Example, ImageRef
 from rarl.data.explanations import basic_facts
-from rarl.models.pocket import TINY, make_model, make_processor, train_tokenizer
 from rarl.models.processor import ImageProcessor
+from rarl.models.small import TINY, make_model, make_processor, train_tokenizer
 from rarl.models.vision import encode, patchify
 from rarl.pocket import vision_stage
 from rarl.pocket.build import KEPT, SHAPE

@@ -25,7 +25,7 @@ def test_every_recipe_and_variant_loads(name: str, variant: str | None) -> None:
     # On a CPU dropout costs more than a small model gains by it; preference training has none.
     none = name in ("dpo", "kto") or (name == "sft" and variant is None)
     assert recipe.lora.dropout == (0.0 if none else 0.05)
-    assert yaml.safe_load(recipe_text(name, variant or "pocket", 0, recipe))["recipe"] == name
+    assert yaml.safe_load(recipe_text(name, variant or "9m", 0, recipe))["recipe"] == name
 
 
 def test_rl_and_rarl_differ_in_reward_and_diversity_alone() -> None:
@@ -33,7 +33,7 @@ def test_rl_and_rarl_differ_in_reward_and_diversity_alone() -> None:
     assert isinstance(rl, GrpoRecipe) and isinstance(rarl, GrpoRecipe)
     different = {
         key
-        for key in yaml.safe_load(recipe_text("rl", "pocket", 0, rl))
+        for key in yaml.safe_load(recipe_text("rl", "9m", 0, rl))
         if getattr(rl, key, None) != getattr(rarl, key, None)
     }
     assert different == {"rewards", "diversity"}

@@ -89,7 +89,7 @@ def test_two_steps_make_an_adapter(
     kept = yaml.safe_load((out / "recipe.yaml").read_text("utf-8"))
     assert (kept["recipe"], kept["variant"], kept["seed"], kept["steps"]) == (
         recipe,
-        "pocket",
+        "9m",
         1,
         2,
     )

@@ -1,4 +1,4 @@
-"""The pocket model: Qwen2-VL's architecture at a size that trains on two CPU cores.
+"""The model of 9 M parameters: Qwen2-VL's architecture at a size that trains on two CPU cores.
 
 It is `Qwen2VLForConditionalGeneration` with nothing changed but numbers, so that whatever holds
 for it in code holds for the 2.2 B model, and the reverse.
@@ -48,8 +48,8 @@ _SPLIT = (
 
 
 @dataclass(frozen=True, slots=True)
-class PocketShape:
-    """Sizes of a pocket model.
+class SmallShape:
+    """Sizes of a small model.
 
     Attributes:
         vision_width, vision_depth, vision_heads: the vision tower.
@@ -73,7 +73,7 @@ class PocketShape:
     max_pixels: int = 140 * 140
 
 
-TINY = PocketShape(
+TINY = SmallShape(
     vision_width=32,
     vision_depth=2,
     vision_heads=2,
@@ -126,7 +126,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     )
 
 
-def make_processor(tokenizer: PreTrainedTokenizerFast, shape: PocketShape) -> ImageProcessor:
+def make_processor(tokenizer: PreTrainedTokenizerFast, shape: SmallShape) -> ImageProcessor:
     """The processor that fits a shape."""
     image_processor = Qwen2VLImageProcessorPil(
         min_pixels=shape.min_pixels,
@@ -139,7 +139,7 @@ def make_processor(tokenizer: PreTrainedTokenizerFast, shape: PocketShape) -> Im
 
 
 def make_model(
-    tokenizer: PreTrainedTokenizerFast, shape: PocketShape, seed: int
+    tokenizer: PreTrainedTokenizerFast, shape: SmallShape, seed: int
 ) -> Qwen2VLForConditionalGeneration:
     """A randomly initialised model for a tokenizer, in fp32 on the CPU."""
 
