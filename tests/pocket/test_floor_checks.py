@@ -14,7 +14,7 @@ from PIL import Image
 from rarl.data.example import Example, ImageRef
 from rarl.inference import load_engine
 from rarl.pocket.dialogues import Dialogue, hold, script
-from rarl.pocket.floor_checks import grade_kappa, training_words, unknown_words
+from rarl.pocket.floor_checks import english_words, grade_kappa, training_words, unknown_words
 
 MODEL = Path(__file__).parents[2] / "assets" / "tiny"
 
@@ -115,6 +115,12 @@ def test_a_follow_up_is_asked_with_the_turn_before(examples: list[Example]) -> N
     assert turn.text == first.question and turn.answers["base"]
     (reply,) = replies
     assert reply.right == ("brain" in reply.text.rpartition("<answer>")[2])
+
+
+def test_misspelt_words_are_in_no_dictionary() -> None:
+    known = english_words()
+    texts = ["Cholecystectomy and enteritis.", "A fundibilus, a cholescystectomy."]
+    assert unknown_words(texts, known)[2] == ["cholescystectomy", "fundibilus"]
 
 
 def test_the_script_holds_answers_and_dialogues_against_their_floors() -> None:
