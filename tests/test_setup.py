@@ -50,6 +50,7 @@ def is_for_developers(path: Path) -> bool:
     """Whether only developers run it: tests, and the scripts that drive or attack the app."""
     return path.is_relative_to(ROOT / "tests") or path.name in {
         "screenshots",
+        "floors",
         "bench_queue",
         "bench_memory",
         "_own_app.py",

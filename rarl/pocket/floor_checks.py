@@ -33,17 +33,6 @@ def training_words(examples: Iterable[Example]) -> frozenset[str]:
     return frozenset(words_of(texts))
 
 
-def english_words() -> frozenset[str]:
-    """The words of an English dictionary, of a package that only development needs.
-
-    Raises:
-        ModuleNotFoundError: pyspellchecker is not installed (requirements-dev.txt).
-    """
-    from spellchecker import SpellChecker
-
-    return frozenset(SpellChecker(language="en").word_frequency.words())
-
-
 def unknown_words(texts: Iterable[str], known: Collection[str]) -> tuple[int, int, list[str]]:
     """Words that are neither known nor joined from known parts.
 

@@ -14,8 +14,9 @@ from PIL import Image
 from rarl.data.example import Example, ImageRef
 from rarl.inference import load_engine
 from rarl.pocket.dialogues import Dialogue, hold, script
-from rarl.pocket.floor_checks import english_words, grade_kappa, training_words, unknown_words
+from rarl.pocket.floor_checks import grade_kappa, training_words, unknown_words
 
+FLOORS = Path(__file__).parents[2] / "scripts" / "floors"
 MODEL = Path(__file__).parents[2] / "assets" / "tiny"
 
 
@@ -118,13 +119,13 @@ def test_a_follow_up_is_asked_with_the_turn_before(examples: list[Example]) -> N
 
 
 def test_misspelt_words_are_in_no_dictionary() -> None:
-    known = english_words()
+    known = runpy.run_path(str(FLOORS))["english_words"]()
     texts = ["Cholecystectomy and enteritis.", "A fundibilus, a cholescystectomy."]
     assert unknown_words(texts, known)[2] == ["cholescystectomy", "fundibilus"]
 
 
 def test_the_script_holds_answers_and_dialogues_against_their_floors() -> None:
-    floors = runpy.run_path(str(Path(__file__).parents[2] / "scripts/floors"))
+    floors = runpy.run_path(str(FLOORS))
     row = SimpleNamespace(
         arm="base", condition="scan", draw=0, source="knee_oa", category="label",
         reasoning="The knee", answer="2", reference="2", image="k",
