@@ -20,7 +20,7 @@ from demo.pages.review.study_views import (
 from demo.services.engine_loader import EngineLoader
 from rarl.errors import ReviewError
 from rarl.review.reliance import Reliance
-from rarl.review.study_tasks import Debriefed, ShownAdvice, Study, TaskView
+from rarl.review.studies.records import Debriefed, ShownAdvice, Study, TaskView
 from rarl.stats.two_way import Estimate
 
 EVIL = "<script>alert(1)</script>"

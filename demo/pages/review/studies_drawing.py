@@ -18,7 +18,7 @@ from rarl.errors import ReviewError
 from rarl.review import Queue, ReviewStore
 
 if TYPE_CHECKING:
-    from rarl.review.study_tasks import Study
+    from rarl.review.studies.records import Study
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from rarl.review.conditions import CONDITIONS, presentation
 
 if TYPE_CHECKING:
     from rarl.review.reader_metrics import Outcome
-    from rarl.review.study_tasks import Study, TaskView
+    from rarl.review.studies.records import Study, TaskView
     from rarl.stats.bootstrap import Interval
 
 CONDITION_CHOICES = tuple((presentation(condition).label, condition) for condition in CONDITIONS)

@@ -19,7 +19,7 @@ from rarl.errors import ReviewError
 from rarl.review.conditions import CONDITIONS, presentation
 
 if TYPE_CHECKING:
-    from rarl.review.study_tasks import Study
+    from rarl.review.studies.records import Study
 
 
 def asks(study: Study) -> bool:

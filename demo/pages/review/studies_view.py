@@ -19,7 +19,7 @@ from rarl.review.roles import may
 
 if TYPE_CHECKING:
     from rarl.review.studies import Studies
-    from rarl.review.study_tasks import Study, TaskView
+    from rarl.review.studies.records import Study, TaskView
 
 _SEND_LABELS = {
     "only": "Save and next",

@@ -20,7 +20,7 @@ from rarl.response import parse_response
 if TYPE_CHECKING:
     from rarl.review.reliance import Reliance
     from rarl.review.studies import Study
-    from rarl.review.study_tasks import Debriefed, ShownAdvice
+    from rarl.review.studies.records import Debriefed, ShownAdvice
     from rarl.stats.two_way import Estimate
 
 EXPERIENCE = (
