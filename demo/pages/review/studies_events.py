@@ -10,9 +10,10 @@ from demo.context import NOW, QUIET, Update
 from demo.pages import render
 from demo.pages.review.common import guarded
 from demo.pages.review.queue_page import QueuePage
+from demo.pages.review.reliance_html import reliance_view
 from demo.pages.review.studies_html import outcomes_view
 from demo.pages.review.studies_view import StudiesView, studies_in
-from demo.pages.review.study_views import debriefing, reliance_view
+from demo.pages.review.taking_part_html import debriefing
 from demo.services.downloads import Downloads
 
 _TO_OUTCOMES = "() => document.querySelector('#study-outcomes').scrollIntoView({block: 'nearest'})"

@@ -11,7 +11,7 @@ import gradio as gr
 from demo.pages.components import panel
 from demo.pages.review.common import Data
 from demo.pages.review.studies_html import CONDITION_CHOICES
-from demo.pages.review.study_views import EXPERIENCE
+from demo.pages.review.taking_part_html import EXPERIENCE
 from rarl.inference.engine import Arm
 from rarl.records import Region
 from rarl.review import COMMENT_LIMIT

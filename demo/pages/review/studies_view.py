@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from demo.context import Parts, Update
 from demo.pages import render
+from demo.pages.review.advice_heat_map import heat_map, loaded_engine
 from demo.pages.review.studies_html import study_list, task_head, task_view
 from demo.pages.review.studies_layout import StudiesWidgets, Taking
-from demo.pages.review.study_views import debriefing, heat_map, joining, loaded_engine
+from demo.pages.review.taking_part_html import debriefing, joining
 from rarl.review import Queue, ReviewStore
 from rarl.review.roles import may
 

@@ -8,15 +8,11 @@ import pytest
 from markupsafe import Markup
 from scripted import ScriptedEngine
 
+from demo.pages.review.advice_heat_map import heat_map, loaded_engine
+from demo.pages.review.reliance_html import reliance_view
 from demo.pages.review.studies_html import task_view
 from demo.pages.review.studies_taking import asks
-from demo.pages.review.study_views import (
-    debriefing,
-    heat_map,
-    joining,
-    loaded_engine,
-    reliance_view,
-)
+from demo.pages.review.taking_part_html import debriefing, joining
 from demo.services.engine_loader import EngineLoader
 from rarl.errors import ReviewError
 from rarl.review.reliance import Reliance
@@ -43,8 +39,8 @@ def test_a_study_asks_before_the_first_case_only_where_there_is_something_to_say
         {"conditions": ("read-first/answer-only",)},
     ):
         assert asks(study(**more))
-    told = joining(study(consent=EVIL, conditions=("read-first/answer-only",)))
-    assert EVIL not in told and "you answer first" in told and 'class="consent"' in told
+    html = joining(study(consent=EVIL, conditions=("read-first/answer-only",)))
+    assert EVIL not in html and "you answer first" in html and 'class="consent"' in html
     assert "consent" not in joining(study())
 
 
@@ -56,10 +52,10 @@ def test_the_debriefing_names_what_was_wrong_on_purpose() -> None:
             reference="yes" if wrong else None,
         )  # fmt: skip
 
-    told = debriefing(study(), [one(0, True, "no"), one(1, True, "yes"), one(2, False, "no", None)])
-    assert "Of 2 answers of the AI that you saw, 2 were wrong on purpose. You took over 1" in told
-    assert told.count("wrong on purpose: the settled answer turned round") == 2
-    assert EVIL not in told and "nobody has settled the case yet" in told
+    html = debriefing(study(), [one(0, True, "no"), one(1, True, "yes"), one(2, False, "no", None)])
+    assert "Of 2 answers of the AI that you saw, 2 were wrong on purpose. You took over 1" in html
+    assert html.count("wrong on purpose: the settled answer turned round") == 2
+    assert EVIL not in html and "nobody has settled the case yet" in html
     assert "No answer that you saw was wrong" in debriefing(study(), [one(0, False, "no")])
 
 
@@ -70,19 +66,19 @@ def test_reliance_stands_side_by_side_for_each_group() -> None:
         Reliance("", {"rsr": figure, "rair": None}),
         Reliance("trainee", {"rsr": Estimate(0.5, None, None, 4, 1, 4), "gain": loss}),
     ]
-    told = reliance_view(groups)
-    assert "All readers" in told and "In training" in told
-    assert "<b>25 %</b><small>12 to 50, 40 answers</small>" in told
-    assert "<b>50 %</b><small>4 answers</small>" in told and "RAIR" not in told
-    assert "<b>−10 points</b><small>−20 to 0, 4 answers</small>" in told
+    html = reliance_view(groups)
+    assert "All readers" in html and "In training" in html
+    assert "<b>25 %</b><small>12 to 50, 40 answers</small>" in html
+    assert "<b>50 %</b><small>4 answers</small>" in html and "RAIR" not in html
+    assert "<b>−10 points</b><small>−20 to 0, 4 answers</small>" in html
     assert "once cases of the study are settled" in reliance_view([])
 
 
 def test_a_task_may_be_marked_where_the_study_says_so() -> None:
     view = TaskView(0, (), EVIL, EVIL, None, step="final")
-    told = task_view(view, Markup("<i>map</i>"), marks=True)
-    assert "data-marks" in told and "Hold Shift" in told and "<i>map</i>" in told
-    assert EVIL not in told and 'data-place="task-0-final"' in told
+    html = task_view(view, Markup("<i>map</i>"), marks=True)
+    assert "data-marks" in html and "Hold Shift" in html and "<i>map</i>" in html
+    assert EVIL not in html and 'data-place="task-0-final"' in html
     assert "data-marks" not in task_view(view)
 
 
@@ -94,5 +90,5 @@ def test_a_heat_map_waits_for_the_model() -> None:
 
 
 def test_an_engine_that_cannot_draw_one_says_so() -> None:
-    told = heat_map(ScriptedEngine(), ShownAdvice(None, "rl", None))  # type: ignore[arg-type]
-    assert "the model here cannot draw one" in told
+    html = heat_map(ScriptedEngine(), ShownAdvice(None, "rl", None))  # type: ignore[arg-type]
+    assert "the model here cannot draw one" in html
