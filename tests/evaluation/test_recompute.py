@@ -18,8 +18,9 @@ from rarl.evaluation.contamination import find_leaks
 from rarl.evaluation.exports import FORMS, export
 from rarl.evaluation.image_ablations import ALTERED, ROTATED
 from rarl.evaluation.recompute import read_run, rows_of, verify
+from rarl.evaluation.recording import pixel_hash
 from rarl.evaluation.rows import Row
-from rarl.evaluation.run import evaluate, pixel_hash, select, summarise
+from rarl.evaluation.run import evaluate, select, summarise
 from rarl.evaluation.run_files import MANIFEST, ROWS, SUMMARY, write_run
 from rarl.prompts import user_text
 from tests.evaluation.scripted_engine import ScriptedEngine
