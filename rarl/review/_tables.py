@@ -89,6 +89,45 @@ class Base(DeclarativeBase):
     """All tables of the store."""
 
 
+# A number is never given twice.
+NUMBERED = {"sqlite_autoincrement": True}
+
+
+def number_column() -> Mapped[int]:
+    """The place of a row in the order of storing."""
+    return mapped_column(primary_key=True, doc=NUMBER_DOC)
+
+
+def key_column() -> Mapped[str]:
+    """What makes a row the same in every store."""
+    return mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+
+
+def case_column() -> Mapped[str]:
+    """The case that a row is about."""
+    return mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+
+
+def of_an_answer() -> ForeignKeyConstraint:
+    """The answer that a row is about."""
+    return ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"])
+
+
+def region_column() -> Mapped[dict[str, int] | None]:
+    """A place on the scan, or none."""
+    return mapped_column(JSON(none_as_null=True), doc=REGION_DOC)
+
+
+def created_column() -> Mapped[datetime]:
+    """When a row was stored."""
+    return mapped_column(UtcDateTime, doc=CREATED_DOC)
+
+
+def replaces_column() -> Mapped[str | None]:
+    """The earlier row that a row corrects, or none."""
+    return mapped_column(String(32), unique=True, index=True, doc=REPLACES_DOC)
+
+
 class CaseRow(Base):
     """`CaseSnapshot` without its pictures and answers."""
 
@@ -178,12 +217,12 @@ class FlagRow(Base):
 
     __tablename__ = "flags"
     __table_args__ = (
-        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
-        {"sqlite_autoincrement": True},  # a number is never given twice
+        of_an_answer(),
+        NUMBERED,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
     case_id: Mapped[str] = mapped_column(String(32), index=True, doc=CASE_DOC)
     arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
     category: Mapped[str] = mapped_column(String(40), index=True, doc="Key of the taxonomy.")
@@ -195,60 +234,51 @@ class FlagRow(Base):
     sentence_start: Mapped[int | None] = mapped_column(
         doc="Where it begins in the reasoning, in characters from 0."
     )
-    region: Mapped[dict[str, int] | None] = mapped_column(
-        JSON(none_as_null=True),
-        doc=REGION_DOC,
-    )
+    region: Mapped[dict[str, int] | None] = region_column()
     corrected_answer: Mapped[str] = mapped_column(Text, doc="What would have been right.")
     corrected_explanation: Mapped[str] = mapped_column(Text, doc="And why.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
     reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
-    replaces: Mapped[str | None] = mapped_column(
-        String(32), unique=True, index=True, doc=REPLACES_DOC
-    )
+    replaces: Mapped[str | None] = replaces_column()
 
 
 class DismissalRow(Base):
     """That a flag is set aside without a verdict, or no longer is; the latest row counts."""
 
     __tablename__ = "dismissals"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     flag_key: Mapped[str] = mapped_column(
         ForeignKey("flags.key"), index=True, doc="Key of the flag."
     )
     given: Mapped[bool] = mapped_column(doc="False where the dismissal is taken back.")
     reason: Mapped[str] = mapped_column(Text, doc="Why, as typed.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
     reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
-    replaces: Mapped[str | None] = mapped_column(
-        String(32), unique=True, index=True, doc=REPLACES_DOC
-    )
+    replaces: Mapped[str | None] = replaces_column()
 
 
 class VoteRow(Base):
     """`Vote`."""
 
     __tablename__ = "votes"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     outcome: Mapped[str] = mapped_column(String(20), doc="better, tie, all-good or all-bad.")
     preferred: Mapped[str | None] = mapped_column(String(80), doc="The better arm.")
     reason: Mapped[str] = mapped_column(Text, doc="Free text.")
     own_answer: Mapped[str] = mapped_column(
         Text, doc="What the reader answered before the columns were shown."
     )
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
     reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
-    replaces: Mapped[str | None] = mapped_column(
-        String(32), unique=True, index=True, doc=REPLACES_DOC
-    )
+    replaces: Mapped[str | None] = replaces_column()
 
 
 class VerdictRow(Base):
@@ -256,13 +286,13 @@ class VerdictRow(Base):
 
     __tablename__ = "verdicts"
     __table_args__ = (
-        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
-        {"sqlite_autoincrement": True},
+        of_an_answer(),
+        NUMBERED,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
     study_id: Mapped[str | None] = mapped_column(String(32), index=True, doc=STUDY_DOC)
     role: Mapped[str] = mapped_column(String(20), doc="reader or adjudicator.")
@@ -273,11 +303,9 @@ class VerdictRow(Base):
     corrected_explanation: Mapped[str] = mapped_column(Text, doc="And why.")
     comment: Mapped[str] = mapped_column(Text, doc="Free text.")
     seconds: Mapped[float | None] = mapped_column(doc="Time on task.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
     reader: Mapped[str] = mapped_column(PersonName, index=True, doc="Who.")
-    replaces: Mapped[str | None] = mapped_column(
-        String(32), unique=True, index=True, doc=REPLACES_DOC
-    )
+    replaces: Mapped[str | None] = replaces_column()
 
 
 class AssignmentRow(Base):
@@ -285,22 +313,20 @@ class AssignmentRow(Base):
 
     __tablename__ = "assignments"
     __table_args__ = (
-        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
-        {"sqlite_autoincrement": True},
+        of_an_answer(),
+        NUMBERED,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
     study_id: Mapped[str | None] = mapped_column(String(32), index=True, doc=STUDY_DOC)
     reader: Mapped[str] = mapped_column(PersonName, index=True, doc="Who shall judge.")
     given: Mapped[bool] = mapped_column(doc="False where it is taken back.")
     assigned_by: Mapped[str | None] = mapped_column(PersonName, doc="Who assigned.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
-    replaces: Mapped[str | None] = mapped_column(
-        String(32), unique=True, index=True, doc=REPLACES_DOC
-    )
+    created: Mapped[datetime] = created_column()
+    replaces: Mapped[str | None] = replaces_column()
 
 
 class StudyRow(Base):
@@ -309,7 +335,7 @@ class StudyRow(Base):
     __tablename__ = "studies"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True, doc="32 hex digits.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
     kind: Mapped[str] = mapped_column(String(20), doc="study or audit.")
     title: Mapped[str] = mapped_column(Text, doc="As readers see it.")
     instructions: Mapped[str] = mapped_column(Text, doc="As readers see them.")
@@ -348,7 +374,7 @@ class TaskRow(Base):
     position: Mapped[int] = mapped_column(
         primary_key=True, autoincrement=False, doc="From 0, as this reader sees them."
     )
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    case_id: Mapped[str] = case_column()
     arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
     condition: Mapped[str] = mapped_column(String(40), doc="What the reader is shown.")
 
@@ -357,11 +383,11 @@ class ResponseRow(Base):
     """`StudyResponse`."""
 
     __tablename__ = "responses"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), doc="The study.")
     reader: Mapped[str] = mapped_column(PersonName, doc="Who.")
     answer: Mapped[str] = mapped_column(Text, doc="The reader's own answer.")
@@ -370,29 +396,27 @@ class ResponseRow(Base):
     seconds: Mapped[float | None] = mapped_column(
         doc="Time on task; of the second step where there are two."
     )
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
-    replaces: Mapped[str | None] = mapped_column(
-        String(32), unique=True, index=True, doc=REPLACES_DOC
-    )
-    region: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True), doc=REGION_DOC)
+    created: Mapped[datetime] = created_column()
+    replaces: Mapped[str | None] = replaces_column()
+    region: Mapped[dict[str, int] | None] = region_column()
 
 
 class FirstReadRow(Base):
     """`FirstRead`: what a reader committed before the AI's answer appeared."""
 
     __tablename__ = "first_reads"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), doc="The study.")
     reader: Mapped[str] = mapped_column(PersonName, doc="Who.")
     answer: Mapped[str] = mapped_column(Text, doc="The reader's own, before the AI's was shown.")
     confidence: Mapped[int | None] = mapped_column(doc="0 to 100.")
-    region: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True), doc=REGION_DOC)
+    region: Mapped[dict[str, int] | None] = region_column()
     seconds: Mapped[float | None] = mapped_column(doc="Time on task, of the first step.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
 
 
 class AdviceRow(Base):
@@ -407,23 +431,23 @@ class AdviceRow(Base):
     position: Mapped[int] = mapped_column(
         primary_key=True, autoincrement=False, doc="Of the task, from 0."
     )
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    case_id: Mapped[str] = case_column()
     source: Mapped[str] = mapped_column(
         String(20), doc="variant, sample or flip: where the wrong answer comes from."
     )
     answer: Mapped[str] = mapped_column(Text, doc="Shown as the AI's answer; known to be wrong.")
     reasoning: Mapped[str] = mapped_column(Text, doc="Shown as its reasoning; empty for none.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
 
 
 class EnrolmentRow(Base):
     """`Enrolment`: that a reader takes part, and has agreed where a consent is asked."""
 
     __tablename__ = "enrolments"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id"), doc="The study.")
     reader: Mapped[str] = mapped_column(PersonName, doc="Who.")
     experience: Mapped[str] = mapped_column(
@@ -432,22 +456,22 @@ class EnrolmentRow(Base):
     consent_sha256: Mapped[str | None] = mapped_column(
         String(64), doc="Of the text that the reader agreed to; empty where none was asked."
     )
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
 
 
 class WithdrawalRow(Base):
     """That a reader has withdrawn: their rows leave exports and training data."""
 
     __tablename__ = "withdrawals"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
     reader: Mapped[str] = mapped_column(PersonName, index=True, doc="Who.")
     study_id: Mapped[str | None] = mapped_column(
         String(32), doc="From this study alone; empty for everything."
     )
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
 
 
 class MeasurementRow(Base):
@@ -455,19 +479,19 @@ class MeasurementRow(Base):
 
     __tablename__ = "measurements"
     __table_args__ = (
-        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
-        {"sqlite_autoincrement": True},
+        of_an_answer(),
+        NUMBERED,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     arm: Mapped[str] = mapped_column(String(80), doc="Whose answer.")
     name: Mapped[str] = mapped_column(String(20), doc="consistency or needs-picture.")
     value: Mapped[float] = mapped_column(
         doc="Share of sampled answers that say the same; 0 where the picture is not needed, else 1."
     )
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
 
 
 class SampleRow(Base):
@@ -475,16 +499,16 @@ class SampleRow(Base):
 
     __tablename__ = "samples"
     __table_args__ = (
-        ForeignKeyConstraint(["case_id", "arm"], ["answers.case_id", "answers.arm"]),
-        {"sqlite_autoincrement": True},
+        of_an_answer(),
+        NUMBERED,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     arm: Mapped[str] = mapped_column(String(80), doc="Whose answer was sampled again.")
     text: Mapped[str] = mapped_column(Text, doc="Whole text; a study may show it as wrong advice.")
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
 
 
 class ReportRow(Base):
@@ -493,12 +517,12 @@ class ReportRow(Base):
     __tablename__ = "reports"
     __table_args__ = (
         UniqueConstraint("report_id", "version", name="uq_reports_version"),
-        {"sqlite_autoincrement": True},
+        NUMBERED,
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True, doc=NUMBER_DOC)
-    key: Mapped[str] = mapped_column(String(32), unique=True, index=True, doc=KEY_DOC)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True, doc=CASE_DOC)
+    id: Mapped[int] = number_column()
+    key: Mapped[str] = key_column()
+    case_id: Mapped[str] = case_column()
     report_id: Mapped[str] = mapped_column(
         String(32), doc="32 hex digits, the same for all versions of a report."
     )
@@ -508,7 +532,7 @@ class ReportRow(Base):
         doc="Sections of sentences, each with its origin, its state, its text and what was "
         "proposed; the template, the variant, and what was measured.",
     )
-    created: Mapped[datetime] = mapped_column(UtcDateTime, doc=CREATED_DOC)
+    created: Mapped[datetime] = created_column()
     reader: Mapped[str | None] = mapped_column(PersonName, doc=READER_DOC)
     signed: Mapped[bool] = mapped_column(doc="Whether this version signs the report.")
     amends: Mapped[str | None] = mapped_column(
@@ -529,7 +553,7 @@ class AuditRow(Base):
     """`AuditEntry`. No text that anybody typed, so that it may outlive a deleted case."""
 
     __tablename__ = "audit"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
