@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         RarlError: the model or a set is not at hand.
     """
-    from rarl.familiarity.fit import FIT_SETS, PICTURES_A_KIND, fit_familiarity
+    from rarl.data.mixtures import FAMILIAR_SETS
+    from rarl.familiarity.fit import PICTURES_A_KIND, fit_familiarity
     from rarl.models.familiarity import FILE
     from rarl.models.loader import load_model, resolve_model
 
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     # A file of an earlier base must not keep its successor from loading.
     (out / FILE).unlink(missing_ok=True)
     model = load_model(arguments.model, adapters={})
-    names = [name for name in (arguments.data or "").split(",") if name] or FIT_SETS
+    names = [name for name in (arguments.data or "").split(",") if name] or FAMILIAR_SETS
     measure = fit_familiarity(model, names, arguments.pictures or PICTURES_A_KIND, arguments.seed)
     out.mkdir(parents=True, exist_ok=True)
     measure.save(out / FILE)

@@ -11,23 +11,11 @@ import torch
 from torch import Tensor
 
 from rarl.data import Example, load_examples
+from rarl.data.mixtures import FAMILIAR_SETS
 from rarl.errors import DataError
 from rarl.models.familiarity import Familiarity, pooled_features
 from rarl.models.loader import LoadedModel
 
-# What the shipped base was trained on.
-FIT_SETS = (
-    "vqa_rad",
-    "brain_tumor_mri",
-    "busi_breast_us",
-    "bccd_blood",
-    "chest_pneumonia",
-    "knee_oa",
-    "pbc_blood_cells",
-    "head_ct_hemorrhage",
-    "hc18_fetal_head",
-    "dsbowl_nuclei",
-)
 DIRECTIONS = 128
 # At most so many held-out pictures of known kinds may be taken for unfamiliar ones.
 FALSE_ALARMS = 0.04
@@ -76,7 +64,7 @@ def features_of(model: LoadedModel, rows: Sequence[Example]) -> Tensor:
 
 def fit_familiarity(
     model: LoadedModel,
-    names: Sequence[str] = FIT_SETS,
+    names: Sequence[str] = FAMILIAR_SETS,
     pictures: int = PICTURES_A_KIND,
     seed: int = 0,
 ) -> Familiarity:
