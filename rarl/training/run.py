@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,17 +29,18 @@ from rarl.errors import ModelError
 from rarl.judge import Judge
 from rarl.models.loader import LoadedModel, load_model
 from rarl.response import Mode
-from rarl.training.adapter import adapter_norm, check_language_only
+from rarl.training.adapter import AdapterNorm, adapter_norm, check_language_only
 from rarl.training.card import model_card
 from rarl.training.checkpoint_selection import Selection
 from rarl.training.dataset import check_training_rows, grpo_rows, sft_rows
 from rarl.training.preference import Preferences, dpo_rows, kto_rows, preference_trainer
 from rarl.training.preference_selection import PreferenceSelection
-from rarl.training.preflight import check_grpo, check_preference, check_rows, check_sft
+from rarl.training.preflight import Checked, check_grpo, check_preference, check_rows, check_sft
 from rarl.training.progress import Progress, draw_curves, say
 from rarl.training.recipe import (
     AnyRecipe,
     DpoRecipe,
+    GrpoRecipe,
     KtoRecipe,
     RecipeError,
     RecipeName,
@@ -153,66 +154,20 @@ def _trained(
     first: bool,
     started: float,
 ) -> dict[str, Any]:
-    # Small weights arrive in fp32 on the CPU and are rounded only where the recipe says so.
-    loaded = load_model(options.model, adapters={}, device="cpu", eight_bit=False)
-    parameters = loaded.base.num_parameters()
-    variant = options.variant or next(name for least, name in _SIZES if parameters > least)
-    recipe = _recipe(options, variant)
-    loaded.base.to(dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)  # type: ignore[call-arg]
+    loaded, variant, recipe = _loaded(options)
     if first:
         _write_recipe(options, variant, recipe)
-
     datasets.disable_progress_bars()
     set_seed(options.seed)
-    checkpoints = options.out / "checkpoints"
-    images = loaded.processor.image_processor
     note = say if first else _nothing
-    if isinstance(recipe, SftRecipe):
-        rows = sft_rows(examples, recipe, options.seed, images)
-        most = _longest_target(loaded, rows)
-    elif isinstance(recipe, DpoRecipe | KtoRecipe):
-        assert preferences is not None, "the command loads them"
-        count = recipe.steps * recipe.batch
-        if isinstance(recipe, DpoRecipe):
-            rows = dpo_rows(preferences.pairs, count, options.seed, images)
-        else:
-            rows = kto_rows(preferences.singles(), count, options.seed, images)
-        most = _longest_completion(loaded, preferences)
-    else:
-        rows = grpo_rows(examples, recipe, options.seed, images)
-        most = recipe.max_completion
+    rows, most = _rows(options, examples, preferences, loaded, recipe)
     checked = check_rows(loaded.base, loaded.processor, rows, most)
     for line in checked.lines:
         note(line)
-    trainer: Any
-    if isinstance(recipe, SftRecipe):
-        trainer = sft_trainer(loaded, rows, recipe, checkpoints, options.seed, options.report_to)
-        trial = Trial(recipe.batch // (recipe.micro_batch * processes().num_processes))
-        checks = check_sft(trainer, checked, recipe.micro_batch, trial)
-    elif isinstance(recipe, DpoRecipe | KtoRecipe):
-        trainer = preference_trainer(
-            loaded, rows, recipe, checkpoints, options.seed, options.report_to
-        )
-        trial = Trial(recipe.batch // (recipe.micro_batch * processes().num_processes))
-        checks = check_preference(trainer, checked, recipe, trial)
-    else:
-        trainer = grpo_trainer(
-            loaded,
-            rows,
-            recipe,
-            checkpoints,
-            options.seed,
-            options.report_to,
-            options.judge,
-            options.vllm_server,
-            options.vllm_colocate,
-        )
-        rows_a_step = recipe.prompts * recipe.group
-        trial = Trial(rows_a_step // (recipe.micro_batch * processes().num_processes))
-        checks = check_grpo(trainer, checked, recipe.micro_batch, trial)
+    trainer, trial, checks = _trainer(options, loaded, rows, recipe, checked)
     adapted: PeftModel = trainer.model
     layers = check_language_only(adapted)
-    if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+    if _is_spread(trainer):
         # Not yet spread over processes here, so that it proves nothing of what will be.
         note("Pre-flight: the weights will be spread over processes; no trial on the whole model.")
         trainer.args.activation_checkpointing = recipe.gradient_checkpointing is not False
@@ -237,21 +192,15 @@ def _trained(
     finally:
         progress.close()
 
-    settled = None
-    if selection is not None and first:
-        settled = selection.settle(adapted)
+    settled = selection.settle(adapted) if selection is not None and first else None
     norm = adapter_norm(adapted)
-    if not norm.moved:
-        note("The adapter has not moved: its answers are the base's. Check rewards and rate.")
-    elif norm.still:
-        note(f"{norm.still} of {norm.layers} adapted layers have not moved.")
+    _note_movement(norm, note)
     # Do not record the local path of the base model.
-    adapted.peft_config["default"].base_model_name_or_path = (
-        Path(options.model).name if Path(options.model).is_dir() else options.model
-    )
+    base = Path(options.model).name if Path(options.model).is_dir() else options.model
+    adapted.peft_config["default"].base_model_name_or_path = base
     record = {
         "base_revision": loaded.revision,
-        "base": adapted.peft_config["default"].base_model_name_or_path,
+        "base": base,
         "recipe": options.recipe,
         "variant": variant,
         "steps": recipe.steps,
@@ -265,23 +214,112 @@ def _trained(
         "processes": processes().num_processes,
         "seconds": round(time.monotonic() - started, 1),
         "last": progress.last,
-        "versions": {
-            "rarl": __version__,
-            "python": python_version(),
-            **{package: version(package) for package in _PACKAGES},
-        },
+        "versions": _versions(),
     }
+    _save(options, trainer, adapted, record, first)
+    return record
+
+
+def _loaded(options: Options) -> tuple[LoadedModel, str, AnyRecipe]:
+    """The base in the precision of the recipe, and the variant of the recipe that fits its size."""
+    # Small weights arrive in fp32 on the CPU and are rounded only where the recipe says so.
+    loaded = load_model(options.model, adapters={}, device="cpu", eight_bit=False)
+    parameters = loaded.base.num_parameters()
+    variant = options.variant or next(name for least, name in _SIZES if parameters > least)
+    recipe = _recipe(options, variant)
+    loaded.base.to(dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32)  # type: ignore[call-arg]
+    return loaded, variant, recipe
+
+
+def _rows(
+    options: Options,
+    examples: Sequence[Example],
+    preferences: Preferences | None,
+    loaded: LoadedModel,
+    recipe: AnyRecipe,
+) -> tuple[datasets.Dataset, int]:
+    """The rows of a training, and the most tokens that a completion has."""
+    images = loaded.processor.image_processor
+    if isinstance(recipe, SftRecipe):
+        rows = sft_rows(examples, recipe, options.seed, images)
+        return rows, _longest_target(loaded, rows)
+    if isinstance(recipe, DpoRecipe | KtoRecipe):
+        assert preferences is not None, "the command loads them"
+        count = recipe.steps * recipe.batch
+        if isinstance(recipe, DpoRecipe):
+            rows = dpo_rows(preferences.pairs, count, options.seed, images)
+        else:
+            rows = kto_rows(preferences.singles(), count, options.seed, images)
+        return rows, _longest_completion(loaded, preferences)
+    return grpo_rows(examples, recipe, options.seed, images), recipe.max_completion
+
+
+def _trainer(
+    options: Options,
+    loaded: LoadedModel,
+    rows: datasets.Dataset,
+    recipe: AnyRecipe,
+    checked: Checked,
+) -> tuple[Any, Trial, Iterable[str]]:
+    """The trainer of a recipe, with its trial step and the lines of its pre-flight checks."""
+    checkpoints = options.out / "checkpoints"
+    a_step = recipe.prompts * recipe.group if isinstance(recipe, GrpoRecipe) else recipe.batch
+    trial = Trial(a_step // (recipe.micro_batch * processes().num_processes))
+    trainer: Any
+    if isinstance(recipe, SftRecipe):
+        trainer = sft_trainer(loaded, rows, recipe, checkpoints, options.seed, options.report_to)
+        return trainer, trial, check_sft(trainer, checked, recipe.micro_batch, trial)
+    if isinstance(recipe, DpoRecipe | KtoRecipe):
+        trainer = preference_trainer(
+            loaded, rows, recipe, checkpoints, options.seed, options.report_to
+        )
+        return trainer, trial, check_preference(trainer, checked, recipe, trial)
+    trainer = grpo_trainer(
+        loaded,
+        rows,
+        recipe,
+        checkpoints,
+        options.seed,
+        options.report_to,
+        options.judge,
+        options.vllm_server,
+        options.vllm_colocate,
+    )
+    return trainer, trial, check_grpo(trainer, checked, recipe.micro_batch, trial)
+
+
+def _is_spread(trainer: Any) -> bool:
+    """Whether the weights are spread over processes."""
+    kind = trainer.accelerator.distributed_type
+    return kind in {DistributedType.FSDP, DistributedType.DEEPSPEED}
+
+
+def _note_movement(norm: AdapterNorm, note: Callable[[str], None]) -> None:
+    if not norm.moved:
+        note("The adapter has not moved: its answers are the base's. Check rewards and rate.")
+    elif norm.still:
+        note(f"{norm.still} of {norm.layers} adapted layers have not moved.")
+
+
+def _versions() -> dict[str, str]:
+    """Of what a training depends on."""
+    packages = {package: version(package) for package in _PACKAGES}
+    return {"rarl": __version__, "python": python_version(), **packages}
+
+
+def _save(
+    options: Options, trainer: Any, adapted: PeftModel, record: dict[str, Any], first: bool
+) -> None:
     trainer.accelerator.wait_for_everyone()
-    if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+    if _is_spread(trainer):
         trainer.save_model(str(options.out))  # gathers what is spread over processes
     elif first:
         adapted.save_pretrained(str(options.out), save_embedding_layers=False)
     if first:
         draw_curves(options.out / "metrics.jsonl", options.out / "curves.png")
-        recipe_told = (options.out / "recipe.yaml").read_text("utf-8")
-        (options.out / "README.md").write_text(model_card(record, recipe_told), "utf-8")
+        recipe_file = (options.out / "recipe.yaml").read_text("utf-8")
+        (options.out / "README.md").write_text(model_card(record, recipe_file), "utf-8")
         (options.out / "rarl.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
-    return record
 
 
 def _selection(
@@ -296,7 +334,7 @@ def _selection(
     votes = () if preferences is None else preferences.held_out_votes
     if not votes and (not recipe.held_out or not held_out):
         return None
-    if trainer.accelerator.distributed_type in {DistributedType.FSDP, DistributedType.DEEPSPEED}:
+    if _is_spread(trainer):
         say("The weights are spread over processes: the last checkpoint is kept, not the best.")
         return None
     # The same questions whatever the order of the rows or the seed of the run.
@@ -307,7 +345,7 @@ def _selection(
     # As most training rows ask; under diversity prompting, as the app does.
     mode: Mode = "reason"
     if isinstance(recipe, SftRecipe):
-        mode = max(recipe.modes, key=lambda one: recipe.modes[one])
+        mode = max(recipe.modes, key=lambda name: recipe.modes[name])
     if isinstance(recipe, DpoRecipe | KtoRecipe):
         return PreferenceSelection(loaded, chosen, votes, recipe, most, mode, options.out, trainer)
     if isinstance(recipe, SftRecipe):
@@ -328,10 +366,10 @@ def _judged(judge: Judge | None) -> dict[str, Any] | None:
 def _disk_is_full(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return True
-    # Libraries that write in another language tell it in words.
-    told = str(error)
+    # Libraries that write in another language say it in their message.
+    message = str(error)
     return any(
-        words in told
+        words in message
         for words in (
             "No space left",
             "File too large",
