@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 # A button with data-event="flagged" data-arm="rl" triggers "flagged" with {arm: "rl"}.
@@ -15,6 +17,25 @@ element.addEventListener("click", (click) => {
   }
 });
 """
+
+
+def bare_textbox(label: str, placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
+    """A text field without a frame; screen readers read its label.
+
+    Args:
+        label: for screen readers.
+        placeholder: stands in the empty field.
+        elem_id: id for the style sheet.
+        more: further arguments of `gr.Textbox`.
+    """
+    return gr.Textbox(
+        label=label,
+        show_label=False,
+        container=False,
+        placeholder=placeholder,
+        elem_id=elem_id,
+        **more,
+    )
 
 
 def panel(value: str = "", *, elem_id: str, events: tuple[str, ...] = ()) -> gr.HTML:

@@ -14,7 +14,7 @@ from demo.pages.ask.blind_panel import BlindPanel, blind_panel
 from demo.pages.ask.onboarding import tour
 from demo.pages.ask.pacs import PacsRow, pacs_row
 from demo.pages.ask.saved import SavedPanel, saved_panel
-from demo.pages.components import panel
+from demo.pages.components import bare_textbox, panel
 from demo.services.asking import COMPARE, MODE_LABELS, arm_choices, suggestions
 from demo.services.uploads import max_upload_bytes
 from demo.session import Session
@@ -144,14 +144,12 @@ def _scan_side(parts: Parts) -> ScanSide:
 
 def _composer(parts: Parts) -> Composer:
     with gr.Row(elem_id="ask-line"):
-        question = gr.Textbox(
-            label="Question",
-            show_label=False,
-            container=False,
-            placeholder="Ask about the scan. Enter sends.",
+        question = bare_textbox(
+            "Question",
+            "Ask about the scan. Enter sends.",
+            "question",
             lines=1,
             max_lines=3,
-            elem_id="question",
             scale=1,
         )
         # The style sheet shows one of the two, by whether the board is running.

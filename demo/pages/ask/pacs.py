@@ -10,7 +10,7 @@ from time import monotonic
 import gradio as gr
 
 from demo.context import NOW, QUIET, Parts, Update
-from demo.pages.components import panel
+from demo.pages.components import bare_textbox, panel
 from demo.services.asking import REDRAW_SECONDS, log_fault
 from demo.services.choosing import Upload, hold
 from demo.serving.caller import caller_of
@@ -56,8 +56,8 @@ class PacsRow:
             page: what `shown` updates.
         """
 
-        def searched(wanted: str, held: Session, request: gr.Request) -> Iterator[str]:
-            mine = held.begin_fetch()
+        def searched(wanted: str, current: Session, request: gr.Request) -> Iterator[str]:
+            mine = current.begin_fetch()
             yield _working("Asking the PACS")
             try:
                 require(parts.desk.person(request).role, "fetch")
@@ -70,16 +70,16 @@ class PacsRow:
                 yield _trouble(_FAULT)
                 return
             if not mine.is_set():
-                held.offered = offered
-                yield _listed(offered, bool(held.scans))
+                current.offered = offered
+                yield _listed(offered, bool(current.scans))
 
         def fetched(
-            event: gr.EventData, held: Session, choice: str, request: gr.Request
+            event: gr.EventData, current: Session, choice: str, request: gr.Request
         ) -> Iterator[Update]:
             number = str(getattr(event, "number", ""))
-            beside = bool(getattr(event, "beside", "")) and bool(held.scans)
-            offered = dict(zip(map(str, range(len(held.offered))), held.offered, strict=True))
-            mine = held.begin_fetch()
+            beside = bool(getattr(event, "beside", "")) and bool(current.scans)
+            offered = dict(zip(map(str, range(len(current.offered))), current.offered, strict=True))
+            mine = current.begin_fetch()
             yield {self.found: _working("Fetching")}
             try:
                 require(parts.desk.person(request).role, "fetch")
@@ -94,16 +94,16 @@ class PacsRow:
                     opened = open_series(files)
                 if mine.is_set():
                     return
-                take(held, hold([opened], files, parts.budget, "From the PACS"), beside)
-                yield {**shown(held, choice), self.found: "", self.number: ""}
+                take(current, hold([opened], files, parts.budget, "From the PACS"), beside)
+                yield {**shown(current, choice), self.found: "", self.number: ""}
             except RarlError as error:
                 yield {self.found: _trouble(str(error))}
             except Exception as error:
                 log_fault("pacs fetch", error)
                 yield {self.found: _trouble(_FAULT)}
 
-        def closed(held: Session) -> str:
-            held.begin_fetch().set()
+        def closed(current: Session) -> str:
+            current.begin_fetch().set()
             return ""
 
         asking = [self.number, session]
@@ -115,15 +115,13 @@ class PacsRow:
 def pacs_row(pacs: Pacs) -> PacsRow:
     """Lay the row out."""
     with gr.Row(elem_id="pacs"):
-        number = gr.Textbox(
-            label="Accession number or study UID",
-            show_label=False,
-            container=False,
-            placeholder="From the PACS: accession number or study UID",
+        number = bare_textbox(
+            "Accession number or study UID",
+            "From the PACS: accession number or study UID",
+            "pacs-number",
             max_length=64,
             lines=1,
             max_lines=1,
-            elem_id="pacs-number",
             scale=1,
         )
         find = gr.Button("Find", elem_id="pacs-find", scale=0, min_width=70)

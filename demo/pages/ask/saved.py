@@ -11,7 +11,7 @@ import gradio as gr
 
 from demo.context import NOW, QUIET, Parts, Update
 from demo.pages import render
-from demo.pages.components import panel
+from demo.pages.components import bare_textbox, panel
 from demo.services.asking import log_fault
 from demo.services.fair_queue import current_session
 from demo.services.identity import doubts
@@ -157,13 +157,11 @@ def saved_panel(parts: Parts) -> SavedPanel | None:
         return None
     with gr.Accordion("Saved sessions", open=False, visible=False, elem_id="saved") as frame:
         with gr.Row(elem_id="saved-line"):
-            name = gr.Textbox(
-                label="Name of this session",
-                show_label=False,
-                container=False,
-                placeholder="Name this session; no patient’s name",
+            name = bare_textbox(
+                "Name of this session",
+                "Name this session; no patient’s name",
+                "saved-name",
                 max_length=NAME_LIMIT,
-                elem_id="saved-name",
                 scale=1,
             )
             save = gr.Button("Save", elem_id="saved-save", scale=0, min_width=90)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import gradio as gr
 
-from demo.pages.components import panel
+from demo.pages.components import bare_textbox, panel
 from demo.pages.review.common import STATUS_WORDS, WAITING, Chosen, Data, Place, select_box
 from demo.templating import render_template
 from rarl.errors import ReviewError
@@ -273,13 +273,7 @@ def _list_side() -> ListSide:
             [("Waits for me", WAITING), *((word, key) for key, word in STATUS_WORDS.items())],
             "filter-status",
         )
-    text = gr.Textbox(
-        label="Find",
-        show_label=False,
-        container=False,
-        placeholder="Find in comments, questions and answers",
-        elem_id="filter-text",
-    )
+    text = bare_textbox("Find", "Find in comments, questions and answers", "filter-text")
     with (
         gr.Accordion("More filters", open=False, elem_id="more-filters"),
         gr.Row(elem_classes="filters"),
@@ -425,11 +419,4 @@ def _text(label: str, elem_id: str, lines: int) -> gr.Textbox:
 
 
 def _date_box(word: str, elem_id: str) -> gr.Textbox:
-    return gr.Textbox(
-        label=f"{word}, as 2026-11-30",
-        show_label=False,
-        container=False,
-        placeholder=f"{word} date",
-        elem_id=elem_id,
-        min_width=100,
-    )
+    return bare_textbox(f"{word}, as 2026-11-30", f"{word} date", elem_id, min_width=100)
