@@ -87,7 +87,7 @@ def _by_split(rows: Iterable[Example]) -> dict[Split, list[Example]]:
     grouped: dict[Split, list[Example]] = {split: [] for split in SPLITS}
     for row in rows:
         grouped[row.split].append(row)
-    return {split: found for split, found in grouped.items() if found}
+    return {split: entries for split, entries in grouped.items() if entries}
 
 
 def _unseen(sets: Sequence[_Loaded]) -> list[str]:

@@ -419,19 +419,19 @@ def load_hub(hub_set: HubSet) -> list[Example]:
         DataError: the set is out of reach, or its columns, splits or values are not as described.
     """
     examples: list[Example] = []
-    held: dict[str, ImageRef] = {}
+    images: dict[str, ImageRef] = {}
     for published, table in _open(hub_set).items():
         if published not in hub_set.splits:
             raise DataError(
                 f"{hub_set.name} has a split {published!r}; say in its description under splits"
                 f" which of {_list(SPLITS)} that is."
             )
-        examples += _rows(hub_set, published, table, held)
+        examples += _rows(hub_set, published, table, images)
     return examples
 
 
 def _rows(
-    hub_set: HubSet, published: str, table: Dataset, held: dict[str, ImageRef]
+    hub_set: HubSet, published: str, table: Dataset, known_images: dict[str, ImageRef]
 ) -> Iterator[Example]:
     columns = hub_set.columns
     split = hub_set.splits[published]
@@ -442,7 +442,7 @@ def _rows(
             f" {_list(table.column_names)}. Map them in a YAML file (see rarl/data/hub.py)."
         )
     short = _short_answers(hub_set)
-    with _image_reader(hub_set, table, held) as (undecoded, image_of):
+    with _image_reader(hub_set, table, known_images) as (undecoded, image_of):
         for number, row in enumerate(undecoded.select_columns(list(dict.fromkeys(used)))):
             if any(row[name] != value for name, value in hub_set.only.items()):
                 continue
@@ -553,13 +553,13 @@ def _options(row: Mapping[str, Any], columns: ColumnMapping, at: str) -> tuple[s
     if len(columns.offered) > 1:
         cells = [row[name] for name in columns.offered]
     else:
-        held = row[columns.offered[0]]
-        if isinstance(held, str):
+        offered = row[columns.offered[0]]
+        if isinstance(offered, str):
             try:
-                held = literal_eval(held)
+                offered = literal_eval(offered)
             except (ValueError, SyntaxError) as error:
                 raise DataError(f"{at}: its options are no list.") from error
-        cells = list(held.values() if isinstance(held, Mapping) else held or ())
+        cells = list(offered.values() if isinstance(offered, Mapping) else offered or ())
     texts = [" ".join(str(cell).split()) for cell in cells if not _is_empty(cell)]
     bare = [
         re.sub(rf"^\(?{letter}\s*[.:)]\s*", "", text)
@@ -607,7 +607,7 @@ def _text(row: Mapping[str, Any], column: str | None) -> str | None:
 
 @contextmanager
 def _image_reader(
-    hub_set: HubSet, table: Dataset, held: dict[str, ImageRef]
+    hub_set: HubSet, table: Dataset, images: dict[str, ImageRef]
 ) -> Iterator[tuple[Dataset, Callable[[Any, str], ImageRef]]]:
     """The table with its pictures undecoded, and a function from a cell to its image."""
     from datasets import Image, List
@@ -616,7 +616,7 @@ def _image_reader(
 
     def hold(data: bytes) -> ImageRef:
         key = hashlib.sha256(data).hexdigest()
-        return held.setdefault(key, ImageRef(key, data=data))
+        return images.setdefault(key, ImageRef(key, data=data))
 
     if hub_set.image_form == "base64":
 
@@ -753,8 +753,8 @@ def _plain(hub_set: HubSet) -> DatasetDict:
             pattern, _, key = pattern.partition("#")
             for path in sorted(hub_set.folder.glob(pattern)):
                 try:
-                    held = json.loads(path.read_text("utf-8"))
-                    rows += held[key] if key else held
+                    content = json.loads(path.read_text("utf-8"))
+                    rows += content[key] if key else content
                 except (OSError, ValueError, KeyError, TypeError) as error:
                     raise DataError(
                         f"{hub_set.name}: {path.name} is no JSON list of rows"

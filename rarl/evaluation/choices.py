@@ -122,7 +122,7 @@ def rotations(frame: pd.DataFrame, labels: Labels | None = None) -> list[Rotatio
         & (frame["draw"] == 0)
         & frame["condition"].isin(("scan", *ROTATED))
     ]
-    found: list[Rotation] = []
+    results: list[Rotation] = []
     for group, mode, arm, part in _parts(frame, labels):
         if not part["options"].map(len).all():
             continue  # published without the words of the options
@@ -148,7 +148,7 @@ def rotations(frame: pd.DataFrame, labels: Labels | None = None) -> list[Rotatio
             of["image"].tolist(),
             seed=int(part["seed"].iloc[0]),
         )
-        found.append(
+        results.append(
             Rotation(
                 group=group,
                 arm=arm,
@@ -165,7 +165,7 @@ def rotations(frame: pd.DataFrame, labels: Labels | None = None) -> list[Rotatio
                 same=float(of["named"].astype(float).mean()),
             )
         )
-    return found
+    return results
 
 
 def _parts(frame: pd.DataFrame, labels: Labels | None) -> list[tuple[str, Mode, str, pd.DataFrame]]:

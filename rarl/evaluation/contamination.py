@@ -88,7 +88,7 @@ def find_leaks(training: Sequence[Example], asked: Sequence[Example]) -> list[Le
     """
     held_out = [row for row in asked if row.split != "train"]
     report = shared([*training, *held_out])
-    found = []
+    leaks = []
     for source, split in dict.fromkeys((row.source, row.split) for row in held_out):
         group = Group(source, split)
         overlaps = [
@@ -96,17 +96,17 @@ def find_leaks(training: Sequence[Example], asked: Sequence[Example]) -> list[Le
             for overlap in report.overlaps
             if overlap.first.split == "train" and overlap.second == group
         ]
-        found.append(
+        leaks.append(
             Leak(
                 source,
                 split,
                 report.images[group],
                 same=tuple(sorted({key for overlap in overlaps for key in overlap.images})),
-                identical=tuple(sorted({two for one in overlaps for two in one.identical})),
-                near=tuple(sorted({two for one in overlaps for two in one.near})),
+                identical=tuple(sorted({two for overlap in overlaps for two in overlap.identical})),
+                near=tuple(sorted({two for overlap in overlaps for two in overlap.near})),
             )
         )
-    return found
+    return leaks
 
 
 def without_leaks(

@@ -145,7 +145,7 @@ def strata_of(frame: pd.DataFrame, field: str) -> pd.Series:
 def clusters(frame: pd.DataFrame, labels: Labels | None = None) -> list[Cluster]:
     """Every part of every group with enough rows, the most excessive first within a group."""
     frame = _answers(frame)
-    found: list[Cluster] = []
+    failures: list[Cluster] = []
     strata = {field: strata_of(frame, field) for field in FIELDS}
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
@@ -164,7 +164,7 @@ def clusters(frame: pd.DataFrame, labels: Labels | None = None) -> list[Cluster]
             for (field, value), share in zip(parts, shares, strict=True):
                 inside = parts[field, value]
                 excess = clustered_excess(wrong.tolist(), inside.tolist(), images)
-                found.append(
+                failures.append(
                     Cluster(
                         group=group,
                         arm=str(arm),
@@ -184,9 +184,15 @@ def clusters(frame: pd.DataFrame, labels: Labels | None = None) -> list[Cluster]
                         p_holm=excess.p,
                     )
                 )
-    found = _corrected(found)
-    order = {name: place for place, name in enumerate(dict.fromkeys(one.group for one in found))}
-    return sorted(found, key=lambda one: (order[one.group], one.mode, one.arm, -one.excess))
+    failures = _corrected(failures)
+    order = {
+        name: place
+        for place, name in enumerate(dict.fromkeys(cluster.group for cluster in failures))
+    }
+    return sorted(
+        failures,
+        key=lambda cluster: (order[cluster.group], cluster.mode, cluster.arm, -cluster.excess),
+    )
 
 
 def reasoned_right(frame: pd.DataFrame) -> NDArray[np.bool_]:
@@ -207,12 +213,12 @@ def reasoned_right(frame: pd.DataFrame) -> NDArray[np.bool_]:
 def crossings(frame: pd.DataFrame, labels: Labels | None = None) -> list[Crossing]:
     """How often reasoning and answer part, by group, variant and mode."""
     frame = _answers(frame)
-    found: list[Crossing] = []
+    results: list[Crossing] = []
     if "claims" not in frame:
-        return found
+        return results
     frame = frame[frame["claims"].fillna(0).astype(int) > 0]
     if frame.empty:
-        return found
+        return results
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
             continue
@@ -224,7 +230,7 @@ def crossings(frame: pd.DataFrame, labels: Labels | None = None) -> list[Crossin
                 part["image"].tolist(),
                 seed=int(part["seed"].iloc[0]),
             )
-            found.append(
+            results.append(
                 Crossing(
                     group=group,
                     arm=str(arm),
@@ -238,7 +244,7 @@ def crossings(frame: pd.DataFrame, labels: Labels | None = None) -> list[Crossin
                     lucky_high=lucky.high,
                 )
             )
-    return found
+    return results
 
 
 def _answers(frame: pd.DataFrame) -> pd.DataFrame:
@@ -255,7 +261,7 @@ def _parts(
     parts = {}
     for field, every in strata.items():
         named = every.loc[part.index]
-        for value in sorted({one for one in named if one is not None}):
+        for value in sorted({part for part in named if part is not None}):
             inside = (named == value).to_numpy(bool)
             enough = min(inside.sum(), (~inside).sum()) >= _FEWEST_ROWS
             if enough and part.loc[inside, "image"].nunique() >= _FEWEST_IMAGES:
@@ -263,14 +269,14 @@ def _parts(
     return parts
 
 
-def _corrected(found: list[Cluster]) -> list[Cluster]:
+def _corrected(clusters: list[Cluster]) -> list[Cluster]:
     looks: dict[tuple[str, str], list[int]] = {}
-    for index, one in enumerate(found):
-        looks.setdefault((one.mode, one.arm), []).append(index)
+    for index, cluster in enumerate(clusters):
+        looks.setdefault((cluster.mode, cluster.arm), []).append(index)
     for places in looks.values():
-        for index, p in zip(places, holm([found[place].p for place in places]), strict=True):
-            found[index] = replace(found[index], p_holm=p)
-    return found
+        for index, p in zip(places, holm([clusters[place].p for place in places]), strict=True):
+            clusters[index] = replace(clusters[index], p_holm=p)
+    return clusters
 
 
 def _cut(values: pd.Series, edges: tuple[int, ...], unit: str) -> pd.Series:

@@ -71,11 +71,11 @@ def judge_rows(judge: Judge, rows: Sequence[Row], examples: Mapping[str, Example
     verdicts = judge.grade(graded)
     frame = pd.DataFrame(
         {
-            "judge_correctness": [one.correctness for one in verdicts],
-            "judge_explanation": [one.explanation for one in verdicts],
-            "judge_justification": [one.justification for one in verdicts],
-            "judge_problem": [one.problem for one in verdicts],
-            "judge_raw": [one.raw for one in verdicts],
+            "judge_correctness": [verdict.correctness for verdict in verdicts],
+            "judge_explanation": [verdict.explanation for verdict in verdicts],
+            "judge_justification": [verdict.justification for verdict in verdicts],
+            "judge_problem": [verdict.problem for verdict in verdicts],
+            "judge_raw": [verdict.raw for verdict in verdicts],
             "judge_asked": [item_text(item) for item in graded],
             "judge_model": judge.model,
             "judge_prompt": judge.prompt_hash,
@@ -137,19 +137,21 @@ def judge_figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[dic
     """
     frame = frame[frame["judge_model"].notna()]
     seed = int(frame["seed"].iloc[0]) if len(frame) else 0
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
             continue
         for (mode, arm), part in frame[mask].groupby(["mode", "arm"], sort=False):
             scores = part[[f"judge_{name}" for name in SCORES]]
-            told = scores.to_numpy(dtype=float, na_value=np.nan)
-            held = ~np.isnan(told).any(axis=1)
-            if not held.any():
+            values = scores.to_numpy(dtype=float, na_value=np.nan)
+            complete = ~np.isnan(values).any(axis=1)
+            if not complete.any():
                 continue
-            intervals = clustered_means(told[held], part.loc[held, "image"].tolist(), seed=seed)
+            intervals = clustered_means(
+                values[complete], part.loc[complete, "image"].tolist(), seed=seed
+            )
             for name, interval in zip(SCORES, intervals, strict=True):
-                found.append(
+                entries.append(
                     {
                         "group": group,
                         "arm": arm,
@@ -159,10 +161,10 @@ def judge_figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[dic
                         "low": interval.low,
                         "high": interval.high,
                         "n": interval.n,
-                        "missing": int((~held).sum()),
+                        "missing": int((~complete).sum()),
                     }
                 )
-    return found
+    return entries
 
 
 def human_scores(store: ReviewStore) -> list[HumanScore]:
@@ -171,11 +173,13 @@ def human_scores(store: ReviewStore) -> list[HumanScore]:
     Raises:
         ReviewError: the store cannot be read.
     """
-    found = []
+    results = []
     for settled in Queue(store).settled():
         case = store.case(settled.case_id)
-        answer = next(one for one in case.answers if one.arm == settled.arm)
-        found.append(
+        answer = next(
+            answer_of_arm for answer_of_arm in case.answers if answer_of_arm.arm == settled.arm
+        )
+        results.append(
             HumanScore(
                 question=case.question,
                 arm=settled.arm,
@@ -185,7 +189,7 @@ def human_scores(store: ReviewStore) -> list[HumanScore]:
                 explanation=settled.explanation,
             )
         )
-    return found
+    return results
 
 
 def _graded(row: Row, example: Example) -> Graded:
@@ -203,7 +207,7 @@ def _agreement(
     frame: pd.DataFrame, humans: Sequence[HumanScore], seed: int
 ) -> list[dict[str, Any]]:
     """Judge against readers, over the answers that both have scored."""
-    by_answer = {(one.question, one.arm, one.revision, one.text): one for one in humans}
+    by_answer = {(human.question, human.arm, human.revision, human.text): human for human in humans}
     both: list[tuple[HumanScore, int, int, str]] = []
     answers = frame[frame["judge_problem"].isna()]
     for question, arm, revision, text, correctness, explanation, image in answers[
@@ -212,13 +216,13 @@ def _agreement(
         human = by_answer.get((question, arm, revision, text))
         if human is not None:
             both.append((human, int(correctness), int(explanation), image))
-    images = [one[3] for one in both]
-    found = []
+    images = [pair[3] for pair in both]
+    results = []
     for place, name in enumerate(SCORES, start=1):
-        readers = [one[0].correctness if place == 1 else one[0].explanation for one in both]
-        judged = [one[1] if place == 1 else one[2] for one in both]
+        readers = [pair[0].correctness if place == 1 else pair[0].explanation for pair in both]
+        judged = [pair[1] if place == 1 else pair[2] for pair in both]
         kappa = cohen_kappa(readers, judged, images, seed=seed) if both else None
-        found.append(
+        results.append(
             {
                 "score": name,
                 "kappa": kappa.value if kappa else None,
@@ -228,4 +232,4 @@ def _agreement(
                 "n": len(both),
             }
         )
-    return found
+    return results

@@ -226,14 +226,14 @@ def checked(rows: Sequence[Row]) -> list[CheckCount]:
     for row in rows:
         if row.condition == "scan" and row.draw == 0:
             by_arm.setdefault((row.arm, row.mode), []).append(row)
-    found = []
+    results = []
     for (arm, mode), own in by_arm.items():
         counts = Counter(name for row in own for name in row.checks)
         counts["any"] = sum(bool(row.checks) for row in own)
         for name in ("any", *CHECK_SENTENCES):
             if name == "any" or counts[name]:
-                found.append(CheckCount(arm, mode, name, counts[name], len(own)))
-    return found
+                results.append(CheckCount(arm, mode, name, counts[name], len(own)))
+    return results
 
 
 def measured_frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -258,8 +258,8 @@ def measured_frame(rows: Sequence[Row]) -> pd.DataFrame:
     ]
     annotated = frame["facts"].astype("Float64").replace(0, pd.NA)
     for share in ("covered", "contradicted"):
-        told = (frame[f"facts_{share}"] / annotated).astype("Float64")
-        frame[share] = told.clip(upper=1).to_numpy(dtype=float, na_value=np.nan)
+        shares = (frame[f"facts_{share}"] / annotated).astype("Float64")
+        frame[share] = shares.clip(upper=1).to_numpy(dtype=float, na_value=np.nan)
     return frame
 
 
@@ -275,27 +275,27 @@ def groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Se
         frame: rows as a table.
         labels: what to call a split instead, say where "unseen" would be wrong.
     """
-    found: dict[str, pd.Series] = {}
+    results: dict[str, pd.Series] = {}
     for name, here, part in _sets(frame, labels or {}):
         tasks = [task for task in TASKS if (part["category"] == task).any()]
         if tasks:
             if (part["split"] == "unseen").all():
                 # What kind of image an unseen one is belongs to its set, not to the group below.
                 tasks += [task for task in BASICS if (part["category"] == task).any()]
-            found |= {f"{name} {task}": here & (frame["category"] == task) for task in tasks}
+            results |= {f"{name} {task}": here & (frame["category"] == task) for task in tasks}
         elif not part["category"].isin(BASICS).all():
             for kind in KINDS:
-                found[f"{name} {kind}"] = here & (frame["kind"] == kind)
+                results[f"{name} {kind}"] = here & (frame["kind"] == kind)
             if not part["kind"].isin(("choice", "report")).all():
-                found[f"{name} overall"] = here & (frame["kind"] != "report")
+                results[f"{name} overall"] = here & (frame["kind"] != "report")
             if part["reworded"].any():
                 for kind in ("closed", "open"):
                     new = here & (frame["kind"] == kind) & ~frame["reworded"]
-                    found[f"{name} {kind}, not reworded in training"] = new
+                    results[f"{name} {kind}, not reworded in training"] = new
     held_out = frame["split"].isin(("test", "image-disjoint"))
-    found[BASICS_GROUP] = frame["category"].isin(BASICS) & held_out
-    found[ALL_GROUP] = pd.Series(True, index=frame.index)
-    return {name: mask for name, mask in found.items() if mask.any()}
+    results[BASICS_GROUP] = frame["category"].isin(BASICS) & held_out
+    results[ALL_GROUP] = pd.Series(True, index=frame.index)
+    return {name: mask for name, mask in results.items() if mask.any()}
 
 
 def strata_groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str, pd.Series]:
@@ -305,7 +305,7 @@ def strata_groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str
     where its images are of several modalities or organs. Rows without the annotation are not
     told apart.
     """
-    found: dict[str, pd.Series] = {}
+    results: dict[str, pd.Series] = {}
     for name, here, part in _sets(frame, labels or {}):
         for kind in KINDS:
             if kind == "report":
@@ -317,8 +317,8 @@ def strata_groups(frame: pd.DataFrame, labels: Labels | None = None) -> dict[str
                 if len(values) < 2 or (field == "category" and fixed):
                     continue
                 for value in values:
-                    found[f"{name} {kind}, {field} {value}"] = of_kind & (frame[field] == value)
-    return found
+                    results[f"{name} {kind}, {field} {value}"] = of_kind & (frame[field] == value)
+    return results
 
 
 def figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
@@ -330,7 +330,7 @@ def figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
     that both rates are over the same rows.
     """
     frame = _greedy(frame)
-    found = []
+    results = []
     for group, mask in groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
             metrics: tuple[str, ...] = ("exact", "f1", "bleu1", "hedged", *REASONING)
@@ -345,18 +345,18 @@ def figures(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
             columns = [("scan", metric) for metric in metrics]
             if group != ALL_GROUP and _all_blank(part):
                 columns += [("blank", metric) for metric in ("exact", "f1") if metric in metrics]
-            found += _figures(group, mode, part, columns)
-    return found
+            results += _figures(group, mode, part, columns)
+    return results
 
 
 def strata(frame: pd.DataFrame, labels: Labels | None = None) -> list[Figure]:
     """Exact match by modality, organ and question type, about the scan."""
     frame = _greedy(frame)
-    found = []
+    results = []
     for group, mask in strata_groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
-            found += _figures(group, mode, part, [("scan", "exact")])
-    return found
+            results += _figures(group, mode, part, [("scan", "exact")])
+    return results
 
 
 def differences(frame: pd.DataFrame, labels: Labels | None = None) -> list[Difference]:
@@ -366,7 +366,7 @@ def differences(frame: pd.DataFrame, labels: Labels | None = None) -> list[Diffe
     two arms say different things at all.
     """
     frame = _answered(_greedy(frame))
-    found: list[Difference] = []
+    results: list[Difference] = []
     for group, mask in groups(frame, labels).items():
         for mode, part in frame[mask].groupby("mode", sort=False):
             of = _by_answerer(part)
@@ -377,8 +377,8 @@ def differences(frame: pd.DataFrame, labels: Labels | None = None) -> list[Diffe
             if group != ALL_GROUP and _all_blank(part):
                 pairs += [((arm, "scan"), (arm, "blank")) for arm in arms]
             if pairs:
-                found += _differences(group, mode, of, pairs)
-    return _corrected(found)
+                results += _differences(group, mode, of, pairs)
+    return _corrected(results)
 
 
 def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance]:
@@ -387,7 +387,7 @@ def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance
     The group of all questions, which mixes tasks, is left out.
     """
     frame = _answered(_greedy(frame))
-    found = []
+    results = []
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
             continue
@@ -397,16 +397,16 @@ def reliance(frame: pd.DataFrame, labels: Labels | None = None) -> list[Reliance
                 for arm in dict.fromkeys(arm for arm, _ in of):
                     if (arm, condition) in of:
                         two = of[arm, "scan"], of[arm, condition]
-                        found.append(_reliance(group, arm, mode, condition, *two))
-    return found
+                        results.append(_reliance(group, arm, mode, condition, *two))
+    return results
 
 
 def calibration(frame: pd.DataFrame, labels: Labels | None = None) -> list[Calibration]:
     """Self-consistency of each arm, where answers were sampled; all questions are left out."""
     frame = _answered(frame[frame["condition"] == "scan"])
-    found: list[Calibration] = []
+    results: list[Calibration] = []
     if not (frame["draw"] > 0).any():
-        return found
+        return results
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
             continue
@@ -422,7 +422,7 @@ def calibration(frame: pd.DataFrame, labels: Labels | None = None) -> list[Calib
             ]
             right = greedy["exact"].tolist()
             bins = reliability(confident, right)
-            found.append(
+            results.append(
                 Calibration(
                     group=group,
                     arm=str(arm),
@@ -437,7 +437,7 @@ def calibration(frame: pd.DataFrame, labels: Labels | None = None) -> list[Calib
                     points=tuple(selective_accuracy(confident, right)),
                 )
             )
-    return found
+    return results
 
 
 def _sets(frame: pd.DataFrame, labels: Labels) -> Iterator[tuple[str, pd.Series, pd.DataFrame]]:
@@ -486,11 +486,11 @@ def _figures(
         for metric, condition in dict.fromkeys((m, c) for c, m in columns)
         for arm in arms
     ]
-    wanted = [one for one in wanted if not np.isnan(one[3]).all()]
+    wanted = [entry for entry in wanted if not np.isnan(entry[3]).all()]
     first = of[arms[0], "scan"]
     seed = int(first["seed"].iloc[0])
     intervals = clustered_means(
-        np.column_stack([one[3] for one in wanted]), first["image"].tolist(), seed=seed
+        np.column_stack([entry[3] for entry in wanted]), first["image"].tolist(), seed=seed
     )
     return [
         Figure(
@@ -518,15 +518,15 @@ def _differences(
     of: dict[tuple[str, str], pd.DataFrame],
     pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]],
 ) -> list[Difference]:
-    one = next(iter(of.values()))
-    seed = int(one["seed"].iloc[0])
+    any_frame = next(iter(of.values()))
+    seed = int(any_frame["seed"].iloc[0])
     gaps = [_numbers(of[first], "exact") - _numbers(of[second], "exact") for first, second in pairs]
-    intervals = clustered_means(np.column_stack(gaps), one["image"].tolist(), seed=seed)
-    found = []
+    intervals = clustered_means(np.column_stack(gaps), any_frame["image"].tolist(), seed=seed)
+    results = []
     for (first, second), interval in zip(pairs, intervals, strict=True):
         here, there = of[first], of[second]
         test = mcnemar(here["exact"].tolist(), there["exact"].tolist())
-        found.append(
+        results.append(
             Difference(
                 group=group,
                 mode=mode,
@@ -547,21 +547,21 @@ def _differences(
                 revisions=(here["revision"].iloc[0], there["revision"].iloc[0]),
             )
         )
-    return found
+    return results
 
 
-def _corrected(found: list[Difference]) -> list[Difference]:
+def _corrected(unadjusted: list[Difference]) -> list[Difference]:
     """Fill in the corrected p-values, a table at a time."""
     tables: dict[tuple[str, bool], list[int]] = {}
-    for index, one in enumerate(found):
-        if one.group != ALL_GROUP:
-            of_arms = one.second.endswith(" scan")
-            tables.setdefault((one.mode, of_arms), []).append(index)
+    for index, difference in enumerate(unadjusted):
+        if difference.group != ALL_GROUP:
+            of_arms = difference.second.endswith(" scan")
+            tables.setdefault((difference.mode, of_arms), []).append(index)
     for places in tables.values():
-        corrected = holm([found[index].p for index in places])
+        corrected = holm([unadjusted[index].p for index in places])
         for index, p in zip(places, corrected, strict=True):
-            found[index] = replace(found[index], p_holm=p)
-    return found
+            unadjusted[index] = replace(unadjusted[index], p_holm=p)
+    return unadjusted
 
 
 def _reliance(
@@ -583,9 +583,9 @@ def _reliance(
     flips = []
     if condition == "mirrored":
         flips = [
-            normalise(flip_sides(said)) == mirrored
-            for said, mirrored in zip(scan["answer"], altered["normal"], strict=True)
-            if len(sides(said)) == 1
+            normalise(flip_sides(answer)) == mirrored
+            for answer, mirrored in zip(scan["answer"], altered["normal"], strict=True)
+            if len(sides(answer)) == 1
         ]
     return Reliance(
         group=group,

@@ -36,19 +36,19 @@ def forest(differences: Sequence[dict[str, Any]]) -> Figure:
     """
     figure = Figure(figsize=(8, 1.0 + 0.28 * max(len(differences), 1)), layout="constrained")
     axes = figure.subplots()
-    for row, one in enumerate(reversed(differences)):
-        value = 100 * one["value"]
-        low, high = one["low"], one["high"]
+    for row, difference in enumerate(reversed(differences)):
+        value = 100 * difference["value"]
+        low, high = difference["low"], difference["high"]
         sure = low is not None and (low > 0 or high < 0)
         if low is not None:
             axes.plot([100 * low, 100 * high], [row, row], color="black", linewidth=1.1)
         axes.plot(value, row, marker="o", color="black", markersize=5, markerfacecolor=_face(sure))
     axes.axvline(0, color="#555555", linewidth=0.8, linestyle="--")
-    several = len({one["group"] for one in differences}) > 1
+    several = len({difference["group"] for difference in differences}) > 1
     names = [
-        (f"{one['group']}: " if several else "")
-        + f"{_pair(one['first'], one['second'])} (n {one['n']})"
-        for one in reversed(differences)
+        (f"{difference['group']}: " if several else "")
+        + f"{_pair(difference['first'], difference['second'])} (n {difference['n']})"
+        for difference in reversed(differences)
     ]
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("difference in exact match, points, 95 % interval")
@@ -62,8 +62,10 @@ def forest_of_groups(differences: Sequence[dict[str, Any]]) -> Figure:
     Args:
         differences: as for `forest`; few pairs.
     """
-    groups = list(dict.fromkeys(one["group"] for one in differences))
-    pairs = list(dict.fromkeys((one["first"], one["second"]) for one in differences))
+    groups = list(dict.fromkeys(difference["group"] for difference in differences))
+    pairs = list(
+        dict.fromkeys((difference["first"], difference["second"]) for difference in differences)
+    )
     height = 1.1 + len(groups) * (0.16 + 0.13 * len(pairs))
     figure = Figure(figsize=(8, height), layout="constrained")
     axes = figure.subplots()
@@ -74,17 +76,17 @@ def forest_of_groups(differences: Sequence[dict[str, Any]]) -> Figure:
             "markersize": 5,
         }
         axes.plot([], [], label=_pair(first, second), markerfacecolor="white", linewidth=0, **look)
-        for one in differences:
-            if (one["first"], one["second"]) != (first, second):
+        for difference in differences:
+            if (difference["first"], difference["second"]) != (first, second):
                 continue
-            low, high = one["low"], one["high"]
+            low, high = difference["low"], difference["high"]
             sure = low is not None and (low > 0 or high < 0)
-            row = groups.index(one["group"]) + 0.7 * ((place + 0.5) / len(pairs) - 0.5)
+            row = groups.index(difference["group"]) + 0.7 * ((place + 0.5) / len(pairs) - 0.5)
             if low is not None:
                 axes.plot([100 * low, 100 * high], [row, row], color="black", linewidth=1)
-            axes.plot(100 * one["value"], row, markerfacecolor=_face(sure), **look)
+            axes.plot(100 * difference["value"], row, markerfacecolor=_face(sure), **look)
     axes.axvline(0, color="#555555", linewidth=0.8, linestyle="--")
-    counts = {one["group"]: one["n"] for one in differences}
+    counts = {difference["group"]: difference["n"] for difference in differences}
     axes.set_yticks(range(len(groups)), [f"{group} (n {counts[group]})" for group in groups])
     axes.set_ylim(len(groups) - 0.4, -0.6)  # the first on top
     axes.set_xlabel("difference in exact match, points, 95 % interval")
@@ -102,7 +104,7 @@ def reliability_diagram(calibration: Sequence[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
-    for index, one in enumerate(calibration):
+    for index, curve in enumerate(calibration):
         look: dict[str, Any] = {
             "marker": _MARKERS[index % len(_MARKERS)],
             "linestyle": _LINES[index % len(_LINES)],
@@ -111,8 +113,8 @@ def reliability_diagram(calibration: Sequence[dict[str, Any]]) -> Figure:
             "markerfacecolor": "white",
             "linewidth": 1.2,
         }
-        bins, points = one["bins"], one["points"]
-        label = f"{one['arm']} (error {100 * one['error']:.1f} points)"
+        bins, points = curve["bins"], curve["points"]
+        label = f"{curve['arm']} (error {100 * curve['error']:.1f} points)"
         left.plot(
             [each["confidence"] for each in bins],
             [each["accuracy"] for each in bins],
@@ -122,7 +124,7 @@ def reliability_diagram(calibration: Sequence[dict[str, Any]]) -> Figure:
         right.plot(
             [each["answered"] for each in points],
             [each["accuracy"] for each in points],
-            label=one["arm"],
+            label=curve["arm"],
             **look,
         )
     left.set(xlabel="self-consistency", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
@@ -140,7 +142,7 @@ def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
     Args:
         reliance: as `rarl.evaluation.metrics.Reliance` gives them, of one group and mode.
     """
-    arms = list(dict.fromkeys(one["arm"] for one in reliance))
+    arms = list(dict.fromkeys(entry["arm"] for entry in reliance))
     conditions = [name for name in _CONDITIONS if any(r["condition"] == name for r in reliance)]
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -149,13 +151,13 @@ def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
     for place, condition in enumerate(shown):
         heights = []
         for arm in arms:
-            of = [one for one in reliance if one["arm"] == arm]
+            of = [entry for entry in reliance if entry["arm"] == arm]
             if condition == "scan":
                 # Each condition has its own rows; the widest of them stand for the scan.
-                heights.append(100 * max(of, key=lambda one: int(one["n"]))["scan"])
+                heights.append(100 * max(of, key=lambda entry: int(entry["n"]))["scan"])
             else:
-                found = [one["altered"] for one in of if one["condition"] == condition]
-                heights.append(100 * found[0] if found else 0.0)
+                shares = [entry["altered"] for entry in of if entry["condition"] == condition]
+                heights.append(100 * shares[0] if shares else 0.0)
         style = _CONDITIONS.index(condition)
         left.bar(
             [index + (place - (len(shown) - 1) / 2) * width for index in range(len(arms))],
@@ -171,14 +173,14 @@ def reliance_bars(reliance: Sequence[dict[str, Any]]) -> Figure:
     for place, condition in enumerate(conditions):
         style = _CONDITIONS.index(condition)
         for index, arm in enumerate(arms):
-            for one in reliance:
-                if one["arm"] != arm or one["condition"] != condition:
+            for entry in reliance:
+                if entry["arm"] != arm or entry["condition"] != condition:
                     continue
-                low, high = one["changed_low"], one["changed_high"]
+                low, high = entry["changed_low"], entry["changed_high"]
                 at = index + (place - (len(conditions) - 1) / 2) * width
                 right.bar(
                     at,
-                    100 * one["changed"],
+                    100 * entry["changed"],
                     width,
                     facecolor=_FILLS[style],
                     edgecolor="black",
@@ -205,11 +207,11 @@ def risk_curves(abstention: Sequence[dict[str, Any]]) -> Figure:
     """
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     axes = figure.subplots()
-    for index, one in enumerate(abstention):
+    for index, entry in enumerate(abstention):
         axes.plot(
-            [100 * point["coverage"] for point in one["points"]],
-            [100 * point["risk"] for point in one["points"]],
-            label=f"{one['arm']} (n {one['n']})",
+            [100 * point["coverage"] for point in entry["points"]],
+            [100 * point["risk"] for point in entry["points"]],
+            label=f"{entry['arm']} (n {entry['n']})",
             color=_GREYS[index % len(_GREYS)],
             linestyle=_LINES[index % len(_LINES)],
             marker=_MARKERS[index % len(_MARKERS)],

@@ -92,7 +92,7 @@ class Abstention:
 def probes(frame: pd.DataFrame, labels: Labels | None = None) -> list[Probe]:
     """Every probe that was asked, by group, variant and mode, without the group of all."""
     frame = frame[(frame["draw"] == 0) & (frame["kind"] != "report")]
-    found: list[Probe] = []
+    results: list[Probe] = []
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
             continue
@@ -101,8 +101,8 @@ def probes(frame: pd.DataFrame, labels: Labels | None = None) -> list[Probe]:
             for condition in (*STRESSED, *PROBES):
                 probed = part[part["condition"] == condition].set_index("id").sort_index()
                 if len(probed):
-                    found.append(_probe(group, str(arm), mode, condition, scan, probed))
-    return found
+                    results.append(_probe(group, str(arm), mode, condition, scan, probed))
+    return results
 
 
 def _probe(
@@ -148,9 +148,9 @@ def _probe(
 def abstention(frame: pd.DataFrame, labels: Labels | None = None) -> list[Abstention]:
     """Abstention by group, variant and mode, where any answer of the run abstains."""
     frame = frame[frame["kind"] != "report"]
-    found: list[Abstention] = []
+    results: list[Abstention] = []
     if not frame["abstained"].any():
-        return found
+        return results
     for group, mask in groups(frame, labels).items():
         if group == ALL_GROUP:
             continue
@@ -166,7 +166,7 @@ def abstention(frame: pd.DataFrame, labels: Labels | None = None) -> list[Absten
             given = ~scan["abstained"].to_numpy(bool)
             right = scan["exact"].to_numpy(bool)
             points = risk_coverage(confident, right.tolist(), given.tolist())
-            found.append(
+            results.append(
                 Abstention(
                     group=group,
                     arm=str(arm),
@@ -179,4 +179,4 @@ def abstention(frame: pd.DataFrame, labels: Labels | None = None) -> list[Absten
                     area=area_under(points),
                 )
             )
-    return found
+    return results

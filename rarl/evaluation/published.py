@@ -75,20 +75,31 @@ def published() -> tuple[Published, ...]:
         DataError: the file of them is damaged.
     """
     listed = read_yaml(_FILE, DataError)
-    return tuple(checked(Published, one, _FILE.name, DataError) for one in listed)
+    return tuple(checked(Published, entry, _FILE.name, DataError) for entry in listed)
 
 
 def beside_others(summary: Mapping[str, Any], mode: str) -> list[Compared]:
     """The run's figures on sets of which others have published, each group followed by theirs."""
-    called = {(one["source"], one["split"]): one["label"] for one in summary.get("leakage") or ()}
+    called = {
+        (leak["source"], leak["split"]): leak["label"] for leak in summary.get("leakage") or ()
+    }
     lines: list[Compared] = []
-    for place in dict.fromkeys((one.set, one.split, one.kind) for one in published()):
+    for place in dict.fromkeys((entry.set, entry.split, entry.kind) for entry in published()):
         source, split, kind = place
         group = f"{source} {called.get((source, split), split)} {kind}"
         own = [
-            Compared(group, one["arm"], one["value"], one["low"], one["high"], one["n"], "", "")
-            for one in summary["figures"]
-            if (one["group"], one["mode"], one["condition"], one["metric"])
+            Compared(
+                group,
+                figure["arm"],
+                figure["value"],
+                figure["low"],
+                figure["high"],
+                figure["n"],
+                "",
+                "",
+            )
+            for figure in summary["figures"]
+            if (figure["group"], figure["mode"], figure["condition"], figure["metric"])
             == (group, mode, "scan", "exact")
         ]
         if own:
@@ -96,15 +107,15 @@ def beside_others(summary: Mapping[str, Any], mode: str) -> list[Compared]:
             lines += [
                 Compared(
                     group,
-                    one.model,
-                    round(one.value / 100, 6),
+                    entry.model,
+                    round(entry.value / 100, 6),
                     None,
                     None,
-                    one.n,
-                    one.source,
-                    one.differs,
+                    entry.n,
+                    entry.source,
+                    entry.differs,
                 )
-                for one in published()
-                if (one.set, one.split, one.kind) == place
+                for entry in published()
+                if (entry.set, entry.split, entry.kind) == place
             ]
     return lines

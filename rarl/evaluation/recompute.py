@@ -62,7 +62,7 @@ def verify(folder: Path) -> Verification:
     differences = list(_files(folder, notes))
     rows = rows_of(frame)
     labels: Labels = {
-        (one["source"], one["split"]): one["label"] for one in summary.get("leakage") or ()
+        (leak["source"], leak["split"]): leak["label"] for leak in summary.get("leakage") or ()
     }
     fresh, sentences = _rescored(rows, notes)
     differences += sentences
@@ -174,18 +174,18 @@ def _values(row: Row) -> dict[str, Any]:
 
 def _example(row: Row) -> Example:
     """What a row was scored against, as an example without its image."""
-    held = json.loads(row.scored_against or "{}")
+    scored = json.loads(row.scored_against or "{}")
     return Example(
         id=row.id,
         image=None,
         question=row.question,
         answer=row.reference,
-        explanation=held.get("explanation") or None,
+        explanation=scored.get("explanation") or None,
         # A probe may ask an open or closed question in the place of one with options.
         kind="closed" if row.kind == "choice" and not row.options else row.kind,
         modality=row.modality,
         organ=row.organ,
-        facts=tuple(Fact(**fact) for fact in held.get("facts", ())),
+        facts=tuple(Fact(**fact) for fact in scored.get("facts", ())),
         source=row.source,
         licence="",
         split=row.split,
@@ -201,12 +201,12 @@ def _asked(row: Row) -> Asked:
 def _compared(
     part: str, kept: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
-    before, after = ({_name(one): one for one in ones} for ones in (kept, now))
-    for name, one in after.items():
+    before, after = ({_name(entry): entry for entry in ones} for ones in (kept, now))
+    for name, entry in after.items():
         if name not in before:
             yield f"{part}, {_title(name)}: not in summary.json."
             continue
-        for key, value in one.items():
+        for key, value in entry.items():
             if before[name].get(key) != value:
                 yield (
                     f"{part}, {_title(name)}: {key} is {_short(before[name].get(key))} in "
@@ -238,8 +238,10 @@ def _judged(frame: pd.DataFrame, summary: Mapping[str, Any], labels: Labels) -> 
     yield from _compared("judge", kept["figures"], now)
 
 
-def _name(one: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple((key, one[key]) for key in _NAMES if key in one and isinstance(one[key], str))
+def _name(entry: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (key, entry[key]) for key in _NAMES if key in entry and isinstance(entry[key], str)
+    )
 
 
 def _title(name: tuple[tuple[str, Any], ...]) -> str:

@@ -103,26 +103,26 @@ def image_sentences(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """
     warnings, fine = [], []
     measured = summary.get("reliance", [])
-    for one in measured:
+    for entry in measured:
         asked = {
             other["condition"]
             for other in measured
             if (other["group"], other["arm"], other["mode"])
-            == (one["group"], one["arm"], one["mode"])
+            == (entry["group"], entry["arm"], entry["mode"])
         }
         deciding = "blank" if "blank" in asked else "swapped"
-        repeated = one["group"].endswith(REPEATED)
-        if one["condition"] != deciding or repeated or one["low"] is None:
+        repeated = entry["group"].endswith(REPEATED)
+        if entry["condition"] != deciding or repeated or entry["low"] is None:
             continue
         stand_in = "a blank picture" if deciding == "blank" else "another image"
-        gap = percent(one["value"], one["low"], one["high"], signed=True)
+        gap = percent(entry["value"], entry["low"], entry["high"], signed=True)
         figures = (
-            f"{100 * one['scan']:.1f} % right with the scan, {100 * one['altered']:.1f} % with "
-            f"{stand_in} (difference {gap} points, n {one['n']}); "
-            f"{100 * one['changed']:.1f} % of the answers change"
+            f"{100 * entry['scan']:.1f} % right with the scan, {100 * entry['altered']:.1f} % with "
+            f"{stand_in} (difference {gap} points, n {entry['n']}); "
+            f"{100 * entry['changed']:.1f} % of the answers change"
         )
-        where = f"{one['arm']} on {one['group']}, mode {one['mode']}"
-        if one["low"] > 0:
+        where = f"{entry['arm']} on {entry['group']}, mode {entry['mode']}"
+        if entry["low"] > 0:
             fine.append(f"{where}: {figures}.")
         else:
             warnings.append(
@@ -138,11 +138,12 @@ def _first_page(summary: Mapping[str, Any]) -> Iterator[str]:
     yield '<p class="quiet">For research. Not a medical device, not for diagnosis.</p>'
     warnings, fine = image_sentences(summary)
     if warnings:
-        told = "".join(f"<p>{escape(sentence)}</p>" for sentence in warnings)
-        yield f'<div class="warning"><p><b>Answers that do not need the image</b></p>{told}</div>'
+        warnings_html = "".join(f"<p>{escape(sentence)}</p>" for sentence in warnings)
+        heading = "<p><b>Answers that do not need the image</b></p>"
+        yield f'<div class="warning">{heading}{warnings_html}</div>'
     if fine:
-        told = "".join(f"<li>{escape(sentence)}</li>" for sentence in fine)
-        yield f"<h3>Answers that need the image</h3><ul>{told}</ul>"
+        fine_html = "".join(f"<li>{escape(sentence)}</li>" for sentence in fine)
+        yield f"<h3>Answers that need the image</h3><ul>{fine_html}</ul>"
     if not warnings and not fine:
         yield (
             '<div class="warning"><p>Whether the answers need the image was not measured; '
@@ -220,13 +221,16 @@ def _differences(summary: Mapping[str, Any], mode: str) -> Iterator[str]:
     yield "<h3>Differences in exact match, points [95 % interval]</h3>"
     base = f"{summary['arms'][0]['name']} scan"
     compared = [
-        one
-        for one in summary["differences"]
-        if one["mode"] == mode and one["second"] == base and one["first"].endswith(" scan")
-        and one["group"] != ALL_GROUP and not one["group"].endswith(REPEATED)
+        difference
+        for difference in summary["differences"]
+        if difference["mode"] == mode and difference["second"] == base
+        and difference["first"].endswith(" scan")
+        and difference["group"] != ALL_GROUP and not difference["group"].endswith(REPEATED)
     ]  # fmt: skip
     # The wide intervals of small groups would leave the others no room.
-    drawn = [one for one in compared if one["images"] >= _FEWEST_DRAWN] or compared
+    drawn = [
+        difference for difference in compared if difference["images"] >= _FEWEST_DRAWN
+    ] or compared
     if drawn:
         yield _figure(
             svg(forest_of_groups(drawn), "Differences between arms"),
@@ -274,9 +278,9 @@ def _how(summary: Mapping[str, Any]) -> Iterator[str]:
 def _by_group(
     entries: Sequence[dict[str, Any]], mode: str
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    of_mode = [one for one in entries if one["mode"] == mode]
-    for group in dict.fromkeys(one["group"] for one in of_mode):
-        yield group, [one for one in of_mode if one["group"] == group]
+    of_mode = [entry for entry in entries if entry["mode"] == mode]
+    for group in dict.fromkeys(entry["group"] for entry in of_mode):
+        yield group, [entry for entry in of_mode if entry["group"] == group]
 
 
 def _folded(title: str, *parts: str) -> str:

@@ -111,8 +111,8 @@ def _checks(example: Example, answer: str, reasoning: str) -> tuple[str, ...]:
     """Names of what the app would mark, with the annotation in the place of a file's header."""
     facts = header_facts([(example.modality, {"BodyPartExamined": example.organ or ""})])
     return tuple(
-        one.name
-        for one in check_answer(
+        problem.name
+        for problem in check_answer(
             example.question, answer, reasoning, facts, has_options=bool(example.options)
         )
     )
@@ -140,12 +140,12 @@ def bleu_1(answer: str, reference: str) -> float:
     >>> round(bleu_1("effusion", "pleural effusion"), 3)
     0.368
     """
-    said, wanted = tokens(answer), tokens(reference)
-    if not said or not wanted:
+    given, wanted = tokens(answer), tokens(reference)
+    if not given or not wanted:
         return 0.0
-    clipped = (Counter(said) & Counter(wanted)).total()
-    brevity = min(1.0, exp(1 - len(wanted) / len(said)))
-    return brevity * clipped / len(said)
+    clipped = (Counter(given) & Counter(wanted)).total()
+    brevity = min(1.0, exp(1 - len(wanted) / len(given)))
+    return brevity * clipped / len(given)
 
 
 def hedges(answer: str, reference: str = "") -> bool:
@@ -156,6 +156,6 @@ def hedges(answer: str, reference: str = "") -> bool:
     >>> hedges("T2 or FLAIR", "t2 or flair")
     False
     """
-    words = {found.lower() for found in _HEDGE.findall(answer)}
+    words = {hedge.lower() for hedge in _HEDGE.findall(answer)}
     both = {"yes", "no"} <= set(tokens(answer)) and not {"yes", "no"} <= set(tokens(reference))
-    return both or bool(words - {found.lower() for found in _HEDGE.findall(reference)})
+    return both or bool(words - {hedge.lower() for hedge in _HEDGE.findall(reference)})

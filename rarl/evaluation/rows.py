@@ -293,7 +293,10 @@ def _agree(folder: Path, settings: Settings, has_rows: bool) -> None:
             name
             for name, value in wanted.items()
             if (
-                any(kept.get(name, {}).get(key, one) != one for key, one in value.items())
+                any(
+                    kept.get(name, {}).get(key, setting) != setting
+                    for key, setting in value.items()
+                )
                 if isinstance(value, dict)
                 else kept.get(name) != value
             )

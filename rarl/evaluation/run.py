@@ -89,11 +89,11 @@ def select(name: str, limit: int | None = None, seed: int = 0) -> Selection:
     if wanted and wanted not in SPLITS:
         raise DataError(f"There is no split {wanted!r}; choose from {', '.join(SPLITS)}.")
     rows = load_set(source)
-    held = {row.split for row in rows}
+    splits = {row.split for row in rows}
     choices = [split for split in SPLITS if split == wanted] if wanted else list(HELD_OUT)
-    split = next((split for split in choices if split in held), None)
+    split = next((split for split in choices if split in splits), None)
     if split is None:
-        there = [split for split in SPLITS if split in held]
+        there = [split for split in SPLITS if split in splits]
         raise DataError(
             f"{source} has no {wanted or 'held-out'} row; it has {', '.join(there) or 'none'}."
         )

@@ -99,16 +99,16 @@ class Finding:
         if self.low is None or self.high is None:
             return "Too few images to tell."
         if self.low > 0:
-            said = "Confirmed here: the interval lies above zero"
+            verdict = "Confirmed here: the interval lies above zero"
         elif self.high < 0:
-            said = "Contradicted here: the interval lies below zero"
+            verdict = "Contradicted here: the interval lies below zero"
         else:
-            said = "Not decided here: the interval includes zero"
+            verdict = "Not decided here: the interval includes zero"
         paper = self.claim.paper
         if paper is None:
-            return f"{said}."
+            return f"{verdict}."
         inside = self.low <= paper / 100 <= self.high
-        return f"{said}; the paper's {paper:+g} points lie {'in' if inside else 'out'}side it."
+        return f"{verdict}; the paper's {paper:+g} points lie {'in' if inside else 'out'}side it."
 
 
 def kind_of(arm: str) -> str:
@@ -134,7 +134,7 @@ def find(frame: pd.DataFrame, claims: Sequence[Claim] = CLAIMS, *, seed: int = 0
         [DOMAINS.get(pair) for pair in zip(asked["source"], asked["split"], strict=True)],
         index=asked.index,
     )
-    found = []
+    findings = []
     for claim in claims:
         part = asked[domain == claim.domain]
         first, second = (_of_kind(part, side, claim.metric) for side in (claim.first, claim.second))
@@ -147,7 +147,7 @@ def find(frame: pd.DataFrame, claims: Sequence[Claim] = CLAIMS, *, seed: int = 0
             continue
         images = part.drop_duplicates("id").set_index("id")["image"].loc[gap.index]
         (interval,) = clustered_means(gap.to_numpy()[:, None], images.tolist(), seed=seed)
-        found.append(
+        findings.append(
             Finding(
                 claim,
                 interval.value,
@@ -155,10 +155,10 @@ def find(frame: pd.DataFrame, claims: Sequence[Claim] = CLAIMS, *, seed: int = 0
                 interval.high,
                 interval.n,
                 interval.clusters,
-                tuple(float(one.mean()) for one in gaps.values()),
+                tuple(float(gap.mean()) for gap in gaps.values()),
             )
         )
-    return found
+    return findings
 
 
 def scores(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -177,10 +177,10 @@ def scores(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
                 if of_kind.empty:
                     row[kind] = ""
                     continue
-                (one,) = clustered_means(
+                (estimate,) = clustered_means(
                     of_kind.to_numpy()[:, None], images.loc[of_kind.index].tolist(), seed=seed
                 )
-                row[kind] = percent(one.value, one.low, one.high)
+                row[kind] = percent(estimate.value, estimate.low, estimate.high)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -218,10 +218,10 @@ def stress(frame: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
                     for rows_of in (changed, scan)
                 )
                 gap = (after - before).dropna()
-                (one,) = clustered_means(
+                (estimate,) = clustered_means(
                     gap.to_numpy()[:, None], images.loc[gap.index].tolist(), seed=seed
                 )
-                row[kind] = percent(one.value, one.low, one.high, signed=True)
+                row[kind] = percent(estimate.value, estimate.low, estimate.high, signed=True)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -262,14 +262,16 @@ def report(
         "| claim | questions | n | images | points, 95 % interval | each seed | what it says |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for one in findings:
-        claim = one.claim
+    for finding in findings:
+        claim = finding.claim
         sides = " − ".join(f"{kind}, `{mode}`" for kind, mode in (claim.first, claim.second))
         shares = "facts stated" if claim.metric == "covered" else "exact match"
-        seeds = ", ".join(f"{100 * value:+.1f}" for value in one.by_seed)
+        seeds = ", ".join(f"{100 * value:+.1f}" for value in finding.by_seed)
         lines.append(
-            f"| {claim.name} ({sides}; {shares}) | {claim.domain} | {one.n} | {one.images} | "
-            f"{percent(one.value, one.low, one.high, signed=True)} | {seeds} | {one.verdict} |"
+            f"| {claim.name} ({sides}; {shares}) | {claim.domain} | {finding.n} "
+            f"| {finding.images} "
+            f"| {percent(finding.value, finding.low, finding.high, signed=True)} "
+            f"| {seeds} | {finding.verdict} |"
         )
     lines += [
         "",

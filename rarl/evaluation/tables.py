@@ -134,14 +134,14 @@ def others_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """The run beside what others have published on the same sets, in per cent."""
     return pd.DataFrame(
         {
-            "questions": one.group,
-            "model": one.model,
-            "accuracy": percent(one.value, one.low, one.high),
-            "n": "not known" if one.n is None else str(one.n),
-            "source": one.source or "this run, exact match",
-            "scored otherwise": one.differs,
+            "questions": figure.group,
+            "model": figure.model,
+            "accuracy": percent(figure.value, figure.low, figure.high),
+            "n": "not known" if figure.n is None else str(figure.n),
+            "source": figure.source or "this run, exact match",
+            "scored otherwise": figure.differs,
         }
-        for one in beside_others(summary, mode)
+        for figure in beside_others(summary, mode)
     )
 
 
@@ -278,7 +278,7 @@ def rotation_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
 
 def _surest(points: Sequence[Mapping[str, float]]) -> str:
     """Accuracy where at least half the questions are answered, the fewest of such."""
-    point = next(one for one in points if one["answered"] >= 0.5)
+    point = next(candidate for candidate in points if candidate["answered"] >= 0.5)
     return f"{100 * point['accuracy']:.1f} (of {100 * point['answered']:.0f} %)"
 
 
@@ -351,7 +351,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
 
 def check_table(summary: Mapping[str, Any], mode: str) -> pd.DataFrame:
     """How many answers about scans the app would mark, and why; empty where it was not counted."""
-    frame = pd.DataFrame(one for one in summary.get("checks") or () if one["mode"] == mode)
+    frame = pd.DataFrame(entry for entry in summary.get("checks") or () if entry["mode"] == mode)
     if frame.empty:
         return frame
     names: dict[str, str] = {"any": "At least one mark"}
@@ -370,15 +370,15 @@ def leakage_table(summary: Mapping[str, Any]) -> pd.DataFrame:
     """Images that each set shares with training; empty where that was not measured."""
     return pd.DataFrame(
         {
-            "set": one["source"],
-            "split": one["split"],
-            "called": one["label"],
-            "images": one["images"],
-            "in training too": one["same"],
-            "identical to one": one["identical"],
-            "alike to one": one["near"],
+            "set": leak["source"],
+            "split": leak["split"],
+            "called": leak["label"],
+            "images": leak["images"],
+            "in training too": leak["same"],
+            "identical to one": leak["identical"],
+            "alike to one": leak["near"],
         }
-        for one in summary.get("leakage") or ()
+        for leak in summary.get("leakage") or ()
     )
 
 
@@ -386,15 +386,15 @@ def judge_table(summary: Mapping[str, Any]) -> pd.DataFrame:
     """The judge's mean scores, 0 to 3, with 95 % intervals; empty where nothing was judged."""
     return pd.DataFrame(
         {
-            "questions": one["group"],
-            "arm": one["arm"],
-            "mode": one["mode"],
-            "score": one["score"],
-            "mean [95 %]": f"{one['value']:.2f}{_bounds(one)}",
-            "n": one["n"],
-            "missing": one["missing"],
+            "questions": figure["group"],
+            "arm": figure["arm"],
+            "mode": figure["mode"],
+            "score": figure["score"],
+            "mean [95 %]": f"{figure['value']:.2f}{_bounds(figure)}",
+            "n": figure["n"],
+            "missing": figure["missing"],
         }
-        for one in (summary.get("judge") or {}).get("figures", ())
+        for figure in (summary.get("judge") or {}).get("figures", ())
     )
 
 
@@ -411,22 +411,22 @@ def judge_sentences(summary: Mapping[str, Any]) -> list[str]:
         + (f" ({why})" if why else "")
         + " and count for nothing."
     ]
-    for one in judged["agreement"]:
-        if one["kappa"] is None:
+    for entry in judged["agreement"]:
+        if entry["kappa"] is None:
             sentences.append(
-                f"Against readers, {one['score']}: {one['n']} answers judged by both, too few for "
-                "an agreement."
+                f"Against readers, {entry['score']}: {entry['n']} answers judged by both, too "
+                "few for an agreement."
             )
         else:
             sentences.append(
-                f"Against readers, {one['score']}: weighted kappa {one['kappa']:.2f}"
-                f"{_bounds(one)}, the same score in {100 * one['exact']:.0f} % of {one['n']}."
+                f"Against readers, {entry['score']}: weighted kappa {entry['kappa']:.2f}"
+                f"{_bounds(entry)}, the same score in {100 * entry['exact']:.0f} % of {entry['n']}."
             )
     return sentences
 
 
-def _bounds(one: Mapping[str, Any]) -> str:
-    return "" if one["low"] is None else f" [{one['low']:.2f}, {one['high']:.2f}]"
+def _bounds(entry: Mapping[str, Any]) -> str:
+    return "" if entry["low"] is None else f" [{entry['low']:.2f}, {entry['high']:.2f}]"
 
 
 def _aligned(table: pd.DataFrame) -> str:

@@ -47,8 +47,8 @@ def worth_of_agreement(
         & ~rows["category"].isin((*TASKS, *BASICS))
         & (rows["revision"] == rows["arm"].map(dict(revisions)))
     ]
-    said = taken.assign(said=[normalise(answer) for answer in taken["answer"]])
-    by_question = said.groupby("id").agg(
+    normalised = taken.assign(said=[normalise(answer) for answer in taken["answer"]])
+    by_question = normalised.groupby("id").agg(
         arms=("arm", "nunique"),
         different=("said", "nunique"),
         said=("said", "first"),

@@ -308,7 +308,7 @@ class StaticBatch:
         # A row that has ended and not yet left stays within its slot.
         lent.places.add_(1).clamp_(max=lent.length - 1)
         lent.positions.add_(1)
-        self._held = [held + 1 for held in self._held]
+        self._held = [length + 1 for length in self._held]
         return tokens
 
     def take(self, rows: Sequence[int]) -> None:

@@ -242,9 +242,9 @@ class LocalEngine:
                     raise item
                 elif item is None:
                     waiting -= 1
-            for row, one in lacking:
-                one.begin()
-                for _ in self._follow([row], [one], closed, alone=True, bulk=True):
+            for row, lacking_row in lacking:
+                lacking_row.begin()
+                for _ in self._follow([row], [lacking_row], closed, alone=True, bulk=True):
                     pass
         except NoRoomError:
             raise ModelError(_NO_ROOM) from None

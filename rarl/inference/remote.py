@@ -251,10 +251,10 @@ class EndpointEngine:
         """One arm's answer as it grows."""
         started = perf_counter()
         (arm,) = question.arms
-        said, tokens, ended = _Received(), 0, False
+        received, tokens, ended = _Received(), 0, False
 
         def answer() -> tuple[Answer, ...]:
-            response = parse_response(said.text(question.mode), question.mode)
+            response = parse_response(received.text(question.mode), question.mode)
             return (Answer(arm, response, tokens, perf_counter() - started, ended),)
 
         try:
@@ -271,12 +271,14 @@ class EndpointEngine:
                         continue
                     # The end is told before the count of tokens, so the loop goes on after it.
                     ended = ended or chunk.choices[0].finish_reason is not None
-                    if said.add(chunk.choices[0].delta):
+                    if received.add(chunk.choices[0].delta):
                         tokens += 1  # until the server says how many: mostly one in each piece
                     if not ended:
                         yield answer()
         except APIError as error:
-            kept = " What came so far is kept; ask again." if said else " Ask again in a minute."
+            kept = (
+                " What came so far is kept; ask again." if received else " Ask again in a minute."
+            )
             raise ModelError(self._trouble(error) + kept) from error
         if not ended:
             raise ModelError(

@@ -32,12 +32,16 @@ def agreement_of(store: ReviewStore, queue: Queue, seed: int = 0) -> dict[str, I
     pictures = store.picture_hashes(case_id for case_id, _ in readings)
     clusters = [pictures[case_id] for case_id, _ in readings]
     scores = {
-        "correctness": [[one.correctness for one in given.values()] for given in readings.values()],
-        "explanation": [[one.explanation for one in given.values()] for given in readings.values()],
+        "correctness": [
+            [verdict.correctness for verdict in given.values()] for given in readings.values()
+        ],
+        "explanation": [
+            [verdict.explanation for verdict in given.values()] for given in readings.values()
+        ],
     }
-    found: dict[str, Interval | None] = {}
+    results: dict[str, Interval | None] = {}
     for scale, rows in scores.items():
         firsts, seconds = [row[0] for row in rows], [row[1] for row in rows]
-        found[f"{scale} kappa"] = cohen_kappa(firsts, seconds, clusters, seed=seed)
-        found[f"{scale} alpha"] = krippendorff_alpha(rows, clusters, seed=seed)
-    return found
+        results[f"{scale} kappa"] = cohen_kappa(firsts, seconds, clusters, seed=seed)
+        results[f"{scale} alpha"] = krippendorff_alpha(rows, clusters, seed=seed)
+    return results

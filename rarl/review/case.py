@@ -115,7 +115,7 @@ def _arm_answer(arm: Arm, answer: Answer, mode: Mode) -> ArmAnswer:
         tokens=answer.tokens,
         seconds=answer.seconds,
         stopped=answer.stopped,
-        note=" ".join(said for said in (answer.failure, answer.note, own) if said),
+        note=" ".join(note for note in (answer.failure, answer.note, own) if note),
     )
 
 

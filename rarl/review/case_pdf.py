@@ -269,12 +269,12 @@ def _short(text: str, most: int) -> str:
 
 def _shortened(case: CaseSnapshot, most: int) -> CaseSnapshot:
     answers = tuple(
-        one.model_copy(
+        answer.model_copy(
             update={
-                "answer": _short(one.answer, most),
-                "reasoning": _short(one.reasoning, most),
+                "answer": _short(answer.answer, most),
+                "reasoning": _short(answer.reasoning, most),
             }
         )
-        for one in case.answers
+        for answer in case.answers
     )
     return case.model_copy(update={"question": _short(case.question, most), "answers": answers})

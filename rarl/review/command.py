@@ -476,10 +476,10 @@ def _power(arguments: argparse.Namespace) -> None:
         known, arguments.figure, arguments.readers, arguments.cases, arguments.studies,
         arguments.seed, show,
     )  # fmt: skip
-    enough = next((one for one in planned if one.power >= arguments.wished), None)
+    enough = next((plan for plan in planned if plan.power >= arguments.wished), None)
     if arguments.json:
         answer = None if enough is None else asdict(enough)
-        print(json.dumps({"sizes": [asdict(one) for one in planned], "smallest": answer}))
+        print(json.dumps({"sizes": [asdict(plan) for plan in planned], "smallest": answer}))
     elif enough is None:
         print("None of these is large enough; try more readers or more cases.")
     else:

@@ -59,7 +59,7 @@ def measure(
         question = _question(store.case(item[0]), item[1])
         if question is None:
             continue
-        stored = next(one for one in store.case(item[0]).answers if one.arm == item[1])
+        stored = next(answer for answer in store.case(item[0]).answers if answer.arm == item[1])
         sampled = sample_answers(engine, question, item[1])
         grey = tuple(
             NamedImage(Image.new("RGB", named.image.size, _GREY), named.name)
@@ -75,7 +75,7 @@ def measure(
                 "consistency": sampled.consistency(stored.answer),
                 "needs-picture": 0.0 if same else 1.0,
             },
-            [one.response.text for one in sampled.answers],
+            [sample.response.text for sample in sampled.answers],
         )
         done += 1
         if watch is not None:

@@ -77,11 +77,11 @@ class Queue(Settlement):
         """
         self._store.need("queue")
         with self._store.reading() as session:
-            found = self._verdicts(session, case_id, arm)
-            self._store.note(session, "read", "verdict", [case_id] if found else [])
-        if status_from(found) in ("new", "one-reader"):
-            return tuple(verdict for verdict in found if verdict.reader == self._store.person)
-        return tuple(found)
+            verdicts = self._verdicts(session, case_id, arm)
+            self._store.note(session, "read", "verdict", [case_id] if verdicts else [])
+        if status_from(verdicts) in ("new", "one-reader"):
+            return tuple(verdict for verdict in verdicts if verdict.reader == self._store.person)
+        return tuple(verdicts)
 
     def assign(self, items: Iterable[Item], reader: str, given: bool = True) -> int:
         """Give answers to a reader, or take them back.

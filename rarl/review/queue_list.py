@@ -80,8 +80,8 @@ class QueueList:
         self._store.need("queue")
         statement, position = self._of.listed(chosen or QueueFilter())
         with self._store.reading() as session:
-            found = session.execute(statement.order_by(*order_of(position)))
-            return tuple((case_id, arm) for case_id, arm, _, _ in found)
+            listed_rows = session.execute(statement.order_by(*order_of(position)))
+            return tuple((case_id, arm) for case_id, arm, _, _ in listed_rows)
 
     def count(self, chosen: QueueFilter | None = None) -> int:
         """How many answers pass the filter.
@@ -104,8 +104,8 @@ class QueueList:
         statement, _ = self._of.listed(chosen or QueueFilter())
         counted = statement.with_only_columns(QueueItemRow.status, func.count())
         with self._store.reading() as session:
-            found = dict(session.execute(counted.group_by(QueueItemRow.status)).all())
-        return {status: found[status] for status in STATUSES if status in found}
+            counts = dict(session.execute(counted.group_by(QueueItemRow.status)).all())
+        return {status: counts[status] for status in STATUSES if status in counts}
 
     def item(self, case_id: str, arm: str) -> QueueItem:
         """One answer of this queue.
@@ -250,9 +250,9 @@ class QueueList:
             for statement in tried:
                 rows = session.execute(statement).all()
                 if rows:
-                    (found,) = self._filled(session, rows, chosen)
-                    self._store.note(session, "list", "case", [found.case_id])
-                    return found
+                    (entry,) = self._filled(session, rows, chosen)
+                    self._store.note(session, "list", "case", [entry.case_id])
+                    return entry
         return None
 
     def is_by_worth(self) -> bool:
@@ -285,10 +285,10 @@ class QueueList:
             for rank in ranks:
                 rows = {(row[0], row[1]): row for row in session.execute(ordered.where(*rank))}
                 waiting = sorted(rows, key=lambda item: places[item])
-                for item in [one for one in waiting if one != after] or waiting:
-                    (found,) = self._filled(session, [rows[item]], chosen)
-                    self._store.note(session, "list", "case", [found.case_id])
-                    return _with_worth(found, worth[item])
+                for item in [candidate for candidate in waiting if candidate != after] or waiting:
+                    (entry,) = self._filled(session, [rows[item]], chosen)
+                    self._store.note(session, "list", "case", [entry.case_id])
+                    return _with_worth(entry, worth[item])
         return None
 
     def _page_by_worth(
@@ -303,7 +303,7 @@ class QueueList:
         worth = worth_of(session, list(rows))
         end = None if limit is None else offset + limit
         page = self._filled(session, [rows[item] for item in by_worth(worth)[offset:end]], chosen)
-        return [_with_worth(one, worth[one.case_id, one.arm]) for one in page]
+        return [_with_worth(entry, worth[entry.case_id, entry.arm]) for entry in page]
 
     def _filled(
         self,
@@ -377,5 +377,5 @@ def _median(session: Session, readings: Select[QueuePersonRow]) -> float | None:
     timed = readings.with_only_columns(seconds).where(seconds.is_not(None))
     count = session.scalar(timed.with_only_columns(func.count())) or 0
     middle = timed.order_by(seconds).offset(max(0, count - 1) // 2).limit(2 - count % 2)
-    found = [one for one in session.scalars(middle) if one is not None]
-    return median(found) if found else None
+    middle_seconds = [value for value in session.scalars(middle) if value is not None]
+    return median(middle_seconds) if middle_seconds else None

@@ -94,7 +94,7 @@ def outcomes(readings: Sequence[Reading], seed: int) -> tuple[Outcome, ...]:
         readings: of one study.
         seed: of the resampling.
     """
-    found = []
+    results = []
     for condition in CONDITIONS:
         own = [reading for reading in readings if reading.condition == condition]
         if not own:
@@ -105,12 +105,14 @@ def outcomes(readings: Sequence[Reading], seed: int) -> tuple[Outcome, ...]:
             of: Iterable[Reading] = own,
             take: Callable[[Sequence[float], Sequence[str], int], Interval] = share,
         ) -> Interval | None:
-            told = [
-                (said, reading.picture) for reading in of if (said := value(reading)) is not None
+            valued = [
+                (amount, reading.picture)
+                for reading in of
+                if (amount := value(reading)) is not None
             ]
-            return take([v for v, _ in told], [p for _, p in told], seed) if told else None
+            return take([v for v, _ in valued], [p for _, p in valued], seed) if valued else None
 
-        found.append(
+        results.append(
             Outcome(
                 condition=condition,
                 responses=len(own),
@@ -129,7 +131,7 @@ def outcomes(readings: Sequence[Reading], seed: int) -> tuple[Outcome, ...]:
                 seconds=mean(lambda reading: reading.seconds, take=_geometric_mean),
             )
         )
-    return tuple(found)
+    return tuple(results)
 
 
 def share(values: Sequence[float], pictures: Sequence[str], seed: int) -> Interval:

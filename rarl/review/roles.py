@@ -144,22 +144,22 @@ def read_people(path: Path) -> People:
         ReviewError: the file cannot be read or says something else.
     """
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise ReviewError(
             f"The list of people ({path.name}) cannot be read as YAML; correct it and start again."
         ) from None
     if (
-        not isinstance(said, dict)
-        or not set(said) <= {"people", "otherwise", "unnamed"}
-        or not isinstance(said.get("people", {}), dict)
+        not isinstance(content, dict)
+        or not set(content) <= {"people", "otherwise", "unnamed"}
+        or not isinstance(content.get("people", {}), dict)
     ):
         raise ReviewError(
             f"{path.name} must hold `people:` with a role for each name, and may hold `otherwise:` "
             "and `unnamed:`; correct it and start again."
         )
     listed: dict[str, Role] = {}
-    for name, word in said.get("people", {}).items():
+    for name, word in content.get("people", {}).items():
         role, person = _role(path, word), canonical_name(str(name))
         if role is None or person is None:
             raise ReviewError(f"{path.name} has a person without name or role; take the line out.")
@@ -168,8 +168,8 @@ def read_people(path: Path) -> People:
         listed[person] = role
     return People(
         listed,
-        otherwise=_role(path, said.get("otherwise", "visitor")),
-        unnamed=_role(path, said.get("unnamed", "visitor")),
+        otherwise=_role(path, content.get("otherwise", "visitor")),
+        unnamed=_role(path, content.get("unnamed", "visitor")),
     )
 
 

@@ -65,7 +65,7 @@ class Settlement(QueueList):
                 for row in session.execute(statement)
                 if row[0].corrected_answer and not left.holds(row[0].reader)
             }
-        found = []
+        results = []
         for item, verdicts in known.items():
             status = status_from(verdicts)
             if status not in ("agreed", "adjudicated"):
@@ -82,7 +82,7 @@ class Settlement(QueueList):
             elif given.agrees and not given.corrected_answer and item in flagged:
                 flag = flagged[item]
                 corrected = (flag.corrected_answer, flag.corrected_explanation)
-            found.append(
+            results.append(
                 Settled(
                     case_id=item[0],
                     arm=item[1],
@@ -94,7 +94,7 @@ class Settlement(QueueList):
                     corrected_explanation=corrected[1],
                 )
             )
-        return tuple(found)
+        return tuple(results)
 
     def _current(self) -> Select[VerdictRow]:
         return (

@@ -33,32 +33,35 @@ def overview(store: ReviewStore, chosen: FlagFilter | None = None) -> dict[str, 
     return {
         "flags": store.count(chosen),
         "counts": {
-            name: {one.values[0] or "unknown": one.flags for one in store.counts([name], chosen)}
+            name: {
+                count.values[0] or "unknown": count.flags for count in store.counts([name], chosen)
+            }
             for name in ("category", "arm", "modality", "severity")
         },
         "statuses": queue.statuses(),
-        "progress": [one.plain() for one in queue.progress()],
+        "progress": [reader.plain() for reader in queue.progress()],
         "agreement": {
-            name: one and asdict(one) for name, one in agreement_of(store, queue).items()
+            name: interval and asdict(interval)
+            for name, interval in agreement_of(store, queue).items()
         },
         "audits": [
             {
-                "title": one.title,
-                "id": one.id,
-                "rates": [asdict(rate) for rate in studies.rates(one.id)],
+                "title": study.title,
+                "id": study.id,
+                "rates": [asdict(rate) for rate in studies.rates(study.id)],
             }
-            for one in drawn
-            if one.kind == "audit"
+            for study in drawn
+            if study.kind == "audit"
         ],
         "studies": [
             {
-                "title": one.title,
-                "id": one.id,
-                "outcomes": [asdict(each) for each in studies.outcomes(one.id)],
-                "reliance": [asdict(each) for each in reliance(studies, one.id)],
+                "title": study.title,
+                "id": study.id,
+                "outcomes": [asdict(each) for each in studies.outcomes(study.id)],
+                "reliance": [asdict(each) for each in reliance(studies, study.id)],
             }
-            for one in drawn
-            if one.kind == "study" and may(store.role, "export")
+            for study in drawn
+            if study.kind == "study" and may(store.role, "export")
         ],
     }
 
@@ -80,6 +83,8 @@ def whole_case(store: ReviewStore, case_id: str) -> dict[str, Any]:
             for dismissal in dismissals.of(case.id, shown.arm)
         ],
         "verdicts": [
-            one.plain() for shown in case.answers for one in queue.verdicts(case.id, shown.arm)
+            verdict.plain()
+            for shown in case.answers
+            for verdict in queue.verdicts(case.id, shown.arm)
         ],
     }

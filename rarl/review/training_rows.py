@@ -183,13 +183,13 @@ def review_examples(store: ReviewStore, held_out: Sequence[Example]) -> list[Exa
             )
         )
     kept_out = _kept_out(rows, held_out)
-    found: list[Example] = []
+    examples: list[Example] = []
     for row in rows:
         assert row.image is not None
         trains = row.image.key not in kept_out
-        found.append(replace(row, id=f"{row.id}/regression", split="test", reworded=trains))
-        found.append(row if trains else replace(row, split="image-disjoint"))
-    return found
+        examples.append(replace(row, id=f"{row.id}/regression", split="test", reworded=trains))
+        examples.append(row if trains else replace(row, split="image-disjoint"))
+    return examples
 
 
 def preference_pairs(store: ReviewStore, held_out: Sequence[Example]) -> list[PreferencePair]:
@@ -206,9 +206,9 @@ def preference_pairs(store: ReviewStore, held_out: Sequence[Example]) -> list[Pr
         ReviewError: the store cannot be read.
         DataError: an image of `held_out` cannot be read.
     """
-    found = [*_from_votes(store), *_from_corrections(store)]
-    left_out = held_out_cases({pair.case_id: pair.images for pair in found}, held_out)
-    return list(dict.fromkeys(pair for pair in found if pair.case_id not in left_out))
+    pairs = [*_from_votes(store), *_from_corrections(store)]
+    left_out = held_out_cases({pair.case_id: pair.images for pair in pairs}, held_out)
+    return list(dict.fromkeys(pair for pair in pairs if pair.case_id not in left_out))
 
 
 def judged_answers(store: ReviewStore, held_out: Sequence[Example]) -> Judged:
@@ -227,13 +227,13 @@ def judged_answers(store: ReviewStore, held_out: Sequence[Example]) -> Judged:
     votes = list(dict.fromkeys(_from_votes(store)))
     corrections = list(dict.fromkeys(_from_corrections(store)))
     alone = list(dict.fromkeys(_alone(store)))
-    pictures = {one.case_id: one.images for one in (*votes, *corrections)}
-    pictures |= {one.case_id: one.images for one in alone}
+    pictures = {pair.case_id: pair.images for pair in (*votes, *corrections)}
+    pictures |= {answer.case_id: answer.images for answer in alone}
     left_out = held_out_cases(pictures, held_out)
     return Judged(
-        pairs=tuple(one for one in [*votes, *corrections] if one.case_id not in left_out),
-        alone=tuple(one for one in alone if one.case_id not in left_out),
-        held_out_votes=tuple(one for one in votes if one.case_id in left_out),
+        pairs=tuple(pair for pair in [*votes, *corrections] if pair.case_id not in left_out),
+        alone=tuple(answer for answer in alone if answer.case_id not in left_out),
+        held_out_votes=tuple(vote for vote in votes if vote.case_id in left_out),
     )
 
 
@@ -302,14 +302,14 @@ def write_preferences(
 
 def _corrected(store: ReviewStore) -> dict[str, Settled]:
     """The correction of each case."""
-    found: dict[str, Settled] = {}
+    by_case: dict[str, Settled] = {}
     for settled in Queue(store).settled(withdrawn=False):
         if not settled.corrected_answer.strip():
             continue
-        known = found.get(settled.case_id)
+        known = by_case.get(settled.case_id)
         if known is None or settled.adjudicated or not known.adjudicated:
-            found[settled.case_id] = settled
-    return found
+            by_case[settled.case_id] = settled
+    return by_case
 
 
 def _kept_out(rows: Sequence[Example], held_out: Sequence[Example]) -> set[str]:
@@ -365,9 +365,9 @@ def _alone(store: ReviewStore) -> Iterator[JudgedAnswer]:
     with store.reading() as session:
         withdrawn = Withdrawn.of(session)
     right = {
-        (one.case_id, one.arm)
-        for one in Queue(store).settled(withdrawn=False)
-        if one.correctness == max(SCALE)
+        (answer.case_id, answer.arm)
+        for answer in Queue(store).settled(withdrawn=False)
+        if answer.correctness == max(SCALE)
     }
     for flag in store.flags():
         if not withdrawn.holds(flag.reader) and (flag.case_id, flag.arm) not in right:
@@ -412,9 +412,9 @@ def _from_corrections(store: ReviewStore) -> Iterator[PreferencePair]:
             # Without reasoning it would teach the model to leave its reasoning out.
             continue
         wanted = target_text(settled.corrected_answer.strip(), explanation or None, mode)
-        said = next(answer.text for answer in case.answers if answer.arm == settled.arm)
-        if said != wanted:
-            yield from _pair("correction", case, wanted, said)
+        answer_text = next(answer.text for answer in case.answers if answer.arm == settled.arm)
+        if answer_text != wanted:
+            yield from _pair("correction", case, wanted, answer_text)
 
 
 def _pair(

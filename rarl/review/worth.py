@@ -91,9 +91,9 @@ def worth_of(session: Session, items: Sequence[Item]) -> dict[Item, Worth]:
 
 def by_worth(worth: Mapping[Item, Worth]) -> list[Item]:
     """The most valuable first, with the random share mixed in: one in every `ONE_IN`."""
-    chance = [item for item, one in worth.items() if one.by_chance]
+    chance = [item for item, value in worth.items() if value.by_chance]
     chance.sort(key=lambda item: hashlib.sha256("/".join(item[::-1]).encode()).hexdigest())
-    rest = [item for item, one in worth.items() if not one.by_chance]
+    rest = [item for item, value in worth.items() if not value.by_chance]
     rest.sort(key=lambda item: -worth[item].score)
     mixed: list[Item] = []
     while chance or rest:
@@ -177,7 +177,7 @@ def _worth(
     share = listed[modality] / listed.total()
     if modality and share <= _RARE:
         reasons.append((_SIGN, f"rare here: {modality}"))
-    reasons.sort(key=lambda one: -one[0])
+    reasons.sort(key=lambda reason: -reason[0])
     return Worth(
         sum(score for score, _ in reasons),
         "; ".join(words for _, words in reasons),

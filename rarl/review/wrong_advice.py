@@ -29,7 +29,7 @@ _OPPOSITES = (
     ("normal", "abnormal"), ("present", "absent"), ("acute", "chronic"),
     ("increased", "decreased"), ("enlarged", "reduced"),
 )  # fmt: skip
-_OPPOSITE = {one: other for pair in _OPPOSITES for one, other in (pair, pair[::-1])}
+_OPPOSITE = {word: other for pair in _OPPOSITES for word, other in (pair, pair[::-1])}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,10 @@ def score_answer(answer: str, reference: str, kind: str, options: Sequence[str] 
         return 1.0
     if kind == "closed":
         return 0.0
-    said, wanted = set(tokens(answer)), set(tokens(reference))
-    if bool(said & NEGATIONS) != bool(wanted & NEGATIONS):
+    given, wanted = set(tokens(answer)), set(tokens(reference))
+    if bool(given & NEGATIONS) != bool(wanted & NEGATIONS):
         return 0.0
-    said_sides, wanted_sides = _sides(said), _sides(wanted)
+    said_sides, wanted_sides = _sides(given), _sides(wanted)
     if said_sides and wanted_sides and not said_sides & wanted_sides:
         return 0.0
     return min(token_f1(answer, reference), alternatives(reference) / alternatives(answer))

@@ -364,10 +364,10 @@ def _conflict(
 def _opposed(claim: Claim, other: Claim) -> tuple[float, float, float]:
     poles = prefix = chosen = 0.0
     shared = set(claim.stems) & set(other.stems)
-    for i, (one, plain) in enumerate(zip(claim.stems, claim.plain, strict=True)):
-        if one in shared:
+    for i, (word_stem, plain) in enumerate(zip(claim.stems, claim.plain, strict=True)):
+        if word_stem in shared:
             continue
-        mine, group = pole(one), choice(one)
+        mine, group = pole(word_stem), choice(word_stem)
         for j, (two, word) in enumerate(zip(other.stems, other.plain, strict=True)):
             if two in shared:
                 continue
@@ -397,8 +397,8 @@ def _numbers_differ(mine: Sequence[Number], theirs: Sequence[Number]) -> float:
     return 0.0
 
 
-def _comparable(one: Number, two: Number) -> bool:
-    return one.unit == two.unit or (one.before == two.before and bool(one.before))
+def _comparable(first: Number, two: Number) -> bool:
+    return first.unit == two.unit or (first.before == two.before and bool(first.before))
 
 
 def _weakest(best: Floats, weights: Floats) -> float:

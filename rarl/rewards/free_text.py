@@ -176,7 +176,7 @@ def _verdict(affirmed: bool, question: str, known: Sequence[Claim]) -> float:
                 other for other in known if not other.normal and set(other.stems) & set(claim.stems)
             ]
             no = max([no, *(valence(other.vector, probe) for other in ill)])
-            pairs = [(pair, one) for pair, one in pairs if one.normal]
+            pairs = [(pair, claim) for pair, claim in pairs if claim.normal]
         yes = min(yes, max((covered for (covered, _), _ in pairs), default=0.0))
         no = max([no, *(against for (_, against), _ in pairs)])
     if no >= _SURE and any(claim.normal for claim in asked):

@@ -114,24 +114,26 @@ def held_out(references: Sequence[Reference]) -> list[Reference]:
     return [reference for reference in references if _digest(reference) in hidden]
 
 
-def pairs_of(one: Reference, item: int = 0) -> list[Pair]:
+def pairs_of(reference: Reference, item: int = 0) -> list[Pair]:
     """The reference's candidates, the made ones included."""
-    rng = random.Random(one.explanation)
+    rng = random.Random(reference.explanation)
     rows = [
-        ("verbatim", one.explanation, one.answer),
-        *(("paraphrase", text, one.answer) for text in one.paraphrases),
-        ("partial", one.partial, one.answer),
-        ("negated", one.negated.reasoning, one.negated.answer),
-        ("wrong", one.wrong, "other"),
-        ("bag", shuffled(one.explanation, rng), one.answer),
-        ("hedge", rng.choice(HEDGES), one.answer),
-        ("echo", one.question, one.answer),
-        ("unrelated", rng.choice(UNRELATED), one.answer),
+        ("verbatim", reference.explanation, reference.answer),
+        *(("paraphrase", text, reference.answer) for text in reference.paraphrases),
+        ("partial", reference.partial, reference.answer),
+        ("negated", reference.negated.reasoning, reference.negated.answer),
+        ("wrong", reference.wrong, "other"),
+        ("bag", shuffled(reference.explanation, rng), reference.answer),
+        ("hedge", rng.choice(HEDGES), reference.answer),
+        ("echo", reference.question, reference.answer),
+        ("unrelated", rng.choice(UNRELATED), reference.answer),
     ]
-    if one.side is not None:
-        rows.append(("side", one.side.reasoning, one.side.answer))
+    if reference.side is not None:
+        rows.append(("side", reference.side.reasoning, reference.side.answer))
     return [
-        Pair(relation, text, one.explanation, one.question, one.answer, given, item)
+        Pair(
+            relation, text, reference.explanation, reference.question, reference.answer, given, item
+        )
         for relation, text, given in rows
     ]
 
@@ -193,8 +195,8 @@ def _reference(line: dict[str, Any], number: int, path: Path) -> Reference:
         raise DataError(f"{path}, line {number}: not a reference ({error}).") from error
 
 
-def _digest(one: Reference) -> str:
-    return hashlib.sha256(one.explanation.encode()).hexdigest()
+def _digest(reference: Reference) -> str:
+    return hashlib.sha256(reference.explanation.encode()).hexdigest()
 
 
 def _held_out(references: Sequence[Reference]) -> frozenset[str]:

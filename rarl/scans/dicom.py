@@ -223,11 +223,13 @@ def _check_decodable(dataset: FileDataset, frames: int, decoding: _Decoding) -> 
     samples, bits = int(dataset.SamplesPerPixel), int(dataset.BitsAllocated)
     if not syntax.is_compressed:
         needed = native_length(dataset, frames)
-        held = len(next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset))
-        if held < needed:
+        stored_bytes = len(
+            next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset)
+        )
+        if stored_bytes < needed:
             raise ScanError(
-                f"The DICOM file is cut short: it holds {held} of {needed} bytes of the picture; "
-                "send it again from the archive."
+                f"The DICOM file is cut short: it holds {stored_bytes} of {needed} bytes of the "
+                "picture; send it again from the archive."
             )
         return
     if syntax == RLELossless and bits % 8:

@@ -87,8 +87,8 @@ def scales_of(dataset: Dataset) -> tuple[Scale, ...]:
 
 def scale_at(points: Sequence[Point], scales: Sequence[Scale]) -> Scale:
     """The scale that holds at all points; `PIXELS` where none does."""
-    held = (scale for scale in scales if all(map(scale.holds_at, points)))
-    return next(held, PIXELS)
+    matching = (scale for scale in scales if all(map(scale.holds_at, points)))
+    return next(matching, PIXELS)
 
 
 def measured(

@@ -238,7 +238,7 @@ def _decoded(
                     f"The files are larger than {limits.series_bytes // 1_000_000} MB together; "
                     "upload the part of the series in question."
                 )
-            found, refused = decode(data, limits, secret)
+            decoded, refused = decode(data, limits, secret)
         except _TooMuchError:
             raise
         except ScanError as refusal:
@@ -246,11 +246,11 @@ def _decoded(
             left_out.append(LeftOut(label, _kind(refusal, source, limits), place))
             continue
         left_out += [replace(file, source=place) for file in refused]
-        alone = len(found) == 1 and not found[0].name
-        named = [replace(found[0], name=label)] if alone else found
+        alone = len(decoded) == 1 and not decoded[0].name
+        named = [replace(decoded[0], name=label)] if alone else decoded
         by_source[place] = [replace(part, source=place) for part in named]
         if not apart:
-            count.add(found)
+            count.add(decoded)
     if not by_source:
         raise refusals[0] if refusals else ScanError("There is no file in it; choose a scan.")
     if apart:

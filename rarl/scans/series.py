@@ -105,7 +105,7 @@ class Opened:
         if left_out:
             warnings.append(left_out_sentence(left_out))
         if len(self.series) > 1:
-            others = [one.title for number, one in enumerate(self.series) if number != chosen]
+            others = [other.title for number, other in enumerate(self.series) if number != chosen]
             more = len(others) - _LISTED_SERIES
             listed = "; ".join(others[:_LISTED_SERIES]) + (f"; and {more} more" if more > 0 else "")
             which = "the one with the most pictures" if index is None else "the chosen one"

@@ -182,7 +182,9 @@ def _with_interval(
     # Rows sorted by cluster, so that the order in which they come cannot move the interval.
     members = [np.flatnonzero(of_row == index) for index in range(len(names))]
     draws = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
-    found = np.array([estimate(np.concatenate([members[one] for one in draw])) for draw in draws])
+    estimates = np.array(
+        [estimate(np.concatenate([members[index] for index in draw])) for draw in draws]
+    )
     tail = 50 * (1 - LEVEL)
-    low, high = np.nanpercentile(found, [tail, 100 - tail])
+    low, high = np.nanpercentile(estimates, [tail, 100 - tail])
     return Interval(float(value), float(low), float(high), len(of_row), len(names))

@@ -135,9 +135,9 @@ def clustered_means(
     np.add.at(sums, of_row, np.where(known, values, 0.0))
     np.add.at(sizes, of_row, known)
     means = sums.sum(axis=0) / sizes.sum(axis=0)
-    held = (sizes > 0).sum(axis=0)
+    counts = (sizes > 0).sum(axis=0)
     low = high = np.full(len(means), np.nan)
-    if held.max() >= 2:
+    if counts.max() >= 2:
         with np.errstate(invalid="ignore"):
             drawn = np.concatenate(
                 [
@@ -149,10 +149,10 @@ def clustered_means(
     return [
         Interval(
             value=float(means[column]),
-            low=float(low[column]) if held[column] >= 2 else None,
-            high=float(high[column]) if held[column] >= 2 else None,
+            low=float(low[column]) if counts[column] >= 2 else None,
+            high=float(high[column]) if counts[column] >= 2 else None,
             n=int(known[:, column].sum()),
-            clusters=int(held[column]),
+            clusters=int(counts[column]),
         )
         for column in range(len(means))
     ]

@@ -86,14 +86,14 @@ def bradley_terry(
     for ballot in ballots:
         place = cases.index(ballot.case)
         numbers = [arms.index(arm) for arm in ballot.arms]
-        for one in numbers:
+        for player in numbers:
             for other in numbers:
-                if one == other:
+                if player == other:
                     continue
                 if ballot.tie:
-                    wins[place, one, other] += 0.5
-                elif ballot.preferred == arms[one]:
-                    wins[place, one, other] += 1
+                    wins[place, player, other] += 0.5
+                elif ballot.preferred == arms[player]:
+                    wins[place, player, other] += 1
     chances = _chances(wins.sum(axis=0)[None])[0]
     low = high = None
     if len(cases) > 1:

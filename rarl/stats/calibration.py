@@ -141,8 +141,12 @@ def risk_coverage(
     [RiskPoint(coverage=0.5, risk=0.5), RiskPoint(coverage=0.75, risk=0.6666666666666666)]
     """
     answered = sorted(
-        ((sure, good) for sure, good, told in zip(confidence, right, given, strict=True) if told),
-        key=lambda one: -one[0],
+        (
+            (sure, good)
+            for sure, good, is_given in zip(confidence, right, given, strict=True)
+            if is_given
+        ),
+        key=lambda pair: -pair[0],
     )
     points = []
     wrong = 0

@@ -86,13 +86,13 @@ def rows_of(
 
     def numbers(place: int) -> Floats:
         return np.array(
-            [np.nan if one is None else one for one in columns[place]], dtype=np.float64
+            [np.nan if value is None else value for value in columns[place]], dtype=np.float64
         )
 
     return Rows(
         readers=codes(columns[0]),
         cases=codes(columns[1]),
-        timing=np.array([get_args(Timing).index(one) for one in columns[2]], dtype=np.int64),
+        timing=np.array([get_args(Timing).index(timing) for timing in columns[2]], dtype=np.int64),
         advice_right=numbers(3),
         first_right=numbers(4),
         right=numbers(5),
@@ -176,9 +176,9 @@ def _parts(rows: Rows) -> Mapping[Figure, tuple[Scale, list[tuple[float, Floats]
     }
 
 
-def _both(one: NDArray[np.bool_], other: NDArray[np.bool_], rows: Rows) -> Floats:
+def _both(first: NDArray[np.bool_], other: NDArray[np.bool_], rows: Rows) -> Floats:
     known = ~np.isnan(rows.first_right) & ~np.isnan(rows.right)
-    return np.where(known, (one & other).astype(np.float64), np.nan)
+    return np.where(known, (first & other).astype(np.float64), np.nan)
 
 
 def _saved(ratio: Estimate | None) -> Estimate | None:

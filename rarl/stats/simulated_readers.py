@@ -82,9 +82,10 @@ def simulate(known: Readers, readers: int, cases: int, rng: np.random.Generator)
 def truth(known: Readers, seed: int = 0, count: int = _POPULATION) -> Mapping[Figure, float]:
     """What the figures are over all readers and cases, from a very large sample of both."""
     rng = np.random.default_rng(seed)
-    one = np.arange(count)
+    indices = np.arange(count)
     rows = _answered(
-        known, one, one, np.choose(one % 4, [0, 1, 2, 2]), rng.random(count) < known.wrong_share,
+        known, indices, indices, np.choose(indices % 4, [0, 1, 2, 2]),
+        rng.random(count) < known.wrong_share,
         _drawn(known.reader_spread, count, rng), _drawn(known.case_spread, count, rng),
         _drawn(known.trust_spread, count, rng) + _drawn(known.trust_spread, count, rng), rng,
     )  # fmt: skip
@@ -110,7 +111,7 @@ def coverage(
         for name, estimate in figures(simulate(known, readers, cases, rng)).items():
             if estimate is not None and estimate.low is not None and estimate.high is not None:
                 hits[name].append(estimate.low <= true[name] <= estimate.high)
-    return {name: sum(held) / len(held) for name, held in hits.items() if held}
+    return {name: sum(answers) / len(answers) for name, answers in hits.items() if answers}
 
 
 @dataclass(frozen=True, slots=True)

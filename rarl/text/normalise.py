@@ -109,6 +109,6 @@ def token_f1(prediction: str, reference: str) -> float:
     >>> token_f1("", "yes")
     0.0
     """
-    said, wanted = Counter(tokens(prediction)), Counter(tokens(reference))
-    shared = (said & wanted).total()
-    return 2 * shared / (said.total() + wanted.total()) if shared else 0.0
+    given, wanted = Counter(tokens(prediction)), Counter(tokens(reference))
+    shared = (given & wanted).total()
+    return 2 * shared / (given.total() + wanted.total()) if shared else 0.0

@@ -230,6 +230,6 @@ class GroupedGRPOTrainer(UnshuffledGRPOTrainer):
             scored.append(
                 (packed.unpack(outputs.log_probs, shape), packed.unpack(outputs.entropy, shape))
             )
-        log_probabilities = torch.cat([one for one, _ in scored])
+        log_probabilities = torch.cat([part for part, _ in scored])
         entropies = torch.cat([other for _, other in scored]) if compute_entropy else None
         return log_probabilities, entropies, None

@@ -117,10 +117,10 @@ class AnswerLikelihood(_Trainer):
         ids = torch.full((len(rows), longest + width), filler, device=device)
         mask = torch.zeros_like(ids)
         for place, (row, (lead, answer)) in enumerate(zip(rows, texts, strict=True)):
-            prompt, told = prompt_ids[row], [*lead, *answer]
+            prompt, completion = prompt_ids[row], [*lead, *answer]
             start = longest - len(prompt)
-            end = longest + len(told)
-            ids[place, start:end] = torch.tensor([*prompt, *told], device=device)
+            end = longest + len(completion)
+            ids[place, start:end] = torch.tensor([*prompt, *completion], device=device)
             mask[place, start:end] = 1
         size = self.args.per_device_train_batch_size
         # Whole groups, each with the row that has no reasoning.
@@ -128,7 +128,7 @@ class AnswerLikelihood(_Trainer):
         # TRL leaves its models unannotated.
         model: Any = self.accelerator.unwrap_model(self.model)
         with model.disable_adapter():
-            found, _, _ = self.score_tokens(
+            likelihoods, _, _ = self.score_tokens(
                 self.model,
                 ids,
                 mask,
@@ -137,7 +137,7 @@ class AnswerLikelihood(_Trainer):
                 **_vision(rows, ids, prompt_ids, images, fields),
             )
         return [
-            float(found[place, len(lead) : len(lead) + len(answer)].float().exp().mean())
+            float(likelihoods[place, len(lead) : len(lead) + len(answer)].float().exp().mean())
             for place, (lead, answer) in enumerate(texts)
         ]
 

@@ -97,13 +97,13 @@ def gather_prompts(
         patches = [[next(each) for _ in range(count)] for count in counts]
         shapes = list(grids.split(list(counts)))
 
-    def same(one: int, other: int) -> bool:
-        if not (torch.equal(ids[one], ids[other]) and torch.equal(mask[one], mask[other])):
+    def same(first: int, other: int) -> bool:
+        if not (torch.equal(ids[first], ids[other]) and torch.equal(mask[first], mask[other])):
             return False
         if pixels is None:
             return True
-        return torch.equal(shapes[one], shapes[other]) and all(
-            torch.equal(a, b) for a, b in zip(patches[one], patches[other], strict=True)
+        return torch.equal(shapes[first], shapes[other]) and all(
+            torch.equal(a, b) for a, b in zip(patches[first], patches[other], strict=True)
         )
 
     firsts: list[int] = []

@@ -93,7 +93,7 @@ class Preferences:
                 "No blind vote and no settled correction lies on a picture that may train: let "
                 "readers vote with the names of the variants hidden, or settle corrections."
             )
-        if recipe == "kto" and not judged.pairs and len({one.good for one in alone}) < 2:
+        if recipe == "kto" and not judged.pairs and len({answer.good for answer in alone}) < 2:
             raise DataError("KTO needs good answers and bad ones; let readers vote as well.")
         return cls(judged.pairs, alone, judged.held_out_votes)
 
@@ -104,15 +104,15 @@ class Preferences:
             return self
         drawn = random.Random(seed).sample(everything, most)
         return Preferences(
-            tuple(one for one in drawn if isinstance(one, PreferencePair)),
-            tuple(one for one in drawn if isinstance(one, JudgedAnswer)),
+            tuple(entry for entry in drawn if isinstance(entry, PreferencePair)),
+            tuple(entry for entry in drawn if isinstance(entry, JudgedAnswer)),
             self.held_out_votes,
         )
 
     def examples(self) -> list[Example]:
         """What trains, in the form that a run's record counts."""
         everything: list[PreferencePair | JudgedAnswer] = [*self.pairs, *self.alone]
-        return [as_example(one, number) for number, one in enumerate(everything)]
+        return [as_example(entry, number) for number, entry in enumerate(everything)]
 
     def singles(self) -> list[JudgedAnswer]:
         """Every answer as good or bad by itself: a pair is one of each."""
@@ -145,7 +145,7 @@ def dpo_rows(
         image_processor: of the model.
     """
     drawn = pairs if count is None else _passes(pairs, count, seed)
-    rows = [(one, {"chosen": one.chosen, "rejected": one.rejected}) for one in drawn]
+    rows = [(pair, {"chosen": pair.chosen, "rejected": pair.rejected}) for pair in drawn]
     return _dataset(rows, image_processor)
 
 
@@ -154,8 +154,8 @@ def kto_rows(
 ) -> Dataset:
     """Picture, prompt, answer and whether it is good; see `dpo_rows`."""
     rows = [
-        (one, {"completion": one.completion, "label": one.good})
-        for one in _passes(answers, count, seed)
+        (answer, {"completion": answer.completion, "label": answer.good})
+        for answer in _passes(answers, count, seed)
     ]
     return _dataset(rows, image_processor)
 
@@ -254,22 +254,24 @@ def _dataset(
     return Dataset.from_dict({"image": at, "text": texts, **columns}).with_transform(read)
 
 
-def as_example(one: PreferencePair | JudgedAnswer, number: int) -> Example:
+def as_example(entry: PreferencePair | JudgedAnswer, number: int) -> Example:
     """What readers said of answers in the form of a training row.
 
     Args:
-        one: a pair or an answer.
+        entry: a pair or an answer.
         number: that tells it from others of its case.
     """
-    good = isinstance(one, PreferencePair) or one.good
+    good = isinstance(entry, PreferencePair) or entry.good
     texts = (
-        (one.chosen, one.rejected) if isinstance(one, PreferencePair) else (one.completion, None)
+        (entry.chosen, entry.rejected)
+        if isinstance(entry, PreferencePair)
+        else (entry.completion, None)
     )
-    ref = ImageRef("", data=one.images[0])
+    ref = ImageRef("", data=entry.images[0])
     return Example(
-        id=f"review/{one.case_id}/{one.source}/{number}",
-        image=ImageRef(f"review/{ref.sha256()}", data=one.images[0]),
-        question=one.prompt,
+        id=f"review/{entry.case_id}/{entry.source}/{number}",
+        image=ImageRef(f"review/{ref.sha256()}", data=entry.images[0]),
+        question=entry.prompt,
         answer=texts[0] if good else "",
         explanation=texts[1] if good else texts[0],
         kind="open",

@@ -106,10 +106,10 @@ def check_rows(
             )
         if not start:
             with torch.no_grad():
-                told = model.get_image_features(
+                tower_features = model.get_image_features(
                     batch["pixel_values"].to(model.device, model.dtype), grids.to(model.device)
                 ).pooler_output
-            given = sum(len(feature) for feature in told)
+            given = sum(len(feature) for feature in tower_features)
             if given != here:
                 raise ModelError(
                     f"The prompts hold {here} image tokens, but the vision tower gives {given} "

@@ -66,13 +66,13 @@ def metrics_row(step: int, logs: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step}
     row |= {ours: logs[theirs] for theirs, ours in _RENAMED.items() if theirs in logs}
     for part, name in (("mean", "rewards"), ("std", "reward_deviations")):
-        found = {
+        values = {
             reward: logs[f"rewards/{reward}/{part}"]
             for reward in REWARDS
             if f"rewards/{reward}/{part}" in logs
         }
-        if found:
-            row[name] = found
+        if values:
+            row[name] = values
     seconds = {phase: logs[f"{PREFIX}{phase}"] for phase in PHASES if f"{PREFIX}{phase}" in logs}
     if seconds:
         row["seconds"] = seconds

@@ -145,9 +145,11 @@ class Cases(Repository):
             PictureRow.position == 0, PictureRow.case_id.in_(wanted), PictureRow.png.is_not(None)
         )
         with self.reading() as session:
-            found = {row[0]: row[1] for row in session.execute(statement) if row[1] is not None}
-            self.note(session, "read", "case", found)
-        return found
+            png_by_case = {
+                row[0]: row[1] for row in session.execute(statement) if row[1] is not None
+            }
+            self.note(session, "read", "case", png_by_case)
+        return png_by_case
 
     def delete_case(self, case_id: str, reason: str) -> Tombstone:
         """Delete a case for good, with all that was said about it; its tombstone stays.

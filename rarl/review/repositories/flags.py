@@ -199,10 +199,12 @@ class Flags(Cases):
         statement = filtered(_counted(_rows()), chosen or FlagFilter())
         grouped = statement.with_only_columns(*wanted, func.count()).group_by(*wanted)
         with self._database.reading() as session:
-            found = [
+            counted = [
                 Count(tuple(row)[:-1], int(tuple(row)[-1])) for row in session.execute(grouped)
             ]
-        return tuple(sorted(found, key=lambda one: (-one.flags, [v or "" for v in one.values])))
+        return tuple(
+            sorted(counted, key=lambda count: (-count.flags, [v or "" for v in count.values]))
+        )
 
     def flagged(
         self, chosen: FlagFilter | None = None, names: bool = False
@@ -317,9 +319,9 @@ def _counted(statement: _Rows) -> _Rows:
     return _current(statement).where(not_(is_dismissed()))
 
 
-def as_flag(found: _Found) -> Flag:
+def as_flag(flag_row: _Found) -> Flag:
     """A row of `current_flags`, for the other modules of this package."""
-    row, label, modality, question, answer = found
+    row, label, modality, question, answer = flag_row
     region = None if row.region is None else Region.of_row(row.region)
     of_case = {"label": label, "modality": modality, "question": question, "answer": answer}
     return Flag(**{**columns_of(row), **of_case, "region": region})

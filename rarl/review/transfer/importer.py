@@ -110,16 +110,16 @@ def _read(source: Path) -> Iterator[tuple[str, Iterable[Record]]]:
         yield from _read_lines(source)
         return
     folder = source / "data" if (source / "data").is_dir() else source
-    found = 0
+    tables = 0
     for name, row in BY_NAME.items():
         table = folder / f"{name}.csv"
         if table.is_file():
-            found += 1
+            tables += 1
             yield name, _read_csv(table, row)
         elif (folder / f"{name}.parquet").is_file():
-            found += 1
+            tables += 1
             yield name, _read_parquet(folder / f"{name}.parquet", row)
-    if not found:
+    if not tables:
         raise OSError(f"nothing to read in {source}")
 
 

@@ -153,8 +153,8 @@ def _records(
         for row in ROWS:
             if case_ids is not None and row in _OF_A_STUDY:
                 continue
-            for found in _rows_of(session, row, case_ids):
-                record = {column.key: getattr(found, column.key) for column in columns_of(row)}
+            for stored in _rows_of(session, row, case_ids):
+                record = {column.key: getattr(stored, column.key) for column in columns_of(row)}
                 if row is PictureRow and not pixels:
                     record["png"] = None
                 if withdrawn.leaves(row.__tablename__, record):
