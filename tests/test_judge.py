@@ -108,8 +108,8 @@ def test_a_verdict_is_read_and_the_request_says_what_it_must(server: Scripted) -
     (sent,) = server.seen
     assert sent["response_format"]["json_schema"]["strict"] is True
     assert sent["temperature"] == 0 and sent["model"] == "judge-1"
-    told = json.dumps(sent["messages"])
-    assert "rarl" not in told.lower() and "sft" not in told.lower()
+    prompt_text = json.dumps(sent["messages"])
+    assert "rarl" not in prompt_text.lower() and "sft" not in prompt_text.lower()
     assert (grader.usage.calls, grader.usage.tokens) == (1, 100)
 
 

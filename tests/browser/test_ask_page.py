@@ -105,8 +105,8 @@ def test_history_doubt_and_what_is_behind(address: str, open_page: Callable[...,
     page.wait_for_timeout(2000)
     behind = page.inner_text("#seen")
     assert "Is there a nodule?" in behind and "image tokens" in behind
-    told = json.loads(page.text_content("#seen .facts-json"))
-    assert [arm["name"] for arm in told["arms"]] == ["sft", "rl", "rarl"]
+    facts = json.loads(page.text_content("#seen .facts-json"))
+    assert [arm["name"] for arm in facts["arms"]] == ["sft", "rl", "rarl"]
     number = page.get_attribute("#seen [data-copy=link]", "data-number")
     page.keyboard.press("Escape")
     page.wait_for_selector("#seen .drawer", state="detached")
@@ -220,7 +220,7 @@ def test_no_serious_violation_of_accessibility(
         page.wait_for_selector(shown)
         found[tab] = faults(page)
     assert set(found.values()) == {"[]"}, "\n".join(
-        f"{where}: {told}" for where, told in found.items() if told != "[]"
+        f"{where}: {violations}" for where, violations in found.items() if violations != "[]"
     )
 
 

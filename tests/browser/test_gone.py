@@ -29,8 +29,8 @@ def test_an_answer_ends_with_its_page(tmp_path: Path, open_page: Callable[..., A
         with running(tmp_path / "home", None, RARL_ENDPOINT=url) as (address, _, _):
 
             def answering() -> int:
-                with urllib.request.urlopen(f"{address}/healthz", timeout=60) as told:
-                    count: int = json.load(told)["answering"]
+                with urllib.request.urlopen(f"{address}/healthz", timeout=60) as response:
+                    count: int = json.load(response)["answering"]
                 return count
 
             def until(count: int) -> None:

@@ -106,8 +106,11 @@ def test_a_list_that_an_adjudicator_works_through(
         page.keyboard.press("Enter")
         sentence = page.locator("#filter-trouble").get_by_text("Write dates as 2026-11-30.")
         sentence.wait_for()
-        field, told = page.locator("#filter-since").bounding_box(), sentence.bounding_box()
-        assert abs(told["y"] - field["y"]) < 150 and told["x"] < field["x"] + field["width"]
+        field, sentence_box = page.locator("#filter-since").bounding_box(), sentence.bounding_box()
+        assert (
+            abs(sentence_box["y"] - field["y"]) < 150
+            and sentence_box["x"] < field["x"] + field["width"]
+        )
         page.fill("#filter-since input, #filter-since textarea", "")
         page.keyboard.press("Enter")
         sentence.wait_for(state="detached")

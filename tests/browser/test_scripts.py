@@ -108,8 +108,8 @@ def test_no_payload_runs_anywhere(tmp_path: Path, open_page: Callable) -> None: 
                 """() => !document.querySelector(".columns[data-running]")
                   && document.querySelectorAll("#board .flag").length === 3"""
             )
-            said = page.inner_text("#board")
-            assert all(payload in said for payload in PAYLOADS[:3]), "it is not even shown"
+            board_text = page.inner_text("#board")
+            assert all(payload in board_text for payload in PAYLOADS[:3]), "it is not even shown"
             page.click(".flag[data-arm=rarl]")
             page.fill("#flag-comment textarea", ALL)
             page.click("#flag-category label:has-text('Other')")

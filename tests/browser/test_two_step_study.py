@@ -124,9 +124,9 @@ def test_a_study_from_its_owner_to_debriefing_and_figures(
         page.fill("#task-answer textarea", advice)
         page.click("#task-send")
     page.wait_for_selector("#study-outcomes .debriefing")
-    told = page.inner_text("#study-outcomes")
-    assert "Of 4 answers of the AI that you saw, 2 were wrong on purpose" in told
-    assert "You took over 2 of them" in told
+    outcomes_text = page.inner_text("#study-outcomes")
+    assert "Of 4 answers of the AI that you saw, 2 were wrong on purpose" in outcomes_text
+    assert "You took over 2 of them" in outcomes_text
     assert page.locator("#study-outcomes tr.seeded").count() == 2
     assert faults(page) == "[]"
 

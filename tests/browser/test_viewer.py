@@ -89,8 +89,8 @@ def address(app: tuple[str, Path]) -> str:
 
 def report(page: Any) -> dict[str, Any]:
     """What would go along with a question: the entry of the scan on the stage."""
-    told = page.evaluate("RarlViewer.report()")
-    return next(entry for entry in told["scans"] if entry["token"] == told["active"])
+    report_now = page.evaluate("RarlViewer.report()")
+    return next(entry for entry in report_now["scans"] if entry["token"] == report_now["active"])
 
 
 def shown(page: Any, rows: int, columns: int) -> np.ndarray:
@@ -112,15 +112,17 @@ def shown(page: Any, rows: int, columns: int) -> np.ndarray:
 
 def assert_same_picture(page: Any, stack: Stack) -> dict[str, Any]:
     """The page shows what `Stack.scan` gives for what it reports; returns the report."""
-    told = report(page)
-    window = Window(*told["window"]) if told["window"] else None
-    view = View(told["plane"], told["frame"], told["time"], window, told["invert"])
-    picture = stack.scan(view, [Box(*corners) for corners in told["masks"]]).image
+    report_now = report(page)
+    window = Window(*report_now["window"]) if report_now["window"] else None
+    view = View(
+        report_now["plane"], report_now["frame"], report_now["time"], window, report_now["invert"]
+    )
+    picture = stack.scan(view, [Box(*corners) for corners in report_now["masks"]]).image
     expected = np.asarray(picture.convert("RGB"), np.int16)
     found = shown(page, *expected.shape[:2])
     assert np.abs(found - expected).max() <= 1
     assert np.ptp(expected) > 100  # something is to be seen
-    return told
+    return report_now
 
 
 def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -225,8 +227,8 @@ def test_window_box_and_cover_go_into_the_question(address: str, open_page: Call
     drag(page, (0.3, 0.3), (0.4, 0.35))
     page.wait_for_selector("#viewer .viewer-boxes .region")
     page.wait_for_selector("#viewer .viewer-boxes .mask")
-    told = assert_same_picture(page, stack)
-    assert len(told["masks"]) == 1 and told["region"][2] - told["region"][0] > 10
+    report_now = assert_same_picture(page, stack)
+    assert len(report_now["masks"]) == 1 and report_now["region"][2] - report_now["region"][0] > 10
 
     page.wait_for_selector(".pill.ready")
     page.click("#viewer [data-do=see]")
@@ -242,10 +244,10 @@ def test_window_box_and_cover_go_into_the_question(address: str, open_page: Call
     page.press("#question textarea", "Enter")
     page.click("#after [data-event=behind]:enabled")
     page.wait_for_selector("#seen pre")
-    said = page.inner_text("#seen")
-    assert "Scan: 256 × 256 pixels" in said and "Region: " in said
-    left, top, *_ = (round(1000 * corner / 256) for corner in told["region"])
-    assert f"The region spans ({left},{top})" in said
+    drawer_text = page.inner_text("#seen")
+    assert "Scan: 256 × 256 pixels" in drawer_text and "Region: " in drawer_text
+    left, top, *_ = (round(1000 * corner / 256) for corner in report_now["region"])
+    assert f"The region spans ({left},{top})" in drawer_text
 
 
 def test_several_scans_carry_names_of_their_own(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
@@ -263,8 +265,8 @@ def test_several_scans_carry_names_of_their_own(address: str, open_page: Callabl
     # To take a name that another has is to swap.
     page.select_option("[data-role] >> nth=1", "current")
     assert page.evaluate(roles) == ["prior", "current"]
-    told = page.evaluate("RarlViewer.report()")
-    assert [entry["role"] for entry in told["scans"]] == ["prior", "current"]
+    report_now = page.evaluate("RarlViewer.report()")
+    assert [entry["role"] for entry in report_now["scans"]] == ["prior", "current"]
 
     page.click("#viewer .remove >> nth=1")
     page.wait_for_function("document.querySelectorAll('.viewer-scans li').length === 1")
@@ -373,10 +375,10 @@ def test_nothing_that_identifies_is_left_anywhere(
     page.click("#viewer [data-do=accept]")
     page.click("#viewer [data-do=clean]:has-text('Everything is covered')")
     page.wait_for_selector("#viewer .viewer-notice", state="hidden")
-    told = report(page)
+    report_now = report(page)
     found = shown(page, *built.picture.shape[:2])
     covered = np.zeros(built.picture.shape[:2], bool)
-    for left, top, right, bottom in told["masks"]:
+    for left, top, right, bottom in report_now["masks"]:
         covered[top:bottom, left:right] = True
     banner = built.banner
     assert covered[banner.top : banner.bottom, banner.left : banner.right].all()

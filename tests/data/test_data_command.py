@@ -74,8 +74,10 @@ def test_bad_input_is_one_sentence(
     busi: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
     assert main(["data", *words]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.startswith(sentence) and said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert (
+        captured.out == "" and captured.err.startswith(sentence) and captured.err.count("\n") == 1
+    )
 
 
 def test_no_set_at_hand_is_said(
@@ -90,7 +92,7 @@ def test_vqa_rad_says_that_its_test_images_are_seen(
     local_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["data", "vqa_rad", "vqa_med_2019_mini", "slake"]) == 0
-    said = capsys.readouterr().out
-    assert "test (images seen)   451     272   179     203" in said
-    assert "Unseen, so they train nothing: vqa_med_2019_mini\n" in said
-    assert "slake: Questions alone, without their images." in said
+    output = capsys.readouterr().out
+    assert "test (images seen)   451     272   179     203" in output
+    assert "Unseen, so they train nothing: vqa_med_2019_mini\n" in output
+    assert "slake: Questions alone, without their images." in output

@@ -61,15 +61,15 @@ def test_every_sentence_is_backed_by_a_fact_of_the_image(local_sets: Sets, name:
             continue
         assert row.image is not None
         parts = allowed.setdefault(row.image.key, statements(row))
-        said = " ".join(row.answer.lower().split()).rstrip(" .")
-        own = parts | {f"The answer is {said}."}
+        answer = " ".join(row.answer.lower().split()).rstrip(" .")
+        own = parts | {f"The answer is {answer}."}
         assert is_made_of(row.explanation, own), (row.id, row.explanation)
 
 
 def test_no_sentence_contradicts_its_article(local_sets: Sets) -> None:
-    said = " ".join(row.explanation or "" for rows in local_sets.values() for row in rows)
+    explanations = " ".join(row.explanation or "" for rows in local_sets.values() for row in rows)
     for wrong in ("a no ", "There is any ", "There is no any ", "no no ", " an a ", ".."):
-        assert wrong not in said, wrong
+        assert wrong not in explanations, wrong
 
 
 def test_held_out_rows_of_vqa_rad_have_no_explanation(local_sets: Sets) -> None:
@@ -112,13 +112,13 @@ def test_no_modality_is_known_from_test_questions_alone(local_root: Path, local_
             settled[f"vqa_rad/{row['image']}"] = answered[row["image"]]
     # The paper's rule knows chest and abdomen without asking; a head may be CT or MRI.
     rule = {"chest": {"x-ray"}, "abdomen": {"ct"}, "brain": set()}
-    told = [
+    explanations = [
         ({fact.value for fact in row.facts if fact.kind == "modality"}, row.organ)
         for row in local_sets["vqa_rad"]
         if row.image and settled.get(row.image.key) == {"test"}
     ]
-    assert told
-    assert all(values == rule[organ or ""] for values, organ in told)
+    assert explanations
+    assert all(values == rule[organ or ""] for values, organ in explanations)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_what_kind_of_image_it_is_comes_first_and_the_answer_last() -> None:
     asked = fact_from_answer("Where is the liver lesion?", "left lobe", "POS")
     stated = fact_from_answer("Is there a liver mass?", "no", "PRES")
     unrelated = fact_from_answer("Is there free air?", "yes", "PRES")
-    told = compose(basics, [unrelated, asked, stated], own, "Is the liver enlarged?")
-    assert told == (
+    explanation = compose(basics, [unrelated, asked, stated], own, "Is the liver enlarged?")
+    assert explanation == (
         "This is a CT scan of the abdomen. The plane is axial. There is no liver mass."
         " The answer is yes."
     )
@@ -164,6 +164,6 @@ WORDS = st.text("abc de?", min_size=1, max_size=12).filter(str.strip)
 def test_nothing_but_facts_is_told(pairs: list[tuple[str, str]], question: str) -> None:
     facts = [fact_from_answer(asked, answer, None) for asked, answer in pairs]
     own = Fact("other", "x", True, "It is x.")
-    told = compose(basic_facts("mri", None), facts, own, question)
+    explanation = compose(basic_facts("mri", None), facts, own, question)
     parts = {fact.statement for fact in facts} | {own.statement, "This is an MRI."}
-    assert told.endswith(own.statement) and is_made_of(told, parts)
+    assert explanation.endswith(own.statement) and is_made_of(explanation, parts)

@@ -72,7 +72,7 @@ def test_an_empty_question_is_one_sentence_and_keeps_the_page(session: Session) 
 
 
 def test_a_multiple_choice_question_is_read_by_letter_and_by_words(session: Session) -> None:
-    said = {
+    texts = {
         "sft": "<answer>B</answer>", "rl": "<answer>The <b>spleen</b>.</answer>",
         "rarl": "<answer>liver or spleen</answer>",
     }  # fmt: skip
@@ -80,13 +80,13 @@ def test_a_multiple_choice_question_is_read_by_letter_and_by_words(session: Sess
     assert options == ("liver", "b<i>owel", "C1 vertebra", "spleen")
     options = ("liver", "spleen")
     report = report_of(session)
-    engine = ready(ScriptedEngine(said))
+    engine = ready(ScriptedEngine(texts))
     *_, last = ask(engine, session, "Which?", "reason", "compare", report, options=options)
     assert session.asked is not None and session.asked.question.options == options
     assert session.asked.turn().options == options
     labels = {arm: arm.upper() for arm in COMPARED}
-    told = agreement(last.answers[:2], labels, options)
-    assert told == "The variants give the same answer."
+    sentence = agreement(last.answers[:2], labels, options)
+    assert sentence == "The variants give the same answer."
     html = board(last, session, labels)
     assert "<li>A. liver</li><li>B. spleen</li>" in html
     assert html.count("option B") == 2 and "several options" in html

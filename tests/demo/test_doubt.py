@@ -105,11 +105,11 @@ def test_reliance_tells_who_needed_the_image(session: Session) -> None:
     asked = replace(session.asked, question=question, answers=answers)
     white = ("a white picture", Image.new("RGB", (10, 10), (255, 255, 255)))
     found = check_reliance(Looking(), asked, white)
-    told = reliance_sentence(found, LABELS)
-    assert "SFT did not need this image" in told
-    assert "RL answered otherwise without this image" in told
+    sentence = reliance_sentence(found, LABELS)
+    assert "SFT did not need this image" in sentence
+    assert "RL answered otherwise without this image" in sentence
     page = side_panels.reliance(found, LABELS)
-    assert "a white picture" in page and told in page
+    assert "a white picture" in page and sentence in page
 
 
 def test_a_mirrored_scan_must_flip_the_side(session: Session) -> None:
@@ -151,10 +151,10 @@ def test_behind_the_scenes_says_what_made_the_answers(session: Session) -> None:
     asked = replace(asked, typed=EVIL, question=replace(asked.question, text=EVIL))
     seen = [Seen(Image.new("RGB", (56, 56)), 4)]
     texts = texts_of(ScriptedEngine(), asked)
-    told = facts(asked, seen, texts)
-    assert told["pictures"][0]["image_tokens"] == 4
-    assert {arm["revision"] for arm in told["arms"]} == {arm.revision for arm in asked.arms}
-    assert told["answers"][0]["text"] == asked.answers[0].response.text
+    facts_shown = facts(asked, seen, texts)
+    assert facts_shown["pictures"][0]["image_tokens"] == 4
+    assert {arm["revision"] for arm in facts_shown["arms"]} == {arm.revision for arm in asked.arms}
+    assert facts_shown["answers"][0]["text"] == asked.answers[0].response.text
     page = behind_view(asked, seen, texts)
     assert EVIL not in page and "56 × 56: 4 image tokens" in page
 

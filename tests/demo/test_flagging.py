@@ -66,14 +66,14 @@ def test_a_flag_and_its_case_come_back(desk: Desk) -> None:
         with pytest.raises(ReviewError, match=sentence):
             draft("rarl", *choices)
     step = "In the right upper lung there is a rounded density about 2.5 cm wide."
-    said = draft(
+    flag_draft = draft(
         "rarl", "wrong-location", "major", f" {EVIL} ", sentence=step,
         region=Region(0, (1, 2, 30, 40)), corrected_answer=EVIL, corrected_explanation="Left.",
     )  # fmt: skip
-    flag = desk.flag(said, asked, BO)
+    flag = desk.flag(flag_draft, asked, BO)
     second = desk.flag(draft("sft", "style", "minor"), asked, gr.Request())
     assert (flag.reader, second.reader) == ("bo", None)
-    assert flag.sentence_start is not None and flag.region == said.region
+    assert flag.sentence_start is not None and flag.region == flag_draft.region
     with pytest.raises(ReviewError, match="see the cases of others"):
         desk.for_request(gr.Request()).case(CASE)
 

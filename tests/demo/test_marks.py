@@ -135,16 +135,16 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
 def test_the_interface_has_the_marks(parts: Parts) -> None:
     service, ada = AskService(parts), Person("ada", "admin")
     files = [*ct_series(16, 3), *ct_series(24, 4), b"a note"]
-    told = service.ask(ada, files, "Is there a mass?", ["sft", "rl"], "reason", True, samples=6)
-    sft, rl = told["answers"]
+    record = service.ask(ada, files, "Is there a mass?", ["sft", "rl"], "reason", True, samples=6)
+    sft, rl = record["answers"]
     assert "minority-answer" in sft["problems"] and sft["consistency"] == pytest.approx(
         2 / 6, abs=1e-3
     )
     assert "unfamiliar-picture" in rl["problems"] and UNLIKE in rl["cautions"]
-    assert told["agreement"]["sentence"] == NOT_MEASURED and told["agreement"]["n"] is None
-    assert [(one["number"], one["asked"]) for one in told["series"]] == [(1, False), (2, True)]
-    assert told["left_out"] == [{"file": 8, "name": "", "reason": "a text file"}]
-    json.dumps(told)
+    assert record["agreement"]["sentence"] == NOT_MEASURED and record["agreement"]["n"] is None
+    assert [(one["number"], one["asked"]) for one in record["series"]] == [(1, False), (2, True)]
+    assert record["left_out"] == [{"file": 8, "name": "", "reason": "a text file"}]
+    json.dumps(record)
     other = service.ask(ada, files, "Is there a mass?", ["sft"], "reason", True, series=1)
     assert [one["asked"] for one in other["series"]] == [True, False]
     assert other["agreement"] is None and other["answers"][0]["consistency"] is None

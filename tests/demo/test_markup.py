@@ -113,8 +113,8 @@ def filled(store: ReviewStore) -> None:
     Queue(store.for_person("di", "admin")).assign(items[2:], "bo")
     for number, (case_id, arm) in enumerate(items[:2]):
         for name in ("bo", "cy"):
-            said = Judgement(number, len(name), True, "right", "why", "comment", seconds=3)
-            Queue(store.for_person(name, "reader")).judge(case_id, arm, said)
+            judgement = Judgement(number, len(name), True, "right", "why", "comment", seconds=3)
+            Queue(store.for_person(name, "reader")).judge(case_id, arm, judgement)
     Dismissals(store.for_person("di", "adjudicator")).dismiss(items[2:], "reason")
     studies = Studies(store.for_person("di", "adjudicator"))
     studies.draw_audit("title", 2, ["bo", "ada"], seed=1)
@@ -207,7 +207,7 @@ def everything(address: str, store: ReviewStore) -> list[str]:
         session = uuid4().hex
         for number in range(len(Queue(admin).items())):
             for study in studies if number == 0 else studies[:1]:
-                told = {"number": str(number), "study": study.id, "work": "", "flag": "2"}
+                event_data = {"number": str(number), "study": study.id, "work": "", "flag": "2"}
                 for event in events:
                     reached = [names.get(one, "") for one in (*event["inputs"], *event["outputs"])]
                     slow = any(
@@ -217,7 +217,7 @@ def everything(address: str, store: ReviewStore) -> list[str]:
                         continue
                     body = {
                         "data": [None for _ in event["inputs"]], "fn_index": event["id"],
-                        "session_hash": session, "event_data": told,
+                        "session_hash": session, "event_data": event_data,
                         "trigger_id": (event["targets"] or [[None]])[0][0],
                     }  # fmt: skip
                     if client.post("/gradio_api/queue/join", json=body).status_code != 200:

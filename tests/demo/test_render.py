@@ -35,8 +35,8 @@ def asked_session(said: dict[str, str] = SAID) -> Session:
 
 
 def test_model_text_is_never_markup() -> None:
-    said = {arm: f"<think>{EVIL}</think><answer>{EVIL}</answer>" for arm in SAID}
-    session = asked_session(said)
+    texts = {arm: f"<think>{EVIL}</think><answer>{EVIL}</answer>" for arm in SAID}
+    session = asked_session(texts)
     assert session.asked is not None
     session.flagging = "rl"
     pages = [

@@ -84,8 +84,8 @@ def test_from_an_exchange_to_a_signed_file(
 ) -> None:
     begun = calls["report"](BO, exchange, arm="sft")["report"]
     assert begun["arm"] == "sft" and begun["version"] == 1
-    told = [one["text"] for part in begun["sections"] for one in part["sentences"]]
-    assert "The heart is of normal size." in told and "Is it? Answer: No" in told
+    texts = [one["text"] for part in begun["sections"] for one in part["sentences"]]
+    assert "The heart is of normal size." in texts and "Is it? Answer: No" in texts
     saved = calls["report_save"](BO, with_own(begun, "Nothing else is seen."))["report"]
     assert saved["version"] == 2
     signed = calls["report_save"](BO, decided(saved), sign=True)["report"]

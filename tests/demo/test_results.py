@@ -145,9 +145,9 @@ def test_a_flag_keeps_the_case_with_every_arm(results: Results, tmp_path: Path) 
     ):
         with pytest.raises(ReviewError, match=sentence):
             flag_answer(store, shown, "sft", *choices, "", KEY)
-    said = ("sft", "missed-finding", "major", "There is a glioma.", KEY)
-    flag = flag_answer(store, shown, *said)
-    assert flag_answer(store, shown, *said).id == flag.id  # pressed twice
+    expected = ("sft", "missed-finding", "major", "There is a glioma.", KEY)
+    flag = flag_answer(store, shown, *expected)
+    assert flag_answer(store, shown, *expected).id == flag.id  # pressed twice
     assert (flag.arm, flag.comment, flag.answer) == ("sft", "There is a glioma.", "no tumor")
     kept = store.case(flag.case_id)
     assert [answer.arm for answer in kept.answers] == ["base", "sft", "rarl"]

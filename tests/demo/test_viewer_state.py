@@ -44,20 +44,20 @@ def test_the_page_is_told_all_that_its_controls_need(volume: Stack) -> None:
     scan = on_page(volume)
     spec = page_spec([scan], scan, 3)
     assert spec["active"] == scan.token and spec["serial"] == 3
-    (told,) = spec["scans"]
-    assert told["frames"] == {"acquired": 12, "axial": 12, "coronal": 64, "sagittal": 64}
-    assert told["start"] == 6 and told["unit"] == "HU"
-    assert told["steps"] == pytest.approx(
+    (scan_spec,) = spec["scans"]
+    assert scan_spec["frames"] == {"acquired": 12, "axial": 12, "coronal": 64, "sagittal": 64}
+    assert scan_spec["start"] == 6 and scan_spec["unit"] == "HU"
+    assert scan_spec["steps"] == pytest.approx(
         {"acquired": 25, "axial": 25, "coronal": 380 / 64, "sagittal": 380 / 64}, rel=1e-4
     )
-    labels = [preset["label"] for preset in told["presets"]]
+    labels = [preset["label"] for preset in scan_spec["presets"]]
     assert labels[0].startswith("As in the file")
     assert {"Lung", "Mediastinum", "Bone", "Brain", "Stroke", "Abdomen"} < set(labels)
-    assert told["thumbnail"].startswith("data:image/png;base64,")
+    assert scan_spec["thumbnail"].startswith("data:image/png;base64,")
     # A picture without a unit gets sliders that fit its own values, and no presets of CT.
     plain = scan_of()
-    (told,) = page_spec([plain], plain, 1)["scans"]
-    assert [preset["key"] for preset in told["presets"]] == ["file", "auto"]
+    (scan_spec,) = page_spec([plain], plain, 1)["scans"]
+    assert [preset["key"] for preset in scan_spec["presets"]] == ["file", "auto"]
 
 
 @pytest.mark.parametrize("plane", ["acquired", "coronal"])
@@ -116,7 +116,7 @@ def test_a_token_lives_as_long_as_its_scan(volume: Stack) -> None:
 
 def test_the_session_takes_over_what_the_page_shows(volume: Stack) -> None:
     session = session_with(on_page(volume))
-    told = report_of(
+    report = report_of(
         session,
         plane="coronal",
         frame=20,
@@ -125,7 +125,7 @@ def test_the_session_takes_over_what_the_page_shows(volume: Stack) -> None:
         masks=[[0, 0, 8, 4]],
         region=[10, 12, 30, 40],
     )
-    take_report(session, told)
+    take_report(session, report)
     (scan,) = session.scans
     assert scan.view == View("coronal", 20, 0, Window(-600, 1500), True)
     assert scan.masks == (Box(0, 0, 8, 4),) and scan.region == Box(10, 12, 30, 40)

@@ -36,11 +36,11 @@ class ScriptedEngine:
     def _answer(self, question: Question, arm: str) -> Answer:
         red, green, _ = question.images[0].image.resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
         if "modality" in question.text:
-            said = "MRI."
+            answer_text = "MRI."
         elif arm == "rarl" and red > green:
-            said = "a glioma"
+            answer_text = "a glioma"
         else:
-            said = "no tumor"
-        marked = f"<answer>{said}</answer>"
+            answer_text = "no tumor"
+        marked = f"<answer>{answer_text}</answer>"
         text = marked if arm == "base" else f"<think>It is {arm}.</think>{marked}"
         return Answer(arm, parse_response(text, question.mode), len(text), 0.1, True)

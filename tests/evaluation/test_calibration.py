@@ -29,12 +29,12 @@ class DoubtfulEngine(ScriptedEngine):
 
     def _answer(self, question: Question, arm: str) -> Answer:
         red, green, _ = question.images[0].image.resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
-        said = "glioma" if red > green else "no tumor"
+        answer_text = "glioma" if red > green else "no tumor"
         if question.decoding.temperature > 0:
             self.seeds.append(question.decoding.seed)
             if red <= green and question.decoding.seed % 2:
-                said = "meningioma"
-        text = f"<think>.</think><answer>{said}</answer>"
+                answer_text = "meningioma"
+        text = f"<think>.</think><answer>{answer_text}</answer>"
         return Answer(arm, parse_response(text, question.mode), 3, 0.1, True)
 
 

@@ -55,13 +55,13 @@ class Chooser(ScriptedEngine):
 
     def _answer(self, question: Question, arm: str) -> Answer:
         options = question.options
-        said = {
+        answer_texts = {
             "base": "A",
             "sft": f"{'ABCD'[options.index('spleen')]}. spleen",
             "rl": "A or B",
             "rarl": "the pancreas",
         }[arm]
-        text = f"<think>It is seen.</think><answer>{said}</answer>"
+        text = f"<think>It is seen.</think><answer>{answer_texts}</answer>"
         return Answer(arm, parse_response(text, question.mode), 3, 0.1, True)
 
 

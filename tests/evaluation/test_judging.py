@@ -19,9 +19,9 @@ from tests.evaluation.scripted_engine import ScriptedEngine
 
 def verdict(body: Mapping[str, Any]) -> Reply:
     """3 where the answer is a glioma, 0 elsewhere; a refusal and broken JSON for two others."""
-    told = body["messages"][1]["content"]
-    given = told.split("<<<GIVEN ANSWER>>>\n")[1]
-    if "What imaging modality" in told:
+    prompt = body["messages"][1]["content"]
+    given = prompt.split("<<<GIVEN ANSWER>>>\n")[1]
+    if "What imaging modality" in prompt:
         return "{broken"
     score = 3 if given.startswith("a glioma") else 0
     return json.dumps({"justification": "So.", "correctness": score, "explanation": 1})

@@ -127,6 +127,6 @@ def test_the_page_says_what_agreement_is_worth() -> None:
     assert agreement.sentence(answers("yes", "no"), arms, "Mass?", "reason") == ""
     assert agreement.sentence(answers("yes"), arms[:1], "Mass?", "reason") == ""
     assert agreement.sentence(answers("no", "No"), arms, "Mass?", "reason") == NOT_MEASURED
-    told = agreement.sentence(answers("no", "no"), shipped, "Is there a mass?", "reason")
-    assert told.startswith("Where they agreed on held-out yes/no or choice questions")
-    assert "n " in told and "95 % interval" in told
+    sentence = agreement.sentence(answers("no", "no"), shipped, "Is there a mass?", "reason")
+    assert sentence.startswith("Where they agreed on held-out yes/no or choice questions")
+    assert "n " in sentence and "95 % interval" in sentence

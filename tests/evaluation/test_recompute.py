@@ -84,10 +84,10 @@ def test_a_changed_figure_is_found(
     chosen["value"] = 0.99
     path.write_text(json.dumps(summary), "utf-8")
     assert main(["evaluate", "--verify", str(run[0])]) == 1
-    said = capsys.readouterr().out
-    assert "summary.json is not the file that the run wrote" in said
-    assert f"figures, {chosen['group']}, {chosen['arm']}" in said
-    assert "value is 0.99 in summary.json" in said
+    output = capsys.readouterr().out
+    assert "summary.json is not the file that the run wrote" in output
+    assert f"figures, {chosen['group']}, {chosen['arm']}" in output
+    assert "value is 0.99 in summary.json" in output
 
 
 def test_a_changed_score_and_a_changed_text_are_found(run: tuple[Path, list[Row]]) -> None:
@@ -97,9 +97,9 @@ def test_a_changed_score_and_a_changed_text_are_found(run: tuple[Path, list[Row]
     frame.loc[0, "exact"] = not frame.loc[0, "exact"]
     frame.loc[1, "text"] = "<answer>something else</answer>"
     frame.to_parquet(path, index=False)
-    said = verify(folder).differences
-    assert any(one.startswith("exact: ") and rows[0].id in one for one in said)
-    assert any(one.startswith("answer: 1 rows are scored otherwise") for one in said)
+    differences = verify(folder).differences
+    assert any(one.startswith("exact: ") and rows[0].id in one for one in differences)
+    assert any(one.startswith("answer: 1 rows are scored otherwise") for one in differences)
 
 
 def test_a_summary_of_an_older_version_lacks_parts(run: tuple[Path, list[Row]]) -> None:

@@ -28,8 +28,10 @@ class Reporter(ScriptedEngine):
     """sft repeats the reference, rl denies it."""
 
     def _answer(self, question: Question, arm: str) -> Answer:
-        said = KNOWN if arm == "sft" else "The heart is enlarged. There is no pleural effusion."
-        text = f"<think>It is seen.</think><answer>{said}</answer>"
+        answer_text = (
+            KNOWN if arm == "sft" else "The heart is enlarged. There is no pleural effusion."
+        )
+        text = f"<think>It is seen.</think><answer>{answer_text}</answer>"
         return Answer(arm, parse_response(text, question.mode), 3, 0.1, True)
 
 

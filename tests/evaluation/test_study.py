@@ -106,9 +106,9 @@ def test_a_tiny_study_runs_and_resumes(
         """Run the script here, its trainings in processes of their own; what it tells."""
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(ROOT / "scripts/experiment"), run_name="__main__")
-        told = capfd.readouterr()
-        assert not ended.value.code, told.err[-2000:]
-        return told.err
+        captured = capfd.readouterr()
+        assert not ended.value.code, captured.err[-2000:]
+        return captured.err
 
     def trainings() -> list[psutil.Process]:
         return [one for one in psutil.Process().children() if "train" in one.cmdline()]
@@ -135,9 +135,12 @@ def test_a_tiny_study_runs_and_resumes(
     assert (~stressed).sum() == questions * 4 * 3
     assert stressed.sum() == rows.loc[rows["category"] == "label", "id"].nunique() * 3 * 4
     assert not rows["category"].isin(["modality", "organ"]).any()
-    told = (tmp_path / "results/experiment.md").read_text("utf-8")
-    assert f"| held-out images | reason | {questions} |" in told and "| sft-0 | 1 |" in told
-    assert str(tmp_path) not in told and str(tiny_model) not in told
+    table_text = (tmp_path / "results/experiment.md").read_text("utf-8")
+    assert (
+        f"| held-out images | reason | {questions} |" in table_text
+        and "| sft-0 | 1 |" in table_text
+    )
+    assert str(tmp_path) not in table_text and str(tiny_model) not in table_text
 
     answers = (tmp_path / "run/answers/rows.jsonl").read_bytes()
     assert "Training" not in study()

@@ -390,8 +390,8 @@ def timing(target: Target) -> str | None:
                 raise NotTried("held back already")
             times[name].append(time.monotonic() - started)
     one, other = (statistics.median(values) for values in times.values())
-    told = abs(one - other) > 0.05 + 0.2 * min(one, other)
-    return f"{one:.2f} s against {other:.2f} s" if told else None
+    differs = abs(one - other) > 0.05 + 0.2 * min(one, other)
+    return f"{one:.2f} s against {other:.2f} s" if differs else None
 
 
 @attack(5, "checking passwords keeps everybody else waiting", timed=True)
@@ -521,8 +521,8 @@ def deputy(target: Target) -> str | None:
         if '"review_' in tools:
             return "the review is among the tools"
         for name in ("review_list", "review_export", "review_show"):
-            said = _rpc(client, target, "tools/call", {"name": name, "arguments": {}})
-            if '"total"' in said or "address" in said:
+            response = _rpc(client, target, "tools/call", {"name": name, "arguments": {}})
+            if '"total"' in response or "address" in response:
                 return f"{name} answers"
     return None
 

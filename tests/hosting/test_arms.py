@@ -110,12 +110,12 @@ def test_a_batch_is_split_and_put_together_again(tiny_model: Path, tmp_path: Pat
         asked = [question("large", "base"), replace(question("large"), earlier=(earlier,))]
         engine = load_engine(name)
         answers = engine.answer_batch(asked)
-        told = max((body["messages"] for body in server.bodies), key=len)
+        longest = max((body["messages"] for body in server.bodies), key=len)
     assert [[answer.arm for answer in one] for one in answers] == [["large", "base"], ["large"]]
     assert answers[0][0].response.text == answers[1][0].response.text == SAID
     # Each arm reads its own earlier answers, under whatever name its engine knows it.
-    assert [turn["role"] for turn in told] == ["user", "assistant", "user"]
-    assert told[1]["content"] == [{"type": "text", "text": "yes"}]
+    assert [turn["role"] for turn in longest] == ["user", "assistant", "user"]
+    assert longest[1]["content"] == [{"type": "text", "text": "yes"}]
     assert isinstance(engine, Looks)
     (weights,) = engine.looked(asked[0], answers[0][1])
     assert weights.sum() == pytest.approx(1, abs=1e-3)

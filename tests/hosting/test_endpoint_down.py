@@ -18,12 +18,12 @@ def test_the_app_waits_for_the_server_and_says_so(serve: Serve) -> None:
     url = f"http://127.0.0.1:{port}/v1"
     loader = EngineLoader(partial(load_offer, None, url), again=0.05).start()
     session = session_with(scan_of())
-    told = f"The server at 127.0.0.1:{port} does not answer; start it, or correct --endpoint."
+    sentence = f"The server at 127.0.0.1:{port} does not answer; start it, or correct --endpoint."
     started = False
     # The question waits, and is answered once the server is there.
     for progress in ask(loader, session, "Is it new?", "reason", "base", report_of(session)):
-        if progress.sentence == told and not started:
-            assert told in frame.engine_pill(loader) and loader.phase == "loading"
+        if progress.sentence == sentence and not started:
+            assert sentence in frame.engine_pill(loader) and loader.phase == "loading"
             serve(port=port)
             started = True
     assert started and not progress.failed

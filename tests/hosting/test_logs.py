@@ -81,5 +81,5 @@ def test_what_repeats_without_end_is_held_back(monkeypatch: pytest.MonkeyPatch) 
     assert sum(passed) == 3
     assert throttle.filter(record(2)), "another place is another matter"
     now += 10
-    told = record(1)
-    assert throttle.filter(told) and told.__dict__["facts"] == {"held": 997}
+    logged = record(1)
+    assert throttle.filter(logged) and logged.__dict__["facts"] == {"held": 997}

@@ -127,9 +127,9 @@ def test_the_caller_is_who_the_outer_connection_says(app: str, tmp_path: Path) -
         {"Host": "localhost", "X-Gradio-User": "admin", "X-User": "root"},
         {"Authorization": f"Bearer {key}"},
     ):
-        said = call("ask", {"scans": [uri], "question": "Is it new?"}, **headers)
+        response = call("ask", {"scans": [uri], "question": "Is it new?"}, **headers)
         words = {
-            "exchange": json.loads(said["content"][0]["text"])["exchange"], "arm": "rarl",
+            "exchange": json.loads(response["content"][0]["text"])["exchange"], "arm": "rarl",
             "category": "other", "severity": "minor",
         }  # fmt: skip
         flag = json.loads(call("flag", words, **headers)["content"][0]["text"])["flag"]

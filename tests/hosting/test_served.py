@@ -65,9 +65,9 @@ def app(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with running(folder / "home", str(tiny_model), **settings) as (address, log, process):
         yield Running(address, log, folder / "home", hosts, process)
     assert hosts.read_text() == "", "the app wanted to reach another host"
-    said = log.read_text("utf-8")
-    assert not any(word in said for word in (*NAMES, SECRET)), "the log tells too much"
-    for line in said.splitlines():
+    log_text = log.read_text("utf-8")
+    assert not any(word in log_text for word in (*NAMES, SECRET)), "the log tells too much"
+    for line in log_text.splitlines():
         assert line.startswith(("{", "*")) or not line, line
 
 
@@ -106,14 +106,14 @@ def test_the_example_asks_and_flags(app: Running, picture: Path) -> None:
 
 
 def test_one_arm_and_what_it_is(client: Client, picture: Path) -> None:
-    said: dict[str, Any] = client.predict(
+    response: dict[str, Any] = client.predict(
         scans=[handle_file(str(picture))],
         question="Is it new?",
         arm="base",
         mode="answer",
         api_name="/ask",
     )
-    (answer,) = said["answers"]
+    (answer,) = response["answers"]
     assert (answer["arm"], answer["label"]) == ("base", "Base")
     assert len(answer["revision"]) == 12 and answer["tokens"] and not answer["failure"]
 
@@ -226,11 +226,11 @@ def test_too_much_is_refused(app: Running) -> None:
 def test_sigterm_in_the_middle_of_an_answer(app: Running, client: Client, picture: Path) -> None:
     """The last of these. The process ends by itself, and the flag given before is there."""
     asked = {"scans": [handle_file(str(picture))], "question": "Is it new?"}
-    said = client.predict(**asked, api_name="/compare")
-    told = {"exchange": said["exchange"], "arm": "sft"}
+    response = client.predict(**asked, api_name="/compare")
+    flag_arguments = {"exchange": response["exchange"], "arm": "sft"}
     with pytest.raises(AppError, match="choose from false-finding, "):
-        client.predict(**told, category="nonsense", severity="minor", api_name="/flag")
-    kept = client.predict(**told, category="other", severity="minor", api_name="/flag")
+        client.predict(**flag_arguments, category="nonsense", severity="minor", api_name="/flag")
+    kept = client.predict(**flag_arguments, category="other", severity="minor", api_name="/flag")
     jobs = [client.submit(**asked, api_name="/compare") for _ in range(4)]
     while httpx.get(f"{app.address}/healthz").json()["answering"] == 0:
         assert not all(job.done() for job in jobs), "nothing ran for long enough to be seen"

@@ -42,10 +42,10 @@ def test_a_dry_run_and_the_app_from_its_files_alone(tmp_path: Path) -> None:
     with running(tmp_path / "home", None, space, SPACE_ID="owner/rarl") as (address, _, process):
         picture = tmp_path / "scan.png"
         Image.effect_noise((96, 96), 60).save(picture)
-        said = Client(address, verbose=False).predict(
+        response = Client(address, verbose=False).predict(
             scans=[handle_file(str(picture))], question="Which organ is shown?", api_name="/compare"
         )
-        assert [answer["arm"] for answer in said["answers"]] == ["sft", "rl", "rarl"]
+        assert [answer["arm"] for answer in response["answers"]] == ["sft", "rl", "rarl"]
         policy = httpx.get(address).headers["content-security-policy"]
         assert policy.endswith("frame-ancestors https://huggingface.co")
         assert Path(f"/proc/{process.pid}/cwd").resolve() == space.resolve()

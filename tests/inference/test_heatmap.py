@@ -42,15 +42,15 @@ def test_a_map_for_each_picture_and_all_sum_to_one(engine: LocalEngine, ask: Ask
 
 def test_it_changes_with_picture_words_and_arm(engine: LocalEngine, ask: Ask) -> None:
     question = ask()
-    said = answer(engine, question, "rarl")
-    (first,) = engine.looked(question, said)
-    (again,) = engine.looked(question, said)
+    answered = answer(engine, question, "rarl")
+    (first,) = engine.looked(question, answered)
+    (again,) = engine.looked(question, answered)
     np.testing.assert_array_equal(first, again)
     others = [
-        engine.looked(replace(question, images=(NamedImage(picture(5)),)), said),
-        engine.looked(question, replace(said, response=parse_response("<answer>no</answer>"))),
-        engine.looked(question, replace(said, arm="sft")),
-        engine.looked(question, replace(said, arm="base")),
+        engine.looked(replace(question, images=(NamedImage(picture(5)),)), answered),
+        engine.looked(question, replace(answered, response=parse_response("<answer>no</answer>"))),
+        engine.looked(question, replace(answered, arm="sft")),
+        engine.looked(question, replace(answered, arm="base")),
     ]
     for (other,) in others:
         assert np.abs(other - first).max() > 1e-3
@@ -61,7 +61,7 @@ def test_a_weight_foretells_what_the_token_does_for_the_words(
 ) -> None:
     """The derivative that a weight stands for, by finite differences."""
     question = ask()
-    said = answer(engine, question, "rl")
+    answered = answer(engine, question, "rl")
     seen: list[torch.Tensor] = []
     whole = tiny_loaded.base.forward
 
@@ -80,12 +80,12 @@ def test_a_weight_foretells_what_the_token_does_for_the_words(
 
     monkeypatch.setattr(tiny_loaded.base, "forward", forward)
     nudged: tuple[int, float] | None = None
-    (weights,) = engine.looked(question, said)
+    (weights,) = engine.looked(question, answered)
     losses = []
     for token in range(weights.size):
         for share in (-0.05, 0.05):
             nudged = token, share
-            engine.looked(question, said)
+            engine.looked(question, answered)
         losses.append(float(seen[-2] - seen[-1]))
     expected = np.clip(losses, 0, None)
     np.testing.assert_allclose(weights.flatten(), expected / expected.sum(), atol=0.02)

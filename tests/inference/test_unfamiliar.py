@@ -47,9 +47,9 @@ def test_an_unfamiliar_picture_is_told_for_each_variant(
 ) -> None:
     question = ask()
     strict = LocalEngine(replace(tiny_loaded, familiarity=measure(tiny_loaded, 0.0)))
-    told = unfamiliar_pictures(strict, question)
-    assert set(told) == {"sft", "rl", "rarl"}
-    assert "unlike anything the model was trained on" in told["rl"]
+    pictures = unfamiliar_pictures(strict, question)
+    assert set(pictures) == {"sft", "rl", "rarl"}
+    assert "unlike anything the model was trained on" in pictures["rl"]
     lenient = LocalEngine(replace(tiny_loaded, familiarity=measure(tiny_loaded, 1e9)))
     assert unfamiliar_pictures(lenient, question) == {}
     assert unfamiliar_pictures(LocalEngine(tiny_loaded), question) == {}

@@ -231,8 +231,8 @@ def test_a_reader_who_withdraws_leaves_every_export(
     admin.withdraw(reader="B")  # a second time changes nothing
     counts = export(store, tmp_path / "all.jsonl", "jsonl", names=True)
     lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
-    said = [line for line in lines if line["table"] != "withdrawals"]
-    assert not any(line.get("reader") == "b" for line in said)
+    kept_lines = [line for line in lines if line["table"] != "withdrawals"]
+    assert not any(line.get("reader") == "b" for line in kept_lines)
     assert counts["responses"] == counts["first_reads"] == counts["votes"] == 0
     assert counts["verdicts"] == 1 and counts["withdrawals"] == 2
     assert all("b" not in line["readers"] for line in lines if line["table"] == "studies")
@@ -349,10 +349,10 @@ def hub(private: bool) -> Iterator[tuple[str, list[tuple[str, dict[str, object]]
                     200, {"commitUrl": f"{address}/datasets/a/b/commit/c", "commitOid": "c"}
                 )
                 return
-            said = json.loads(body)
-            asked.append((self.path, said))
+            request = json.loads(body)
+            asked.append((self.path, request))
             if self.path.startswith("/api/datasets/a/b/preupload/"):
-                files = [{"path": one["path"], "uploadMode": "regular"} for one in said["files"]]
+                files = [{"path": one["path"], "uploadMode": "regular"} for one in request["files"]]
                 self._answer(200, {"files": [{**one, "shouldIgnore": False} for one in files]})
                 return
             found = self.path in ("/api/repos/create", "/api/validate-yaml")
@@ -397,9 +397,9 @@ def test_pushed_privately_and_never_into_a_public_place(
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
         assert push_to_hub(tmp_path / "out", "a/b").endswith("/datasets/a/b")
         sent = {
-            said["value"]["path"]: base64.b64decode(said["value"]["content"])
-            for path, said in asked
-            if "/commit/" in path and said["key"] == "file"
+            body["value"]["path"]: base64.b64decode(body["value"]["content"])
+            for path, body in asked
+            if "/commit/" in path and body["key"] == "file"
         }
         flags = (tmp_path / "out" / "data" / "flags.parquet").read_bytes()
         assert sent["data/flags.parquet"] == flags and "README.md" in sent
@@ -431,9 +431,9 @@ def test_damaged_imports_change_nothing(
     fill(store, make_case)
     path = tmp_path / "all.jsonl"
     export(store, path, "jsonl")
-    said = path.read_text(encoding="utf-8")
-    assert old in said
-    path.write_text(said.replace(old, new), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
     copy = ReviewStore(f"sqlite:///{tmp_path / 'copy.sqlite3'}")
     with pytest.raises(ReviewError, match=r"damaged or of another version \(line"):
         import_from(copy, path)

@@ -147,9 +147,9 @@ def test_stats_import_and_delete(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["review", "stats", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["flags"] == 2 and said["counts"]["arm"] == {"rarl": 1, "sft": 1}
-    assert said["statuses"] == {"new": 2} and said["agreement"]["correctness kappa"] is None
+    output = json.loads(capsys.readouterr().out)
+    assert output["flags"] == 2 and output["counts"]["arm"] == {"rarl": 1, "sft": 1}
+    assert output["statuses"] == {"new": 2} and output["agreement"]["correctness kappa"] is None
     out = tmp_path / "all"
     assert main(["review", "export", "--format", "csv", "--out", str(out)]) == 0
     assert main(["review", "delete", flagged.id, "--reason", "asked for", "--as", "DPO"]) == 0

@@ -47,8 +47,13 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
         def do_GET(self) -> None:
             kept.asked.append(f"{self.command} {self.path}")
             if self.path.startswith("/api/datasets/a/b"):
-                said = {"id": "a/b", "private": kept.private, "sha": kept.sha, "siblings": []}
-                self.answer(200, json.dumps(said).encode())
+                repository_facts = {
+                    "id": "a/b",
+                    "private": kept.private,
+                    "sha": kept.sha,
+                    "siblings": [],
+                }
+                self.answer(200, json.dumps(repository_facts).encode())
             elif kept.commits and self.path == f"/datasets/a/b/resolve/{kept.sha}/{FILE}":
                 self.answer(200, kept.commits[-1], ETag=f'"{kept.sha}"')
             else:
@@ -69,8 +74,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
                     return self.answer(412, b"{}")
                 kept.commits.append(base64.b64decode(file["content"]))
             place = f"{address}/datasets/a/b"
-            said = {"url": place, "commitUrl": f"{place}/commit/c", "commitOid": "c"}
-            self.answer(200, json.dumps(said).encode())
+            commit = {"url": place, "commitUrl": f"{place}/commit/c", "commitOid": "c"}
+            self.answer(200, json.dumps(commit).encode())
 
         def answer(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)
@@ -159,8 +164,8 @@ def test_nothing_goes_where_it_may_not(
 def test_settings() -> None:
     assert read_place({}) is None
     assert read_place({"RARL_FLAGS_REPO": "a/b"}) == Place("a/b", pixels=False)
-    told = {"RARL_FLAGS_REPO": "a/b", "RARL_FLAGS_PIXELS": "keep"}
-    assert read_place(told) == Place("a/b", pixels=True)
+    environment = {"RARL_FLAGS_REPO": "a/b", "RARL_FLAGS_PIXELS": "keep"}
+    assert read_place(environment) == Place("a/b", pixels=True)
     for name, value in (("RARL_FLAGS_REPO", "b"), ("RARL_FLAGS_PIXELS", "yes")):
         with pytest.raises(SettingError, match=name):
             read_place({"RARL_FLAGS_REPO": "a/b", name: value})

@@ -26,8 +26,8 @@ def test_the_intervals_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 14
     assert main(words) == 0
-    told = capsys.readouterr().out
-    assert "8 simulated studies of 8 readers and 24 cases" in told and "Automation bias" in told
+    output = capsys.readouterr().out
+    assert "8 simulated studies of 8 readers and 24 cases" in output and "Automation bias" in output
 
 
 @pytest.mark.parametrize(

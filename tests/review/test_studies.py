@@ -146,8 +146,8 @@ def test_what_a_study_shows(store: ReviewStore, make_case: MakeCase) -> None:
         for position in range(9):
             # On their own they say yes, with the AI what it says.
             alone = shown[name, position] == "no-ai"
-            said, seconds = ("Yes, there is.", 40) if alone else ("no", 10 if name == "a" else 20)
-            reader.respond(study.id, position, said, seconds=seconds, confidence=60)
+            answer, seconds = ("Yes, there is.", 40) if alone else ("no", 10 if name == "a" else 20)
+            reader.respond(study.id, position, answer, seconds=seconds, confidence=60)
         with pytest.raises(ReviewError, match="You may not"):
             reader.outcomes(study.id)
     found = {one.condition: one for one in runs.outcomes(study.id)}

@@ -94,11 +94,11 @@ def test_two_steps_from_consent_to_debriefing(store: ReviewStore, make_case: Mak
         reader.respond(study.id, position, view.answer, confidence=60, seconds=2, region=place)
     assert reader.next(study.id) is None
 
-    told = reader.debrief(study.id)
-    wrong = [one for one in told if one.wrong_on_purpose]
-    assert len(told) == 8 and len(wrong) == 2
+    debriefed = reader.debrief(study.id)
+    wrong = [one for one in debriefed if one.wrong_on_purpose]
+    assert len(debriefed) == 8 and len(wrong) == 2
     assert all(one.advice != one.reference and one.first == "no" for one in wrong)
-    assert all(one.final == one.advice and one.picture is not None for one in told)
+    assert all(one.final == one.advice and one.picture is not None for one in debriefed)
     with pytest.raises(ReviewError, match="do not take part"):
         Studies(store.for_person("z", "reader")).debrief(study.id)
 
@@ -345,5 +345,5 @@ def test_what_a_study_says_of_reliance(store: ReviewStore, make_case: MakeCase) 
     assert value(trainees, "automation_bias") == 1 and value(specialists, "automation_bias") == 0
     rsr = everybody.figures["rsr"]
     assert rsr is not None and rsr.low is not None and rsr.readers == 2
-    (told,) = [one["reliance"] for one in overview(store)["studies"]]
-    assert told[0]["figures"]["rsr"]["value"] == rsr.value
+    (reliance_shown,) = [one["reliance"] for one in overview(store)["studies"]]
+    assert reliance_shown[0]["figures"]["rsr"]["value"] == rsr.value

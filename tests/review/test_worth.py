@@ -21,7 +21,7 @@ MakeCase = Callable[..., CaseSnapshot]
 
 def test_reasons_order_the_queue(store: ReviewStore, make_case: MakeCase) -> None:
     same = {arm: "<answer>no</answer>" for arm in ("sft", "rl", "rarl")}
-    told: dict[str, str] = {}
+    answer_texts: dict[str, str] = {}
     for number in range(24):
         modality = "MG" if number == 20 else "CR"
         more = {**same, "sft": "<answer>yes</answer>"} if number == 21 else same
@@ -32,17 +32,17 @@ def test_reasons_order_the_queue(store: ReviewStore, make_case: MakeCase) -> Non
             values = {"consistency": 0.4, "needs-picture": 0.0}
             record_measures(store, (case.id, "sft"), {"consistency": 1.0})
             record_measures(store, (case.id, "sft"), values)  # type: ignore[arg-type]
-        told[case.id] = str(number)
+        answer_texts[case.id] = str(number)
     queue = Queue(store.for_person("A", "reader"))
     items = queue.items(order="worth")
     assert len(items) == 24
-    reasons = {told[one.case_id]: one.reason for one in items}
+    reasons = {answer_texts[one.case_id]: one.reason for one in items}
     assert reasons["20"] == "rare here: MG"
     assert reasons["21"] == "2 of 2 other variants disagree"
     assert reasons["22"] == "40 % of samples say the same; same answer without the picture"
     assert reasons["0"] == ""
     # Whatever chance did not take stands in the order of its worth.
-    valued = [told[one.case_id] for one in items if not one.by_chance]
+    valued = [answer_texts[one.case_id] for one in items if not one.by_chance]
     assert valued == sorted(valued, key=lambda one: -{"22": 3, "21": 2, "20": 1}.get(one, 0))
     assert (
         queue.items(order="worth", limit=5) + queue.items(order="worth", limit=50, offset=5)

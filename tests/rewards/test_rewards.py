@@ -274,7 +274,7 @@ def test_without_its_contradiction_term_the_reward_forgives_what_annotations_den
     text = HONEST.replace("</think>", " There is a pneumothorax.</think>")
     columns = {"question": [QUESTION], "explanation": [EXPLANATION], "facts": [json.dumps(FACTS)]}
     honest, wrong, forgiven = (
-        reasoning_reward([""], [said], mode=["reason"], contradictions=term, **columns)[0]
-        for said, term in ((HONEST, True), (text, True), (text, False))
+        reasoning_reward([""], [completion], mode=["reason"], contradictions=term, **columns)[0]
+        for completion, term in ((HONEST, True), (text, True), (text, False))
     )
     assert wrong < forgiven == honest

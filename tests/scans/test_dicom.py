@@ -257,9 +257,9 @@ def test_nothing_of_the_patient_is_kept() -> None:
         WindowWidth=1024,
     )
     scan = open_scan(saved(dataset))
-    said = repr((scan.attributes, scan.warnings, scan.modality, scan.image.info)).upper()
+    kept_text = repr((scan.attributes, scan.warnings, scan.modality, scan.image.info)).upper()
     for secret in (PATIENT, "EVA", "1933", "2024", "1.2.840", "1.2.3"):
-        assert secret not in said
+        assert secret not in kept_text
     assert scan.attributes == {
         "Modality": "CT",
         "PatientAge": "90",

@@ -71,10 +71,10 @@ def test_a_series_arrives_as_it_would_from_files(pacs: Pacs) -> None:
 def test_what_is_offered_and_opened_names_nobody(pacs: Pacs) -> None:
     dataset = pydicom.dcmread(io.BytesIO(PLANTED.data))
     (series,) = pacs.search(str(dataset.AccessionNumber))
-    told = set(PLANTED.identifiers) & set(map(str, astuple(series)))
+    leaked = set(PLANTED.identifiers) & set(map(str, astuple(series)))
     # Its description is what people choose by; the two UIDs are what it is fetched by.
     needed = (dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SeriesDescription)
-    assert told == set(map(str, needed))
+    assert leaked == set(map(str, needed))
     assert not [one for one in PLANTED.identifiers if one in repr(series)]
     stack = open_stack(list(pacs.files(series)))
     assert stack.text_likely
@@ -110,8 +110,8 @@ def test_the_command_line(
     for name, value in (("", pacs.url), ("_USER", USER), ("_PASSWORD", PASSWORD)):
         monkeypatch.setenv(f"RARL_DICOMWEB{name}", value)
     assert main(["scan", "--study", ACCESSION, "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert (told["series"], told["modality"], told["frames"]) == (1, "MR", len(SERIES))
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (record["series"], record["modality"], record["frames"]) == (1, "MR", len(SERIES))
 
 
 @contextmanager

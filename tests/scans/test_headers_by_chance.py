@@ -279,17 +279,17 @@ def opened(case: Case) -> Stack | None:
 def test_shown_as_the_standard_says_or_with_a_word(case: Case) -> None:
     stack = opened(case)
     assert stack is not None, "a valid file is refused"
-    said = set(stack.warnings)
+    warnings = set(stack.warnings)
     for number, expected in enumerate(case.values):
         shown = stack.values("acquired", number).astype(float)
         right = np.array(expected)
         scale = max(1.0, float(np.abs(right).max()))
         agrees = np.allclose(shown, right, rtol=1e-6, atol=2e-7 * scale)
         # A signed word may extend its sign into the unused bits.
-        assert agrees or UNUSED_BITS in said, "values differ without a word"
+        assert agrees or UNUSED_BITS in warnings, "values differ without a word"
     if not case.lossy_words:
-        assert UNUSED_BITS not in said, "a sound file is suspected"
-    if case.levels is not None and not {BAD_WINDOW, NO_WINDOW} & said:
+        assert UNUSED_BITS not in warnings, "a sound file is suspected"
+    if case.levels is not None and not {BAD_WINDOW, NO_WINDOW} & warnings:
         picture = np.asarray(stack.scan().image).astype(float)
         assert np.abs(picture - np.array(case.levels)).max() <= 1.01, "the picture differs"
     if case.spacing is None:

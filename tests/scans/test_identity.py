@@ -94,8 +94,8 @@ def test_nothing_is_printed_or_logged(
     broken.write_bytes(built.data[:4000])
     assert main(["scan", str(path), str(broken)]) == 2
     captured = capfd.readouterr()
-    said = json.dumps(described) + captured.out + captured.err + caplog.text
-    assert found_in(said.encode(), built) == []
+    everything = json.dumps(described) + captured.out + captured.err + caplog.text
+    assert found_in(everything.encode(), built) == []
     assert [file.name for file in tmp_path.iterdir()] == [path.name, broken.name] or len(
         list(tmp_path.iterdir())
     ) == 2
@@ -156,8 +156,10 @@ def test_typed_identifiers_are_noticed(built: Planted, stack: Stack) -> None:
     for element in header.iterall():
         if element.VR == "PN" and element.keyword:
             for word in str(element.value).split("^"):
-                (said,) = identity_in_text(f"As {word.title()} said, is it worse?", known)
-                assert word.title() in said and said.endswith("occurs in the scan's header.")
+                (sentence,) = identity_in_text(f"As {word.title()} said, is it worse?", known)
+                assert word.title() in sentence and sentence.endswith(
+                    "occurs in the scan's header."
+                )
     for keyword in ("PatientID", "AccessionNumber", "StudyInstanceUID", "InstitutionName"):
         assert identity_in_text(f"see {header[keyword].value}, please", known), keyword
     birth = str(header.PatientBirthDate)
@@ -166,8 +168,8 @@ def test_typed_identifiers_are_noticed(built: Planted, stack: Stack) -> None:
         f"{birth[:4]}-{birth[4:6]}-{birth[6:]}",
         birth,
     ):
-        (said,) = identity_in_text(f"Born {spelling}.", known)
-        assert said == f'"{spelling}" is a date that occurs in the scan\'s header.'
+        (sentence,) = identity_in_text(f"Born {spelling}.", known)
+        assert sentence == f'"{spelling}" is a date that occurs in the scan\'s header.'
     # With the wrong secret, or without the scan, a bare name is a word like any other.
     word = header.PatientName.family_name.title().rstrip("0123456789")
     assert identity_in_text(f"As {word} said?") == ()

@@ -177,7 +177,7 @@ def test_rollouts_are_scored_as_they_were_sampled(tiny: Path, tmp_path: Path) ->
         grids = batch["image_grid_thw"][image : image + counts[row]]
         patches = int(grids.prod(-1).sum())
         with torch.no_grad():
-            told, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
+            stock, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(
                 ours,
                 ours.model,
                 torch.cat([batch["input_ids"][row][keep], torch.tensor(ids)])[None],
@@ -190,7 +190,7 @@ def test_rollouts_are_scored_as_they_were_sampled(tiny: Path, tmp_path: Path) ->
                     [batch["mm_token_type_ids"][row][keep], torch.zeros(len(ids)).int()]
                 )[None],
             )
-        assert torch.allclose(told[0], rollout.log_probabilities[row, : len(ids)], atol=1e-4)
+        assert torch.allclose(stock[0], rollout.log_probabilities[row, : len(ids)], atol=1e-4)
         first, image = first + patches, image + counts[row]
 
 

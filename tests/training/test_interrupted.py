@@ -50,8 +50,8 @@ def test_killed_and_resumed_ends_in_the_same_adapter(tiny: Path, tmp_path: Path)
     assert one.keys() == other.keys()
     assert max(float((one[n] - other[n]).abs().max()) for n in one) < 1e-6
     assert any(float(weight.abs().max()) > 0 for name, weight in one.items() if "lora_B" in name)
-    told = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").open()]
-    assert told == list(range(1, 7))
+    steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").open()]
+    assert steps == list(range(1, 7))
 
 
 FULL = """

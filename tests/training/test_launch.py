@@ -39,9 +39,9 @@ def test_deepspeed_spreads_gradients_and_optimizer() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir()))
 def test_no_key_is_unknown(name: str) -> None:
-    told = yaml.safe_load((FOLDER / name).read_text("utf-8"))
+    launch_settings = yaml.safe_load((FOLDER / name).read_text("utf-8"))
     arguments = vars(read(name))
     for section in ("fsdp_config", "deepspeed_config"):
-        told |= told.pop(section, {})
+        launch_settings |= launch_settings.pop(section, {})
     own = {"compute_environment", "distributed_type"}
-    assert {key for key in told if key not in arguments} <= own
+    assert {key for key in launch_settings if key not in arguments} <= own

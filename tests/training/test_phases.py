@@ -27,12 +27,12 @@ def test_what_runs_within_a_step_is_taken_from_the_update(clock: PhaseClock) -> 
 
 
 def test_what_runs_between_two_steps_is_no_part_of_either(clock: PhaseClock) -> None:
-    told: list[str] = []
-    clock.watch = lambda phase, ended: told.append(phase)
+    notes: list[str] = []
+    clock.watch = lambda phase, ended: notes.append(phase)
     for _ in range(3):  # as the trial step and checkpoint selection do
         with clock.measure("rollout"), clock.measure("reference"):
             pass
-    assert not told
+    assert not notes
     with clock.measure("update"):
         pass
     clock.count_step()

@@ -268,11 +268,11 @@ def test_the_checkpoint_that_answers_best_is_kept(
     kept = record["selection"]["step"]
     assert kept == max(row["step"] for row in table[1:] if row["accuracy"] == best)
     saved = load_file(tmp_path / "adapter_model.safetensors")
-    said = [
+    texts = [
         json.loads(line)
         for line in (tmp_path / "held_out" / f"step-{kept}.jsonl").read_text("utf-8").splitlines()
     ]
-    assert sum(one["right"] for one in said) / len(said) == best
+    assert sum(one["right"] for one in texts) / len(texts) == best
     chosen = load_file(tmp_path / "selection" / f"step-{kept}" / "adapter_model.safetensors")
     assert all(torch.equal(saved[name], chosen[name]) for name in saved)
     assert [folder.name for folder in (tmp_path / "selection").iterdir()] == [f"step-{kept}"]
@@ -292,7 +292,7 @@ def test_the_checkpoint_that_answers_best_is_kept(
         ]
     )
     right = sum(
-        exact_match(told[0].response.answer, row.answer)
-        for told, row in zip(answers, held_out, strict=True)
+        exact_match(answer_text[0].response.answer, row.answer)
+        for answer_text, row in zip(answers, held_out, strict=True)
     )
     assert right / len(held_out) == best

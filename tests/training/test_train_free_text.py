@@ -89,8 +89,8 @@ def plain_probability(base: Path, image: Path, question: str, lead: str, answer:
         messages(user_text(question, "reason")), tokenize=False, add_generation_prompt=True
     )
     batch = processor(images=[Image.open(image)], text=[text], return_tensors="pt")
-    told = [processor.tokenizer.encode(part, add_special_tokens=False) for part in (lead, answer)]
-    behind = torch.tensor([[*told[0], *told[1]]])
+    parts = [processor.tokenizer.encode(part, add_special_tokens=False) for part in (lead, answer)]
+    behind = torch.tensor([[*parts[0], *parts[1]]])
     ids = torch.cat([batch["input_ids"], behind], 1)
     kinds = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(behind)], 1)
     with torch.no_grad():
@@ -101,9 +101,9 @@ def plain_probability(base: Path, image: Path, question: str, lead: str, answer:
             pixel_values=batch["pixel_values"],
             image_grid_thw=batch["image_grid_thw"],
         ).logits[0]
-    count = len(told[1])
+    count = len(parts[1])
     chances = logits[-count - 1 : -1].float().softmax(-1)
-    return float(chances[range(count), told[1]].mean())
+    return float(chances[range(count), parts[1]].mean())
 
 
 def test_one_step_pays_a_paraphrase_more_than_the_opposite(

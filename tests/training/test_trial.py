@@ -95,11 +95,11 @@ def test_a_run_tells_its_time_and_memory_and_logs_its_phases(
         words += ["--set", change]
     words += ["--set", "gradient_checkpointing=auto", "--out", str(tmp_path / "rl")]
     assert main([*words, "--max-steps", "2"]) == 0
-    (said,) = [
+    (sentence,) = [
         line for line in capsys.readouterr().err.splitlines() if line.startswith("Trial step: ")
     ]
-    assert all(name in said for name in ("rollout", "reference", "update", "2 steps", "GiB"))
-    assert "checkpointing" not in said, "a small model on a CPU needs none"
+    assert all(name in sentence for name in ("rollout", "reference", "update", "2 steps", "GiB"))
+    assert "checkpointing" not in sentence, "a small model on a CPU needs none"
     rows = [json.loads(line) for line in (tmp_path / "rl" / "metrics.jsonl").open()]
     for row in rows:
         assert set(row["seconds"]) == {"rollout", "reward", "reference", "update"}

@@ -36,11 +36,11 @@ def launched(*words: str) -> None:
         start_new_session=True,
     )
     try:
-        _, told = process.communicate(timeout=600)
+        _, errors = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
-    assert process.returncode == 0, told[-3000:]
+    assert process.returncode == 0, errors[-3000:]
 
 
 @pytest.mark.usefixtures("examples")
