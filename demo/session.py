@@ -426,7 +426,7 @@ class Session:
     def exchange(self, scan: OpenScan, other: OpenScan) -> None:
         """Put a scan in the place and the role of one that is open."""
         other.role = scan.role
-        self.change(*(other if one is scan else one for one in self.scans))
+        self.change(*(other if known is scan else known for known in self.scans))
         self.active = other
 
     def change(self, *scans: OpenScan) -> None:
@@ -481,19 +481,19 @@ class Session:
         A region is a picture of its own beside the whole, not instead of it: the crop has the
         detail, and the whole says where it lies and which side is which.
         """
-        found: list[NamedImage] = []
+        images: list[NamedImage] = []
         shown: list[Shown] = []
         several = len(self.scans) > 1
         for scan in self.scans:
             image = scan.shown().image
-            found.append(NamedImage(image, scan.role if several else "scan"))
+            images.append(NamedImage(image, scan.role if several else "scan"))
             shown.append(_how(scan, crop=None))
             if scan.region is not None:
                 crop = _grown(scan.region, *image.size)
                 name = f"region of {scan.role}" if several else "region"
-                found.append(NamedImage(image.crop(crop), name))
+                images.append(NamedImage(image.crop(crop), name))
                 shown.append(_how(scan, crop))
-        return tuple(found), tuple(shown)
+        return tuple(images), tuple(shown)
 
     def facts(self) -> HeaderFacts:
         """What the headers of the open scans state."""

@@ -82,7 +82,7 @@ class Agreement:
 
 def agree(answers: Sequence[Answer]) -> bool:
     """Whether two or more whole answers say the same."""
-    if len(answers) < 2 or not all(one.done and not one.stopped for one in answers):
+    if len(answers) < 2 or not all(answer.done and not answer.stopped for answer in answers):
         return False
     keys = {same_answer_key(answer.response.answer) for answer in answers}
     return len(keys) == 1 and "" not in keys

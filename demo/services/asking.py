@@ -262,8 +262,8 @@ def ask(
             take_report(session, report)
         _check_covers(session)
         while (engine := loader.wait(0)) is None:
-            told = loader.sentence or "The model is loading; yours is next."
-            yield Progress(arms, sentence=told, running=True)
+            sentence = loader.sentence or "The model is loading; yours is next."
+            yield Progress(arms, sentence=sentence, running=True)
             if stop.wait(0.2):
                 yield Progress(arms, sentence="Stopped before the model was ready.")
                 return

@@ -150,16 +150,16 @@ def hold(
         source: where it came from, in words.
     """
     choices = []
-    for group, one in enumerate(opened):
+    for group, result in enumerate(opened):
         # A scan of a file of its own is decoded again from that file alone.
-        sources = {part.source for series in one.series for part in series.parts}
+        sources = {part.source for series in result.series for part in series.parts}
         used_files = [contents[place] for place in sorted(sources)] if len(opened) > 1 else contents
         originals = Originals(used_files)
-        for index, series in enumerate(one.series):
+        for index, series in enumerate(result.series):
             volume = Volume(series.stack(), originals, budget, current_session(), index)
             picture = thumbnail_url(series.thumbnail())
             choices.append(Choice(series.title, series.pictures, picture, volume, group, source))
-    left_out = tuple(file for one in opened for file in one.left_out)
+    left_out = tuple(file for result in opened for file in result.left_out)
     return Upload(tuple(choices), left_out, secrets.token_hex(8))
 
 

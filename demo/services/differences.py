@@ -47,8 +47,8 @@ class _Said:
 
     def union(self, name: Literal["modalities", "organs"]) -> frozenset[str]:
         if name == "modalities":
-            return frozenset(word for one in self.statements for word in one.modalities)
-        return frozenset(word for one in self.statements for word in one.organs)
+            return frozenset(word for statement in self.statements for word in statement.modalities)
+        return frozenset(word for statement in self.statements for word in statement.organs)
 
 
 def differences(answers: Sequence[Answer]) -> tuple[Difference, ...]:
@@ -57,7 +57,7 @@ def differences(answers: Sequence[Answer]) -> tuple[Difference, ...]:
     Args:
         answers: whole ones, in the order of the columns.
     """
-    said = [
+    by_variant = [
         _Said(
             answer.arm,
             read_statements(answer.response.reasoning),
@@ -65,14 +65,14 @@ def differences(answers: Sequence[Answer]) -> tuple[Difference, ...]:
         )
         for answer in answers
     ]
-    found: dict[tuple[Kind, frozenset[str]], dict[str, None]] = {}
-    for one, other in combinations(said, 2):
-        for kind, words in _between(one, other):
-            found.setdefault((kind, words), {}).update({one.arm: None, other.arm: None})
+    differing: dict[tuple[Kind, frozenset[str]], dict[str, None]] = {}
+    for own, other in combinations(by_variant, 2):
+        for kind, words in _between(own, other):
+            differing.setdefault((kind, words), {}).update({own.arm: None, other.arm: None})
     order = [answer.arm for answer in answers]
     return tuple(
         Difference(kind, words, tuple(sorted(arms, key=order.index)))
-        for (kind, words), arms in found.items()
+        for (kind, words), arms in differing.items()
     )
 
 
@@ -116,48 +116,48 @@ def in_words(differing: Sequence[Difference], labels: Mapping[str, str]) -> str:
     return f"They disagree on {'; on '.join(parts)}."
 
 
-def _between(one: _Said, other: _Said) -> Iterable[tuple[Kind, frozenset[str]]]:
+def _between(own: _Said, other: _Said) -> Iterable[tuple[Kind, frozenset[str]]]:
     kinds: tuple[tuple[Kind, Literal["modalities", "organs"]], ...] = (
         ("modality", "modalities"),
         ("organ", "organs"),
     )
     for kind, name in kinds:
-        first, second = one.union(name), other.union(name)
+        first, second = own.union(name), other.union(name)
         if first and second and not first & second:
             yield kind, first | second
     if (
-        _one_side(one.answer)
+        _one_side(own.answer)
         and _one_side(other.answer)
-        and _sides_differ(one.answer, other.answer)
+        and _sides_differ(own.answer, other.answer)
     ):
         yield "side", _SIDES
         return
-    for first_one in one.statements:
+    for first_one in own.statements:
         for second_one in other.statements:
             yield from _of_pair(first_one, second_one)
 
 
-def _of_pair(one: Statement, other: Statement) -> Iterable[tuple[Kind, frozenset[str]]]:
+def _of_pair(own: Statement, other: Statement) -> Iterable[tuple[Kind, frozenset[str]]]:
     # Of what both deny, too: only one of them may have looked on the side in question.
-    sides = [each.sides or each.denied & _SIDES for each in (one, other)]
+    sides = [each.sides or each.denied & _SIDES for each in (own, other)]
     opposed = all(len(each) == 1 for each in sides) and sides[0] != sides[1]
-    if opposed and _alike(one.words - _SIDES, other.words - _SIDES):
+    if opposed and _alike(own.words - _SIDES, other.words - _SIDES):
         yield "side", _SIDES
-    for denied, affirmed in ((one.denied, other.affirmed), (other.denied, one.affirmed)):
+    for denied, affirmed in ((own.denied, other.affirmed), (other.denied, own.affirmed)):
         shared = _alike(denied, affirmed)
         if shared:
             yield "finding", shared - _SIDES or shared
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+def _alike(words: frozenset[str], other: frozenset[str]) -> frozenset[str]:
     """The words that two statements share, where that makes them about one thing."""
-    shared = one & other
-    return shared if len(shared) > _SAME_THING * min(len(one), len(other)) else frozenset()
+    shared = words & other
+    return shared if len(shared) > _SAME_THING * min(len(words), len(other)) else frozenset()
 
 
 def _one_side(words: frozenset[str]) -> bool:
     return len(words & _SIDES) == 1
 
 
-def _sides_differ(one: frozenset[str], other: frozenset[str]) -> bool:
-    return one & _SIDES != other & _SIDES
+def _sides_differ(words: frozenset[str], other: frozenset[str]) -> bool:
+    return words & _SIDES != other & _SIDES

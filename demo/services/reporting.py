@@ -24,9 +24,9 @@ def doubts(report: Report, identifiers: Sequence[Identifiers] = ()) -> list[str]
         report: with what readers typed.
         identifiers: of the scans, where they are still open.
     """
-    typed = [one.text for one in report.sentences() if one.origin == "reader" or
-             one.state == "edited"]  # fmt: skip
-    labels = [one.label for one in report.measurements]
+    typed = [sentence.text for sentence in report.sentences() if sentence.origin == "reader" or
+             sentence.state == "edited"]  # fmt: skip
+    labels = [measurement.label for measurement in report.measurements]
     return list(identity_in_text("\n".join([report.title, *typed, *labels]), identifiers))
 
 
@@ -108,9 +108,9 @@ class ReportService:
             QuestionError: its words may name a person.
         """
         changed = report_of(given)
-        found = [] if checked else doubts(changed)
-        if found:
-            raise QuestionError(f"{found[0]} {CHECKED}")
+        warnings = [] if checked else doubts(changed)
+        if warnings:
+            raise QuestionError(f"{warnings[0]} {CHECKED}")
         reports = Reports(self._parts.desk.for_request(who))
         keep = reports.copy if copy else reports.sign if sign else reports.save
         try:

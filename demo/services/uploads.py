@@ -182,7 +182,7 @@ class Uploads:
     def forget(self, file: Path) -> None:
         """Delete an upload."""
         with self._lock:
-            for name in [name for name, one in self._uploads.items() if one.file == file]:
+            for name in [name for name, upload in self._uploads.items() if upload.file == file]:
                 del self._uploads[name]
         file.unlink(missing_ok=True)
         _forget_folder(file.parent)

@@ -177,7 +177,7 @@ class Budget:
     def leave(self, owner: str) -> None:
         """Let go of the pixels of a page that nobody looks at any more."""
         with self._lock:
-            volumes = [one for one in self._volumes if one.owner == owner]
+            volumes = [volume for volume in self._volumes if volume.owner == owner]
         for volume in volumes:
             volume.let_go()
         return_memory()
@@ -192,15 +192,15 @@ class Budget:
     def forget(self, owner: str) -> None:
         """Let go of the originals as well."""
         with self._lock:
-            volumes = [one for one in self._volumes if one.owner == owner]
+            volumes = [volume for volume in self._volumes if volume.owner == owner]
         for volume in volumes:
             volume.drop()
         return_memory()
 
 
-def _let_go(volumes: Sequence[Volume], held: int, most: int) -> bool:
+def _let_go(volumes: Sequence[Volume], held_bytes: int, most: int) -> bool:
     """Let go of pixels, oldest first, until all fit; whether any had to go."""
-    size = held + sum(volume.resident for volume in volumes)
+    size = held_bytes + sum(volume.resident for volume in volumes)
     freed = False
     for volume in volumes:
         if size <= most:

@@ -76,16 +76,19 @@ class Throttle(logging.Filter):
         place = (record.name, record.pathname, record.lineno)
         now = monotonic()
         with self._lock:
-            began, passed, held = self._seen.get(place, (now, 0, 0))
+            began, passed, withheld = self._seen.get(place, (now, 0, 0))
             if now - began >= self._seconds:
                 began, passed = now, 0
             if passed >= self._most:
-                self._seen[place] = (began, passed, held + 1)
+                self._seen[place] = (began, passed, withheld + 1)
                 return False
             self._seen[place] = (began, passed + 1, 0)
-        if held:
+        if withheld:
             facts = record.__dict__.get("facts")
-            record.__dict__["facts"] = {**(facts if isinstance(facts, dict) else {}), "held": held}
+            record.__dict__["facts"] = {
+                **(facts if isinstance(facts, dict) else {}),
+                "held": withheld,
+            }
         return True
 
 

@@ -129,7 +129,7 @@ class McpServer:
     def tools(self) -> list[types.Tool]:
         """What the tools take; the variants are those on offer now."""
         arms = [arm.name for arm in self._parts.arms()]
-        one: Schema = {"type": "string", "enum": arms, "default": arms[-1]}
+        arm_schema: Schema = {"type": "string", "enum": arms, "default": arms[-1]}
         several: Schema = {
             "type": "array",
             "minItems": 1,
@@ -146,7 +146,7 @@ class McpServer:
             _tool(
                 "ask",
                 "Ask one variant of the model a question about a medical image." + answers,
-                _asking() | {"arm": one | {"description": "The variant."}},
+                _asking() | {"arm": arm_schema | {"description": "The variant."}},
                 ["scans", "question"],
             ),
             _tool(
@@ -333,7 +333,9 @@ def _checked(schema: Schema, given: Schema) -> Schema:
         more = f": choose from {', '.join(allowed)}" if allowed else f" ({error.validator})"
         raise QuestionError(f"The tool does not take {where} like that{more}.") from None
     defaults = {
-        key: one["default"] for key, one in schema["properties"].items() if "default" in one
+        key: parameter["default"]
+        for key, parameter in schema["properties"].items()
+        if "default" in parameter
     }
     return {**defaults, **given}
 

@@ -221,13 +221,13 @@ class Guard:
         """
         headers = Headers(scope=scope)
         path = route_path(scope["path"], self._prefix)
-        found = find_door(scope["method"], path) if path is not None else None
-        if found is None:
+        entry = find_door(scope["method"], path) if path is not None else None
+        if entry is None:
             raise RefusedError("There is nothing here.", 404)
-        if found == "method":
+        if entry == "method":
             raise RefusedError("This address is not asked in this way.", 405)
         assert path is not None
-        door, named = found
+        door, named = entry
         reply.kept = door.kept
         self._check_single(headers)
         caller = self._sign_in.caller(scope, headers)

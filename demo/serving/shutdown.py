@@ -28,16 +28,16 @@ def serve_until_told(app: gr.Blocks, loader: EngineLoader, desk: Desk) -> None:
     given, so that none is waiting; a copy on the Hub is brought up to date meanwhile. A second
     signal ends the process at once.
     """
-    told = Event()
+    announced = Event()
 
     def tell(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        told.set()
+        announced.set()
 
     if current_thread() is main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, tell)
-    told.wait()
+    announced.wait()
     log.info("closing", extra={"facts": {"answering": loader.answering}})
     until = monotonic() + _FINISH_SECONDS + _TELL_SECONDS
     desk.end()

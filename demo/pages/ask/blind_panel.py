@@ -83,50 +83,50 @@ class BlindPanel:
         """
         note = outputs[0]
 
-        def revealed(words: str, choice: str, held: Session) -> Update:
-            if held.stage != "own":
+        def revealed(words: str, choice: str, current: Session) -> Update:
+            if current.stage != "own":
                 return {note: gr.skip()}
-            told = words.strip()
-            if not told:
+            own_answer = words.strip()
+            if not own_answer:
                 return {note: render.sentence("Write what you see first; one word will do.")}
-            if doubt := _doubt(told, held):
+            if doubt := _doubt(own_answer, current):
                 return {note: doubt}
-            held.own_answer, held.stage = told, "vote"
-            return {**answers(held, choice), note: ""}
+            current.own_answer, current.stage = own_answer, "vote"
+            return {**answers(current, choice), note: ""}
 
         def voted(
-            best: str | None, why: str, choice: str, held: Session, request: gr.Request
+            best: str | None, why: str, choice: str, current: Session, request: gr.Request
         ) -> Update:
-            asked = held.asked
-            if held.stage != "vote" or asked is None:
+            asked = current.asked
+            if current.stage != "vote" or asked is None:
                 return {note: gr.skip()}
-            if held.stop is not None:
+            if current.stop is not None:
                 return {note: render.sentence("Wait for the whole answers, then vote.")}
-            if doubt := _doubt(why, held):
+            if doubt := _doubt(why, current):
                 return {note: doubt}
-            names = answer_html.shown_names(asked.question.arms, held, parts.labels())
+            names = answer_html.shown_names(asked.question.arms, current, parts.labels())
             arm = next((arm for arm, letter in names.items() if letter == best), None)
             try:
                 if arm is None and best not in _EQUAL:
                     raise ReviewError("Choose the best answer, a tie, all good or all bad.")
-                case_id = parts.desk.keep(held, request)
+                case_id = parts.desk.keep(current, request)
                 parts.desk.for_request(request).add_vote(
                     case_id,
                     "better" if arm else _EQUAL[str(best)],
                     arm,
                     reason=why,
-                    own_answer=held.own_answer,
+                    own_answer=current.own_answer,
                 )
             except RarlError as error:
                 return {note: render.sentence(str(error))}
             except Exception as error:
                 log_fault("vote", error)
                 return {note: render.sentence(_NOT_SAVED)}
-            held.stage = ""
+            current.stage = ""
             labels = parts.labels()
             who = ", ".join(f"{letter} was {labels.get(arm, arm)}" for arm, letter in names.items())
-            said = f"Your vote is saved. {who}. You wrote: {held.own_answer}"
-            return {**answers(held, choice), note: render.sentence(said, "done")}
+            sentence = f"Your vote is saved. {who}. You wrote: {current.own_answer}"
+            return {**answers(current, choice), note: render.sentence(sentence, "done")}
 
         first: dict[str, Any] = {"inputs": [self.own, arms, session], "outputs": outputs, **NOW}
         gr.on([self.reveal.click, self.own.submit], revealed, **first)

@@ -24,7 +24,7 @@ _PICTURE = "<" + "picture>"
 def prompt_of(asked: Asked, arm: str) -> list[dict[str, object]]:
     """The turns as they are handed to the model's own chat template, for one arm."""
     question = asked.question
-    chats = any(one.chats for one in asked.arms if one.name == arm)
+    chats = any(info.chats for info in asked.arms if info.name == arm)
     earlier = [
         (words_of(turn), turn.answers[arm])
         for turn in question.earlier
@@ -67,13 +67,13 @@ def facts(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) -> dict[
                 "width": named.image.width,
                 "height": named.image.height,
                 "sha256": _hash(named.image.convert("RGB").tobytes()),
-                "seen_width": one.image.width,
-                "seen_height": one.image.height,
-                "seen_sha256": _hash(one.image.tobytes()),
-                "image_tokens": one.tokens,
+                "seen_width": facts.image.width,
+                "seen_height": facts.image.height,
+                "seen_sha256": _hash(facts.image.tobytes()),
+                "image_tokens": facts.tokens,
                 "shown": asdict(shown),
             }
-            for named, one, shown in zip(question.images, seen, asked.shown, strict=True)
+            for named, facts, shown in zip(question.images, seen, asked.shown, strict=True)
         ],
         "decoding": asdict(question.decoding),
         "model": asked.model_name,
@@ -102,11 +102,11 @@ def behind_view(asked: Asked, seen: Sequence[Seen], texts: Mapping[str, str]) ->
         {
             "name": named.name,
             "given": named.image,
-            "seen": one.image,
-            "tokens": one.tokens,
-            "address": picture_url(one.image),
+            "seen": facts.image,
+            "tokens": facts.tokens,
+            "address": picture_url(facts.image),
         }
-        for named, one in zip(question.images, seen, strict=True)
+        for named, facts in zip(question.images, seen, strict=True)
     ]
     prompts: dict[str, list[str]] = {}
     for arm in asked.arms:

@@ -110,7 +110,7 @@ def again(
         windows = [
             (
                 window.words.capitalize(),
-                _cells({one.arm: one.response.answer for one in window.answers}, given),
+                _cells({answer.arm: answer.response.answer for answer in window.answers}, given),
             )
             for window in tried
         ]

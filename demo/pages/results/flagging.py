@@ -58,7 +58,7 @@ def case_of(shown: Shown, case_id: str | None = None) -> CaseSnapshot:
             "The scan of this question is not at hand on this machine, so the case cannot be kept."
         )
     first = shown.rows[0]
-    mode = next(one for one in MODES if one == shown.mode)
+    mode = next(mode_name for mode_name in MODES if mode_name == shown.mode)
     arms = [Arm(str(row["arm"]), shown.label(row), str(row["revision"])) for row in shown.rows]
     question = Question(
         images=tuple(NamedImage(image.load()) for image in shown.example.images),

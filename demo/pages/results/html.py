@@ -56,7 +56,9 @@ def titled(group: str) -> str:
     if source is None:
         return group
     rest = group.removeprefix(source).strip()
-    split = next((one for one in (*_WORDS, "image-disjoint", "unseen") if rest.startswith(one)), "")
+    split = next(
+        (name for name in (*_WORDS, "image-disjoint", "unseen") if rest.startswith(name)), ""
+    )
     parts = [_SETS[source], _WORDS.get(split, split), rest.removeprefix(split).strip()]
     return ", ".join(part for part in parts if part)
 
@@ -69,8 +71,8 @@ def opening(summary: Mapping[str, Any], loaded: Loaded | None = None) -> str:
         loaded: what the app has loaded, None while it has not.
     """
     warnings, fine = image_sentences(summary)
-    questions = max((one["n"] for one in summary["figures"]), default=0)
-    images = max((one["images"] for one in summary["figures"]), default=0)
+    questions = max((figure["n"] for figure in summary["figures"]), default=0)
+    images = max((figure["images"] for figure in summary["figures"]), default=0)
     return render_template(
         "results/opening.html",
         model=render.short_name(str(summary["model"])),
@@ -253,15 +255,16 @@ def drawings(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") 
 
     def of(part: str) -> list[dict[str, Any]]:
         return [
-            one
-            for one in summary.get(part) or ()
-            if (one["mode"], one["group"]) == (mode, group) and one.get("arm", "") in {"", *arms}
+            entry
+            for entry in summary.get(part) or ()
+            if (entry["mode"], entry["group"]) == (mode, group)
+            and entry.get("arm", "") in {"", *arms}
         ]
 
     compared = [
-        one
-        for one in of("differences")
-        if {one["first"], one["second"]} <= {f"{arm} scan" for arm in arms}
+        difference
+        for difference in of("differences")
+        if {difference["first"], difference["second"]} <= {f"{arm} scan" for arm in arms}
     ]
     reliance, calibration = of("reliance"), of("calibration")
     papers = [
@@ -305,17 +308,17 @@ def failures(summary: Mapping[str, Any], mode: str, group: str, pair: str = "") 
 
     def of(part: str) -> list[dict[str, Any]]:
         return [
-            one
-            for one in summary.get(part) or ()
-            if (one["mode"], one["group"]) == (mode, group) and one["arm"] in arms
+            entry
+            for entry in summary.get(part) or ()
+            if (entry["mode"], entry["group"]) == (mode, group) and entry["arm"] in arms
         ]
 
     worse = sorted(
-        (one for one in of("failures") if one["excess"] > 0),
-        key=lambda one: (one["p_holm"], -one["excess"]),
+        (failure for failure in of("failures") if failure["excess"] > 0),
+        key=lambda failure: (failure["p_holm"], -failure["excess"]),
     )
-    sure = [one for one in worse if one["p_holm"] < _SURE]
-    doubtful = [one for one in worse if one["p_holm"] >= _SURE]
+    sure = [failure for failure in worse if failure["p_holm"] < _SURE]
+    doubtful = [failure for failure in worse if failure["p_holm"] >= _SURE]
     crossings = [_crossed(row, labels) for row in of("crossings")]
     if not (worse or crossings):
         return ""
@@ -503,7 +506,7 @@ def _column(row: Mapping[str, Any], label: str, flags: bool) -> str:
         label,
         answer=str(row["answer"]),
         reasoning=str(row["reasoning"]),
-        problems=[str(one) for one in row["problems"]],
+        problems=[str(problem) for problem in row["problems"]],
         foot=" · ".join(foot),
         flag=button,
         meaning="Right" if row["exact"] else "Wrong",

@@ -110,7 +110,7 @@ class Results:
         if self._summary is None:
             path = self.folder / SUMMARY
             try:
-                found = json.loads(path.read_text("utf-8"))
+                summary = json.loads(path.read_text("utf-8"))
             except FileNotFoundError:
                 raise DataError(
                     "Nothing has been measured yet; run scripts/floors, then start the app again."
@@ -119,9 +119,9 @@ class Results:
                 raise DataError(
                     "The summary of the results cannot be read; measure them again."
                 ) from None
-            if not isinstance(found, dict) or not found.get("figures"):
+            if not isinstance(summary, dict) or not summary.get("figures"):
                 raise DataError("The summary of the results is empty; measure them again.")
-            self._summary = found
+            self._summary = summary
         return self._summary
 
     def rows(self) -> pd.DataFrame:
@@ -183,8 +183,8 @@ class Results:
 
     def groups(self) -> list[str]:
         """The groups of questions whose answers were counted."""
-        found = dict.fromkeys(one["group"] for one in self.summary()["figures"])
-        return [one for one in found if one != ALL_GROUP]
+        names = dict.fromkeys(figure["group"] for figure in self.summary()["figures"])
+        return [name for name in names if name != ALL_GROUP]
 
     def chosen(
         self,

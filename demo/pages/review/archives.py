@@ -35,13 +35,16 @@ def unpack(file: Path, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-            if len(entries) > _MOST_FILES or sum(one.file_size for one in entries) > _MOST_BYTES:
+            if (
+                len(entries) > _MOST_FILES
+                or sum(entry.file_size for entry in entries) > _MOST_BYTES
+            ):
                 raise ReviewError(
                     "This export is too large for the page; use `python -m rarl review import`."
                 )
-            for one in entries:
-                path = PurePosixPath(one.filename)
-                if path.is_absolute() or ".." in path.parts or "\\" in one.filename:
+            for entry in entries:
+                path = PurePosixPath(entry.filename)
+                if path.is_absolute() or ".." in path.parts or "\\" in entry.filename:
                     raise ReviewError(_DAMAGED)
             archive.extractall(folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):

@@ -76,7 +76,10 @@ class Labels:
         order = list(self.severities)
         return max(
             flags,
-            key=lambda one: (order.index(one.severity) if one.severity in order else -1, one.id),
+            key=lambda flag: (
+                order.index(flag.severity) if flag.severity in order else -1,
+                flag.id,
+            ),
             default=None,
         )
 
@@ -140,7 +143,7 @@ class Chosen:
         Raises:
             ReviewError: a date is none.
         """
-        status: Status | None = next((one for one in STATUSES if one == self.status), None)
+        status: Status | None = next((name for name in STATUSES if name == self.status), None)
         return QueueFilter(
             self.flags(), status, self.assigned or None, waiting=self.status == WAITING
         )

@@ -76,7 +76,7 @@ def data_page(parts: Parts, tab: gr.Tab, queue: QueuePage, downloads: Downloads)
             store.need("export")
             chosen = None
             if data[narrow]:
-                filters = Chosen(*(data[one] or "" for one in queue.filters))
+                filters = Chosen(*(data[box] or "" for box in queue.filters))
                 if filters.work or filters.status or filters.assigned:
                     raise ReviewError(
                         "An export is chosen by flags: clear work, status and assignment first."

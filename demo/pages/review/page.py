@@ -64,8 +64,8 @@ def filter_choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
     from rarl.review.studies import Studies  # which loads scipy
 
     def seen(by: By) -> list[tuple[str, str]]:
-        found = {one.values[0] for one in store.counts([by])}
-        return [(value, value) for value in sorted(word for word in found if word)]
+        values = {count.values[0] for count in store.counts([by])}
+        return [(value, value) for value in sorted(word for word in values if word)]
 
     def keys(by: By, labels: Mapping[str, str]) -> list[tuple[str, str]]:
         """The site's list, and what earlier flags say that is no longer on it."""
@@ -73,15 +73,15 @@ def filter_choices(store: ReviewStore, parts: Parts) -> list[gr.Dropdown]:
         earlier = [key for key, _ in seen(by) if key not in dict(offered)]
         return labelled((*offered, *((key, labels.get(key, key)) for key in earlier)))
 
-    audits = [one for one in Studies(store).all() if one.kind == "audit"]
+    audits = [study for study in Studies(store).all() if study.kind == "audit"]
     offered: list[tuple[str, list[tuple[str, str]]]] = [
-        ("Flagged answers", [(f"Audit: {one.title}", one.id) for one in audits]),
+        ("Flagged answers", [(f"Audit: {audit.title}", audit.id) for audit in audits]),
         ("All variants", [(arm.label, arm.name) for arm in parts.arms()]),
         ("All kinds", keys("category", store.taxonomy.category_labels())),
         ("Any severity", keys("severity", store.taxonomy.severity_labels())),
         ("Any modality", seen("modality")),
         ("Flagged by", seen("reader")),
-        ("Given to", [(one.reader, one.reader) for one in Queue(store).progress()]),
+        ("Given to", [(reader.reader, reader.reader) for reader in Queue(store).progress()]),
     ]
     return [gr.Dropdown([(every, ""), *choices]) for every, choices in offered]
 
