@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from app_process import CHROMIUM, ROOT, missing, with_key
+from app_process import CHROMIUM, ROOT, App, missing, served, with_key
 
 # The file with planted identifiers is built beside the tests of the scans.
 sys.path.append(str(ROOT / "tests" / "scans"))
@@ -18,6 +18,20 @@ def model(request: pytest.FixtureRequest) -> str:
     if (ROOT / "assets" / "tiny" / "config.json").exists():
         return "tiny"
     return str(request.getfixturevalue("tiny_model"))
+
+
+@pytest.fixture(scope="session")
+def app(model: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One app with the settings that it has by itself, for every test that can share it."""
+    home = tmp_path_factory.mktemp("app") / "home"
+    with served(home, model) as (address, log):
+        yield App(address, log, home)
+
+
+@pytest.fixture(scope="session")
+def address(app: App) -> str:
+    """Where the shared app listens."""
+    return app.address
 
 
 @pytest.fixture(scope="session")

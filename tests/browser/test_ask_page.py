@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accessibility import faults
-from app_process import served
 
 pytestmark = pytest.mark.browser
 
@@ -27,14 +26,6 @@ WATCH = """() => {
   };
   look();
 }"""
-
-
-@pytest.fixture(scope="module")
-def address(model: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One app for all of these."""
-    folder = tmp_path_factory.mktemp("ask")
-    with served(folder / "home", model) as (address, _):
-        yield address
 
 
 def answered(page: Any, arms: int = 3) -> None:

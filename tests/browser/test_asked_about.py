@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import served
 from test_ask_page import SHOWN, answered, ask, opened
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def address(model: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One app for all of these."""
-    folder = tmp_path_factory.mktemp("asked")
-    with served(folder / "home", model) as (address, _):
-        yield address
 
 
 def stale(page: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import ROOT, running
+from app_process import ROOT, served
 
 from tests.hosting.conftest import free_port
 
@@ -26,7 +26,7 @@ def test_an_answer_ends_with_its_page(tmp_path: Path, open_page: Callable[..., A
     server = subprocess.Popen(words)
     try:
         url = f"http://127.0.0.1:{port}/v1"
-        with running(tmp_path / "home", None, RARL_ENDPOINT=url) as (address, _, _):
+        with served(tmp_path / "home", None, RARL_ENDPOINT=url) as (address, _):
 
             def answering() -> int:
                 with urllib.request.urlopen(f"{address}/healthz", timeout=60) as response:

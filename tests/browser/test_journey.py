@@ -95,51 +95,50 @@ def test_journey(tmp_path: Path, model: str | None, open_page: Callable) -> None
 
 def test_wrong_inputs_say_so_and_the_page_goes_on(
     tmp_path: Path,
-    model: str | None,
+    address: str,
     open_page: Callable,  # type: ignore[type-arg]
 ) -> None:
     text = tmp_path / "letter.dcm"
     text.write_text("Dear colleague, thank you for seeing this patient.\n" * 20)
-    with served(tmp_path / "home", model) as (address, _):
-        page = open_page(address)
-        page.click("#ask")
-        page.wait_for_selector("#board .trouble")
-        assert "Open a scan" in page.inner_text("#board .trouble")
+    page = open_page(address)
+    page.click("#ask")
+    page.wait_for_selector("#board .trouble")
+    assert "Open a scan" in page.inner_text("#board .trouble")
 
-        page.set_input_files("#viewer .viewer-files", str(text))
-        page.wait_for_selector("#scan-facts .trouble")
-        assert "text file" in page.inner_text("#scan-facts")
+    page.set_input_files("#viewer .viewer-files", str(text))
+    page.wait_for_selector("#scan-facts .trouble")
+    assert "text file" in page.inner_text("#scan-facts")
 
-        page.click("[data-key=phantom-chest]")
-        page.wait_for_selector(SHOWN)
-        page.fill("#question textarea", "")
-        page.click("#ask")
-        page.wait_for_selector("#board .trouble:has-text('Type a question')")
+    page.click("[data-key=phantom-chest]")
+    page.wait_for_selector(SHOWN)
+    page.fill("#question textarea", "")
+    page.click("#ask")
+    page.wait_for_selector("#board .trouble:has-text('Type a question')")
 
-        # A chip fills the box; the choice of one arm leaves one column; Stop keeps what came.
-        page.click("#chips .chip >> nth=0")
-        page.wait_for_function("document.querySelector('#question textarea').value.length > 3")
-        page.click("#arms input")
-        page.click("[role=option]:has-text('RARL alone')")
-        page.wait_for_function("document.querySelectorAll('#board .arm').length === 1")
-        page.click("#ask")
-        page.wait_for_function(
-            "document.querySelectorAll('#board .flag').length === 1"
-            " && !document.querySelector('.columns[data-running]')"
-        )
+    # A chip fills the box; the choice of one arm leaves one column; Stop keeps what came.
+    page.click("#chips .chip >> nth=0")
+    page.wait_for_function("document.querySelector('#question textarea').value.length > 3")
+    page.click("#arms input")
+    page.click("[role=option]:has-text('RARL alone')")
+    page.wait_for_function("document.querySelectorAll('#board .arm').length === 1")
+    page.click("#ask")
+    page.wait_for_function(
+        "document.querySelectorAll('#board .flag').length === 1"
+        " && !document.querySelector('.columns[data-running]')"
+    )
 
-        # Dark is the default; the switch makes it light, and a reload remembers.
-        assert page.evaluate("document.body.classList.contains('dark')")
-        page.click("[data-page=theme]")
-        page.wait_for_function("!document.body.classList.contains('dark')")
-        page.reload()
-        page.wait_for_selector("#viewer .viewer-stage")
-        page.wait_for_function("!document.body.classList.contains('dark')")
+    # Dark is the default; the switch makes it light, and a reload remembers.
+    assert page.evaluate("document.body.classList.contains('dark')")
+    page.click("[data-page=theme]")
+    page.wait_for_function("!document.body.classList.contains('dark')")
+    page.reload()
+    page.wait_for_selector("#viewer .viewer-stage")
+    page.wait_for_function("!document.body.classList.contains('dark')")
 
-        # On a phone nothing sticks out to the side.
-        page.set_viewport_size({"width": 390, "height": 844})
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= 390
+    # On a phone nothing sticks out to the side.
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 390
 
 
 STOP_OR_ENDED = """() => {
@@ -150,20 +149,15 @@ STOP_OR_ENDED = """() => {
 }"""
 
 
-def test_stop_keeps_what_came(
-    tmp_path: Path,
-    model: str | None,
-    open_page: Callable,  # type: ignore[type-arg]
-) -> None:
-    with served(tmp_path / "home", model) as (address, _):
-        page = open_page(address)
-        page.click("[data-key=phantom-chest]")
-        page.wait_for_selector(SHOWN)
-        page.click("#ask")
-        # Looked for in every frame, since a quick model ends within some.
-        page.wait_for_function(STOP_OR_ENDED)
-        page.wait_for_function("!document.querySelector('.columns[data-running]')")
-        board = page.inner_text("#board")
-        assert re.search("[Ss]topped|same answer|differ", board), board
-        page.click("#ask")
-        answered(page)
+def test_stop_keeps_what_came(address: str, open_page: Callable) -> None:  # type: ignore[type-arg]
+    page = open_page(address)
+    page.click("[data-key=phantom-chest]")
+    page.wait_for_selector(SHOWN)
+    page.click("#ask")
+    # Looked for in every frame, since a quick model ends within some.
+    page.wait_for_function(STOP_OR_ENDED)
+    page.wait_for_function("!document.querySelector('.columns[data-running]')")
+    board = page.inner_text("#board")
+    assert re.search("[Ss]topped|same answer|differ", board), board
+    page.click("#ask")
+    answered(page)

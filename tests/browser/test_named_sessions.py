@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import running, with_key
+from app_process import served, with_key
 from test_ask_page import SHOWN, ask
 
 from demo.services.phantoms import ct_series
@@ -32,7 +32,7 @@ def test_a_session_is_named_reloaded_and_reopened(
         (path := tmp_path / f"{number}.dcm").write_bytes(data)
         paths.append(str(path))
     home = tmp_path / "home"
-    with running(home, model) as (address, *_):
+    with served(home, model) as (address, _):
         page = opened(browser, with_key(address))
         page.set_input_files("#viewer .viewer-files", paths)
         page.wait_for_selector(SHOWN)

@@ -10,7 +10,7 @@ from typing import Any
 
 import bcrypt
 import pytest
-from app_process import running
+from app_process import served
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +60,7 @@ def test_another_site_reads_and_changes_nothing(
         "RARL_SIGN_IN": f"htpasswd:{tmp_path / 'passwords'}",
         "RARL_PEOPLE": str(tmp_path / "people.yaml"),
     }
-    with running(tmp_path / "home", model, **settings) as (address, _, _):
+    with served(tmp_path / "home", model, **settings) as (address, _):
         site = address.replace("127.0.0.1", "localhost")
 
         class Evil(BaseHTTPRequestHandler):

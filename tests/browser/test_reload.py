@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import running
+from app_process import served
 from playwright.sync_api import Error
 from test_ask_page import SHOWN, ask
 
@@ -46,7 +46,7 @@ def test_a_reload_and_a_restart_lose_nothing(
         (path := tmp_path / f"{number}.dcm").write_bytes(data)
         paths.append(str(path))
     home = tmp_path / "home"
-    with running(home, model) as (address, _, _):
+    with served(home, model) as (address, _):
         page = open_page(address)
         page.set_input_files("#viewer .viewer-files", paths)
         page.wait_for_selector(SHOWN)
@@ -65,10 +65,10 @@ def test_a_reload_and_a_restart_lose_nothing(
     kept = [path for path in (home / "sessions").rglob("*") if path.is_file()]
     assert kept and not any(QUESTION.encode() in path.read_bytes() for path in kept)
     port = address.rsplit(":", 1)[1]
-    with running(home, model, GRADIO_SERVER_PORT=port):
+    with served(home, model, GRADIO_SERVER_PORT=port):
         reload(page)
         looks_as_before(page)
         assert "no longer compared" in page.inner_text("#scan-facts")
-    with running(home, model, GRADIO_SERVER_PORT=port, RARL_SESSION_KEEP="off"):
+    with served(home, model, GRADIO_SERVER_PORT=port, RARL_SESSION_KEEP="off"):
         reload(page)
         page.wait_for_selector("#viewer .viewer-stage[data-empty]")

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from app_process import ROOT, running
+from app_process import ROOT, served
 
 from demo.authentication import Person, SignIn
 from demo.context import Parts
@@ -70,19 +70,30 @@ def now() -> list[Loaded]:
     return [SCRIPTED]
 
 
+@pytest.fixture(scope="module")
+def sets_and_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A set of questions, and an evaluation of it. Read only."""
+    folder = tmp_path_factory.mktemp("measured")
+    root = write_set(folder / "sets")
+    return root, measure(root, folder / "run")
+
+
 @pytest.fixture
 def page_and_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: list[Loaded]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    now: list[Loaded],
+    sets_and_run: tuple[Path, Path],
 ) -> Iterator[tuple[str, ReviewStore]]:
     """The page alone, over the files of a run, served from this process."""
-    root = write_set(tmp_path / "sets")
+    root, measured = sets_and_run
     monkeypatch.setenv("RARL_DATA", str(root))
     store = open_store(tmp_path / "home")
     with gr.Blocks(analytics_enabled=False) as app, gr.Tabs():
         with gr.Tab("Ask"):
             panel('<div class="viewer-stage">-</div>', elem_id="viewer")
         with gr.Tab("Results") as tab:
-            run = measure(root, tmp_path / "run")
+            run = Path(shutil.copytree(measured, tmp_path / "run"))
             _fails(run / "summary.json")
             evaluations = Evaluations([run], shipped=None)
             parts = Parts(
@@ -215,11 +226,11 @@ def test_a_model_without_evaluation_says_so_instead_of_anothers_figures(
     not (ROOT / "assets/tiny/config.json").exists(), reason="the embedded model is not built"
 )
 def test_own_evaluations_come_from_a_folder_or_from_the_page(
-    tmp_path: Path, open_page: Callable[[str], Any]
+    tmp_path: Path, open_page: Callable[[str], Any], sets_and_run: tuple[Path, Path]
 ) -> None:
-    run = measure(write_set(tmp_path / "sets"), tmp_path / "runs" / "mine")
+    run = shutil.copytree(sets_and_run[1], tmp_path / "runs" / "mine")
     archive = shutil.make_archive(str(tmp_path / "theirs"), "zip", run)
-    with running(tmp_path / "home", "tiny", RARL_RESULTS=str(tmp_path / "runs")) as (address, *_):
+    with served(tmp_path / "home", "tiny", RARL_RESULTS=str(tmp_path / "runs")) as (address, _):
         page = open_page(address)
         page.get_by_text("tiny ready").wait_for()
         page.get_by_label("Variants").click()

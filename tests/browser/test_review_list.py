@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_process import running, with_key
+from app_process import served, with_key
 from PIL import Image
 
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
@@ -65,7 +65,7 @@ def test_a_list_that_an_adjudicator_works_through(
     store = open_store(home)
     fill(store)
     (home / "people.yaml").write_text("people: {bo: reader, cy: reader, di: adjudicator}\n")
-    with running(home, model, RARL_SIGN_IN="header:X-User") as (address, *_):
+    with served(home, model, RARL_SIGN_IN="header:X-User") as (address, _):
         context = browser.new_context(
             viewport={"width": 1366, "height": 768}, extra_http_headers={"X-User": "di"}
         )

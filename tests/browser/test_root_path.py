@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from app_process import running, with_key
+from app_process import served, with_key
 
 from demo.serving.modules import module_addresses
 
@@ -66,7 +66,7 @@ def test_the_modules_are_found_below_the_path(
     model: str | None, browser: Any, tmp_path: Path
 ) -> None:
     with (
-        running(tmp_path, model, GRADIO_ROOT_PATH=PREFIX) as (app_address, _, _),
+        served(tmp_path, model, GRADIO_ROOT_PATH=PREFIX) as (app_address, _),
         proxy(urlsplit(app_address).netloc) as address,
     ):
         page = browser.new_page()

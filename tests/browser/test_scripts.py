@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from app_process import running
+from app_process import served
 from pydicom.data import get_testdata_file
 
 from tests.hosting.word_server import Handler
@@ -88,7 +88,7 @@ def test_no_payload_runs_anywhere(tmp_path: Path, open_page: Callable) -> None: 
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     try:
-        with running(tmp_path / "home", None, RARL_ENDPOINT=url) as (address, _, _):
+        with served(tmp_path / "home", None, RARL_ENDPOINT=url) as (address, _):
             page = open_page(address)
             ran: list[str] = []
             page.on("dialog", lambda dialog: (ran.append(dialog.message), dialog.dismiss()))

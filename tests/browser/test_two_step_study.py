@@ -42,15 +42,12 @@ def fill(store: ReviewStore) -> None:
 
 
 @pytest.fixture
-def site(
-    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[str, ReviewStore]]:
+def site(tmp_path: Path, model: str | None) -> Iterator[tuple[str, ReviewStore]]:
     home = tmp_path / "home"
     store = open_store(home)
     fill(store)
     (home / "people.yaml").write_text("people: {ada: admin, bo: reader}\n")
-    monkeypatch.setenv("RARL_SIGN_IN", "header:X-User")
-    with served(home, model) as (address, _):
+    with served(home, model, RARL_SIGN_IN="header:X-User") as (address, _):
         yield address, store
     store.close()
 

@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 import pydicom.data
 import pytest
-from app_process import ROOT, SAMPLES, missing, running
+from app_process import ROOT, SAMPLES, missing, served
 from orthanc import MISSING, PASSWORD, USER, installed, orthanc
 from planted import planted, spellings
 
@@ -78,7 +78,7 @@ def app(model: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 "RARL_DICOMWEB_USER": USER,
                 "RARL_DICOMWEB_PASSWORD": PASSWORD,
             }
-        address, _, _ = stack.enter_context(running(folder / "home", model, **settings))
+        address, _ = stack.enter_context(served(folder / "home", model, **settings))
         yield address, folder
 
 
