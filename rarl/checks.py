@@ -13,6 +13,7 @@ from typing import Literal
 
 from rarl.response import CHECK_SENTENCES, Check, CheckName
 from rarl.rewards.reasoning import check_facts
+from rarl.text.findings import findings_named, speaks_for
 from rarl.text.sentences import sentences
 
 
@@ -44,7 +45,7 @@ _MODALITY_CODES = {
     "CT": "CT",
     **dict.fromkeys(("MR", "MRI"), "MRI"),
     **dict.fromkeys(("US", "IVUS", "ULTRASOUND"), "ultrasound"),
-    **dict.fromkeys(("SM", "GM", "MICROSCOPY"), "microscopy"),
+    **dict.fromkeys(("SM", "GM", "MICROSCOPY", "LIGHT MICROSCOPY"), "microscopy"),
     "ES": "endoscopy",
     **dict.fromkeys(("OP", "OPT"), "eye imaging"),
     **dict.fromkeys(("NM", "PT"), "nuclear medicine"),
@@ -171,7 +172,7 @@ def header_facts(
     projections: set[str] = set()
     unknown_part = False
     for modality, attributes in headers:
-        if group := _MODALITY_CODES.get((modality or "").upper()):
+        if group := modality_group(modality):
             modalities.update({group}, _MODALITY_ALSO.get(group, ()))
         part = attributes.get("BodyPartExamined", "").upper()
         known = _regions(part)
@@ -223,6 +224,7 @@ def check_answer(
     checks = [
         *_against_header(question, answer, reasoning, facts),
         *_against_itself(question, answer, reasoning),
+        *_beside_the_finding(question, answer, reasoning),
         *_against_question(question, answer, has_options),
     ]
     if english_only and not reads_as_english(question):
@@ -246,6 +248,18 @@ def reads_as_english(text: str) -> bool:
     shared = {"in", "a", "an", "was", "on", "do", "me", "is", "or"}
     common = sum(word in _ENGLISH for word in words)
     return len(words) < 4 or common > sum(word in shared for word in words)
+
+
+def modality_group(modality: str | None) -> str:
+    """What a modality is called here, "" where it is not known.
+
+    Args:
+        modality: a DICOM code or a word.
+
+    >>> modality_group("DX"), modality_group("mri"), modality_group("SR"), modality_group(None)
+    ('x-ray', 'MRI', '', '')
+    """
+    return _MODALITY_CODES.get((modality or "").upper(), "")
 
 
 def kind_of_question(text: str) -> Literal["closed", "open"]:
@@ -361,6 +375,32 @@ def _against_itself(question: str, answer: str, reasoning: str) -> Iterable[Chec
         disagrees = bool(mine and stated_words) and not mine & stated_words
     if disagrees:
         yield Check("contradicts-itself", CHECK_SENTENCES["contradicts-itself"])
+
+
+def _beside_the_finding(question: str, answer: str, reasoning: str) -> Iterable[Check]:
+    """An affirmed finding that the reasoning passes over in favour of another one.
+
+    Only a finding that the word list knows is judged, and only where it is said to be there: an
+    answer "no" is well supported by naming what is there instead.
+    """
+    asked = findings_named(question)
+    affirms = re.match(r"^\W*yes\b", answer, re.IGNORECASE) or (
+        findings_named(answer) & asked and not _DENIED.search(answer)
+    )
+    if not (asked and affirms and _asks_yes_or_no(question.strip())):
+        return
+    # The reasoning may repeat the question.
+    own_sentences = [part for part in sentences(reasoning) if not part.rstrip().endswith("?")]
+    own_text = " ".join(own_sentences)
+    named = frozenset().union(*map(findings_named, _statements("", own_text)))
+    others = sorted(named - asked)
+    if not others or any(speaks_for(finding, own_text) for finding in asked):
+        return
+    yield Check(
+        "another-finding",
+        f"The reasoning speaks of {' and '.join(others)} and not of {' or '.join(sorted(asked))}; "
+        "it does not support the answer.",
+    )
 
 
 def _content(text: str) -> set[str]:

@@ -82,6 +82,60 @@ def test_a_consistent_answer_is_not_marked(
     assert names(question, answer, reasoning, facts) == []
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "reasoning"),
+    [
+        ("Is there pneumonia?", "yes", "There is a pleural effusion on the left."),
+        ("Is there pneumonia?", "Pneumonia is present.", "The heart is enlarged."),
+        ("Is there a pneumothorax?", "Yes.", "Is there a pneumothorax? A fracture is seen."),
+        ("Does the scan show a fracture?", "yes", "A rounded mass lies in the upper lobe."),
+        ("Is there a mass?", "yes", "There is a fracture of the humerus. No effusion."),
+    ],
+)
+def test_a_reasoning_about_another_finding_does_not_support_the_answer(
+    question: str, answer: str, reasoning: str
+) -> None:
+    assert "another-finding" in names(question, answer, reasoning, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "reasoning"),
+    [
+        # Other words for the finding, and what readers give as its signs.
+        ("Is there pneumonia?", "yes", "There is consolidation, and a pleural effusion."),
+        ("Is there pneumonia?", "yes", "A patchy opacity lies beside the effusion."),
+        ("Is there cardiomegaly?", "yes", "The heart is enlarged. There is an effusion."),
+        ("Is there cardiomegaly?", "yes", "Enlarged heart with pleural effusion."),
+        ("Is there pulmonary edema?", "yes", "Cardiomegaly and effusions are seen."),
+        ("Is there a hemorrhage?", "yes", "A hyperdense collection, beside a fracture."),
+        ("Is there a tumor?", "yes", "The image shows a glioma."),
+        ("Is there atelectasis?", "yes", "Volume loss below the effusion."),
+        ("Is there a pneumothorax?", "yes", "No lung markings beyond a rib fracture."),
+        # Nothing else is named, or not as being there.
+        ("Is there pneumonia?", "yes", "The right lower lobe looks abnormal."),
+        ("Is there pneumonia?", "yes", "There is no effusion. The right base is dense."),
+        ("Is there pneumonia?", "yes", ""),
+        # An answer no, an open question, a choice, a finding that the list does not know.
+        ("Is there pneumonia?", "no", "There is a pleural effusion."),
+        ("What is abnormal?", "pneumonia", "There is a pleural effusion."),
+        ("Is it pneumonia or an effusion?", "pneumonia", "There is a pleural effusion."),
+        ("Is there a foreign body?", "yes", "There is a pleural effusion."),
+        ("Is there pneumonia or an effusion?", "yes", "There is a pleural effusion."),
+    ],
+)
+def test_a_reasoning_about_the_finding_by_any_name_is_not_marked(
+    question: str, answer: str, reasoning: str
+) -> None:
+    assert "another-finding" not in names(question, answer, reasoning, NOTHING)
+
+
+def test_a_mark_names_both_findings() -> None:
+    (check,) = check_answer("Is there pneumonia?", "yes", "There is a pleural effusion.", NOTHING)
+    assert check.sentence.startswith(
+        "The reasoning speaks of pleural effusion and not of pneumonia"
+    )
+
+
 def test_pictures_of_two_modalities_allow_both() -> None:
     facts = header_facts([("CT", {}), ("MR", {})])
     assert names("Mass?", "no", "This is a CT scan.", facts) == []
