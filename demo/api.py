@@ -1,4 +1,4 @@
-"""The programming interface: `ask`, `compare` and `flag` for Gradio clients.
+"""The programming interface: `ask`, `compare`, `flag` and `facts` for Gradio clients.
 
 Their descriptions, which clients show, are the docstrings below. No `annotations` import here:
 Gradio reads the types themselves.
@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.events import api
 
 from demo.context import Parts
+from demo.pages.facts import FactsLabels
 from demo.services.ask import AskService
 from demo.services.asking import log_fault
 from demo.serving.caller import caller_of
@@ -19,10 +20,10 @@ from rarl.errors import RarlError
 Mode = Literal["reason", "answer", "answer-then-reason"]
 
 
-def add_api(parts: Parts, service: AskService) -> None:
-    """Add the three endpoints to the page that is being built."""
-    of = AskApi(parts, service)
-    for endpoint in (of.ask, of.compare, of.flag):
+def add_api(parts: Parts, service: AskService, labels: FactsLabels) -> None:
+    """Add the four endpoints to the page that is being built."""
+    of = AskApi(parts, service, labels)
+    for endpoint in (of.ask, of.compare, of.flag, of.facts):
         api(endpoint, api_name=endpoint.__name__)
 
 
@@ -32,10 +33,11 @@ class AskApi:
     Args:
         parts: of the app.
         service: asks and flags.
+        labels: the facts labels of the variants.
     """
 
-    def __init__(self, parts: Parts, service: AskService) -> None:
-        self._parts, self._service = parts, service
+    def __init__(self, parts: Parts, service: AskService, labels: FactsLabels) -> None:
+        self._parts, self._service, self._labels = parts, service, labels
 
     def ask(
         self,
@@ -149,6 +151,33 @@ class AskApi:
                 person, exchange, arm, category, severity, comment, checked, key
             )
         )
+
+    def facts(
+        self,
+        arm: str = "",
+        mode: Mode = "reason",
+        modality: str = "",
+        kind: Literal["", "closed", "open", "choice", "report"] = "",
+        form: Literal["json", "chai"] = "json",
+    ) -> dict[str, Any]:
+        """Say what a variant is for, what it was trained on and how accurate it was measured.
+
+        Args:
+            arm: as for ask.
+            mode: inference mode of the figures.
+            modality: "CT", "MRI", "ultrasound", ...: figures on these images alone; "" for all.
+            kind: of question, of which figures are wanted; "" for all.
+            form: "chai" adds the Applied Model Card of the Coalition for Health AI, as XML.
+
+        Returns:
+            `model`, `variant`, `label`, `revision`, `base`, `recipe`, `made` (the day, "" where
+            not recorded), `intended_use`, `users`, `how_to_use`, `out_of_scope`, `training` (sets
+            with `name` and `licence`), `rows` and `images` of it, `limits`, `mode`, and `measured`:
+            for each kind of question `modality`, `kind`, `questions`, `by_people`, `value` (0 to
+            1), `low` and `high` of the 95 % interval, `n` and `images`; empty where nothing was
+            measured. With form "chai" also `chai`.
+        """
+        return guarded(lambda: self._labels.plain(arm, mode, modality, kind, form))
 
     def _asked(
         self,

@@ -20,6 +20,7 @@ from demo.pages.ask.onboarding import key_sheet
 from demo.pages.ask.page import ask_page
 from demo.pages.ask.variants import with_pairs
 from demo.pages.components import panel
+from demo.pages.facts import FactsLabels
 from demo.pages.report.api import add_report_api
 from demo.pages.results import Evaluations, loaded_by, results_page
 from demo.pages.results.ratings import votes_panel
@@ -51,6 +52,7 @@ def build(parts: Parts) -> Any:
         SettingError: RARL_RESULTS is no folder.
     """
     evaluations = Evaluations.from_environment()
+    labels = FactsLabels(parts, evaluations)
     with gr.Blocks(
         title="RARL",
         analytics_enabled=False,
@@ -64,14 +66,14 @@ def build(parts: Parts) -> Any:
         panel(frame.notice(), elem_id="notice")
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Ask", id="ask"):
-                arms, follow = ask_page(parts, session, app)
+                arms, follow = ask_page(parts, session, app, labels)
             with gr.Tab("Results", id="results") as results:
                 results_page(parts, results, evaluations, lambda: loaded_by(parts.loader))
                 votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
                 review_page(parts, session, review)
         service = AskService(parts)
-        add_api(parts, service)
+        add_api(parts, service, labels)
         add_review_api(parts)
         add_report_api(ReportService(parts, service))
         foot = panel(frame.footer(parts.loader), elem_id="footer")

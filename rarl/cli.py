@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "train": "rarl.training.command",
     "pass-rates": "rarl.training.pass_rates_command",
     "evaluate": "rarl.evaluation.command",
+    "facts": "rarl.facts.command",
     "fit-familiarity": "rarl.familiarity.command",
     "review": "rarl.review.command",
 }
@@ -37,6 +38,7 @@ SUMMARIES: dict[str, str] = {
     "train": "train a variant (SFT, RL, RARL, DPO or KTO) as a LoRA adapter",
     "pass-rates": "count how often a base is right, to choose the questions of RL",
     "evaluate": "ask held-out questions and report what is right",
+    "facts": "print what variants are for, made from and measured at",
     "fit-familiarity": "fit how a model notices images of a kind that it never saw",
     "review": "list, export, import and delete flagged cases",
 }

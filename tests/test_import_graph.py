@@ -32,7 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"rarl.checks", "rarl.inference"}),
     frozenset({"rarl.reports", "rarl.review"}),
     frozenset({"rarl.evaluation", "rarl.familiarity", "rarl.training"}),
-    frozenset({"rarl.pocket"}),
+    frozenset({"rarl.facts", "rarl.pocket"}),
     frozenset({"rarl.cli"}),
     frozenset({"rarl.__main__"}),
     frozenset({"demo"}),

@@ -33,6 +33,7 @@ _AFTER = (
     ("again", "Does it hold?", "V"),
     ("look", "Where it looked", "M"),
     ("behind", "Behind the scenes", "B"),
+    ("facts", "Facts", ""),
     ("sheet", "PDF", ""),
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from rarl.models.intended_use import INTENDED_USE, LIMITS, OUT_OF_SCOPE
 from rarl.models.variants import EMBEDDED
 
 _NAMES = {
@@ -47,6 +48,12 @@ def model_card(record: dict[str, Any], recipe: str) -> str:
         "## Use",
         f"```python\n{_use(record['base'])}\n```",
         f"It belongs to revision `{record['base_revision']}` of its base and to no other.",
+        "## Intended use",
+        f"{INTENDED_USE} Not for: {OUT_OF_SCOPE[0].lower()}{OUT_OF_SCOPE[1:]}",
+        "## Known limits",
+        "\n".join(f"- {limit}" for limit in LIMITS),
+        "`python -m rarl facts BASE --arm NAME` prints these facts with the accuracy that was "
+        "measured, also as an Applied Model Card of the Coalition for Health AI.",
         "## Data",
         f"{data['rows']} training rows about {data['images']} images of {', '.join(data['sets'])} "
         f"(rows sha256 `{data['sha256_of_rows']}`). Licences: {licences}.",
@@ -54,7 +61,9 @@ def model_card(record: dict[str, Any], recipe: str) -> str:
         *_figures(record),
         "## Recipe",
         f"```yaml\n{recipe.strip()}\n```",
-        "Made with " + ", ".join(f"{name} {v}" for name, v in record["versions"].items()) + ".",
+        f"Made on {record['made']} with "
+        + ", ".join(f"{name} {v}" for name, v in record["versions"].items())
+        + ".",
     ]
     return "\n\n".join(lines) + "\n"
 

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -213,6 +214,7 @@ def _trained(
         "judge": _judged(options.judge),
         "processes": processes().num_processes,
         "seconds": round(time.monotonic() - started, 1),
+        "made": datetime.now(UTC).date().isoformat(),
         "last": progress.last,
         "versions": _versions(),
     }

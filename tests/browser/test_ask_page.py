@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from accessibility import faults
+from app_process import ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -53,7 +54,9 @@ def opened(page: Any, key: str = "phantom-chest") -> None:
     page.wait_for_function("document.querySelector('#question textarea').value.length > 3")
 
 
-def test_history_doubt_and_what_is_behind(address: str, open_page: Callable[..., Any]) -> None:
+def test_history_doubt_and_what_is_behind(
+    address: str, open_page: Callable[..., Any], model: str | None
+) -> None:
     page = open_page(address)
     opened(page)
     page.evaluate(WATCH)
@@ -118,6 +121,23 @@ def test_history_doubt_and_what_is_behind(address: str, open_page: Callable[...,
     with page.expect_download() as download:
         page.click("#seen a[download]")
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#seen .drawer", state="detached")
+
+    # What the variants are for and measured at, one click from their answers.
+    page.click("#after [data-event=facts]")
+    page.wait_for_selector("#seen .facts-label")
+    facts = page.inner_text("#seen")
+    assert "Accuracy on x-ray, yes/no or choice questions" in facts
+    assert "Any use in the care of a patient" in facts
+    if (ROOT / "assets" / "results" / "rows.parquet").exists() and model is None:
+        assert page.locator("#seen .facts-label tbody tr").count() >= 3
+    else:
+        assert facts.count("Not measured.") == 3
+    assert faults(page) == "[]"
+    with page.expect_download() as download:
+        page.click("#seen a[download$='sft.xml']")
+    assert b"AppliedModelCard" in Path(download.value.path()).read_bytes()
 
 
 def test_blind_reading_asks_the_reader_first(address: str, open_page: Callable[..., Any]) -> None:

@@ -41,7 +41,7 @@ def test_the_page_builds_and_its_cache_is_private(monkeypatch: pytest.MonkeyPatc
     # What the page's own widgets do is nobody's programming interface.
     offered = {fn.api_name for fn in app.fns.values() if fn.api_visibility != "private"}
     review = {f"review_{name}" for name in ("list", "show", "stats", "export", "import")}
-    assert offered == {"ask", "compare", "flag", "report", "report_save", *review}
+    assert offered == {"ask", "compare", "facts", "flag", "report", "report_save", *review}
     info = app.get_api_info()["named_endpoints"]
     described = {
         f"{name} {each['parameter_name']}": each

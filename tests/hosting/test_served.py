@@ -105,6 +105,14 @@ def test_the_example_asks_and_flags(app: Running, picture: Path) -> None:
     assert case.question == "Is it new?" and len(case.answers) == 3
 
 
+def test_the_facts_of_a_variant_are_told(client: Client) -> None:
+    facts: dict[str, Any] = client.predict(arm="rl", form="chai", api_name="/facts")
+    assert facts["variant"] == "rl" and len(facts["revision"]) == 12
+    assert facts["measured"] == [] and facts["chai"].startswith("<?xml")
+    with pytest.raises(AppError, match="choose from"):
+        client.predict(arm="theirs", api_name="/facts")
+
+
 def test_one_arm_and_what_it_is(client: Client, picture: Path) -> None:
     response: dict[str, Any] = client.predict(
         scans=[handle_file(str(picture))],

@@ -5,6 +5,7 @@ import math
 import re
 import shlex
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -76,6 +77,8 @@ def test_two_steps_make_an_adapter(
     assert str(tmp_path) not in (out / "adapter_config.json").read_text("utf-8")
     card = (out / "README.md").read_text("utf-8")
     assert card.startswith("---\nbase_model: ") and "Not a medical device" in card
+    assert "## Intended use" in card and "## Known limits" in card
+    assert date.fromisoformat(record["made"]) <= datetime.now(UTC).date()
     assert record["data"]["sha256_of_rows"] in card and str(tmp_path) not in card
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     lines = [line for line in shown.err.splitlines() if line.startswith("Pre-flight: ")]

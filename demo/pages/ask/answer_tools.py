@@ -1,4 +1,4 @@
-"""The buttons under the answers: reliability checks, provenance and the case as PDF."""
+"""The buttons under the answers: reliability checks, provenance, facts and the case as PDF."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from demo.context import NOW, QUIET, Parts, Update
+from demo.pages import facts
 from demo.pages.ask import side_panels
 from demo.pages.ask.provenance import behind_view, texts_of
 from demo.pages.ask.reliability import (
@@ -29,7 +30,7 @@ from rarl.inference.engine import Engine
 from rarl.inference.self_consistency import Sampled, sample_answers
 from rarl.review.case_pdf import case_sheet
 
-EVENTS = ("reliance", "again", "look", "behind", "sheet")
+EVENTS = ("reliance", "again", "look", "behind", "facts", "sheet")
 
 _FAULT = "This went wrong on our side. The answers are still here; close this and try again."
 _BEHIND_TITLE = "Behind the scenes"
@@ -43,6 +44,7 @@ def wire_after(
     board: gr.HTML,
     arms: gr.Dropdown,
     redrawn: Callable[[Session, str], Update],
+    labels: facts.FactsLabels,
 ) -> list[Any]:
     """Let the buttons of the row open their drawers.
 
@@ -54,11 +56,12 @@ def wire_after(
         board: the answers, which are marked by what was found out.
         arms: the arm selector.
         redrawn: draws the answers anew, from the session and the choice of arms.
+        labels: the facts labels of the variants.
 
     Returns:
         The events, to be cancelled when the drawer is closed.
     """
-    tools = AnswerTools(parts)
+    tools = AnswerTools(parts, labels)
     again_event = after.again(
         _guarded(side_panels.AGAIN_TITLE, tools.again), session, inside, **QUIET
     )
@@ -70,6 +73,7 @@ def wire_after(
         again_event,
         after.look(_guarded(side_panels.LOOKED_TITLE, tools.look), session, inside, **QUIET),
         after.behind(_guarded(_BEHIND_TITLE, tools.behind), session, inside, **QUIET),
+        after.facts(_guarded(facts.TITLE, tools.facts), session, inside, **QUIET),
         after.sheet(_guarded(side_panels.SHEET_TITLE, tools.sheet), session, inside, **QUIET),
     ]
 
@@ -80,9 +84,11 @@ class AnswerTools:
 
     Attributes:
         parts: shared by all handlers.
+        labels: the facts labels of the variants.
     """
 
     parts: Parts
+    labels: facts.FactsLabels
 
     def reliance(self, session: Session, _: gr.Request) -> Iterator[str]:
         """Ask about other pictures in place of this one."""
@@ -126,6 +132,12 @@ class AnswerTools:
         yield side_panels.drawer(
             _BEHIND_TITLE, behind_view(asked, pictures, texts_of(engine, asked))
         )
+
+    def facts(self, session: Session, _: gr.Request) -> Iterator[str]:
+        """Show what the variants that answered are for, made from and measured at."""
+        _, asked = self._at_hand(session)
+        modalities = [scan.modality for scan in session.scans if scan.token in asked.tokens]
+        yield side_panels.drawer(facts.TITLE, self.labels.view(asked, modalities))
 
     def sheet(self, session: Session, request: gr.Request) -> Iterator[str]:
         """Offer the case as PDF."""

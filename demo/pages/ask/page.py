@@ -11,15 +11,19 @@ from demo.pages.ask.layout import ask_layout
 from demo.pages.ask.question_events import QuestionEvents
 from demo.pages.ask.scan_events import ScanEvents
 from demo.pages.ask.view import AskView
+from demo.pages.facts import FactsLabels
 
 
-def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdown, gr.Checkbox]:
+def ask_page(
+    parts: Parts, session: gr.State, app: gr.Blocks, labels: FactsLabels
+) -> tuple[gr.Dropdown, gr.Checkbox]:
     """Lay out the page and wire it.
 
     Args:
         parts: shared by all handlers.
         session: of the page.
         app: that is being built.
+        labels: the facts labels of the variants.
 
     Returns:
         The selector of variants, and the switch for follow-up questions.
@@ -30,7 +34,7 @@ def ask_page(parts: Parts, session: gr.State, app: gr.Blocks) -> tuple[gr.Dropdo
     QuestionEvents(parts, view).wire(session)
     variants, drawer = widgets.composer.variants, widgets.drawer
     opening = wire_after(
-        parts, session, widgets.after, drawer, widgets.board, variants, view.redrawn
+        parts, session, widgets.after, drawer, widgets.board, variants, view.redrawn, labels
     )
     # What is still being worked out would open its drawer again.
     drawer.close(lambda: "", None, drawer, cancels=opening, **NOW)
