@@ -125,7 +125,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--judge-calls", type=whole_number(1), help="most requests to the judge")
     parser.add_argument("--judge-tokens", type=whole_number(1), help="most tokens of the judge")
     parser.add_argument(
-        "--limit", type=whole_number(1), help="questions per set, drawn with the seed"
+        "--limit",
+        type=whole_number(1),
+        help="questions per set, drawn with the seed; kinds and types of questions and modalities "
+        "keep their shares",
     )
     parser.add_argument("--batch", type=whole_number(1), default=16, help="questions asked at once")
     parser.add_argument("--seed", type=seed_number, default=0)

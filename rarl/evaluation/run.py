@@ -79,7 +79,8 @@ def select(name: str, limit: int | None = None, seed: int = 0) -> Selection:
     Args:
         name: `NAME` or `NAME:SPLIT`; without a split, the first that is there of test,
             image-disjoint and unseen.
-        limit: at most so many rows, drawn at random, in the set's order.
+        limit: at most so many rows, drawn at random, in the set's order. Kinds and types of
+            questions and modalities keep their shares, to within one row each.
         seed: of that draw.
 
     Raises:
@@ -99,9 +100,24 @@ def select(name: str, limit: int | None = None, seed: int = 0) -> Selection:
         )
     pool = chosen = [row for row in rows if row.split == split]
     if limit is not None and limit < len(chosen):
-        kept = sorted(random.Random(seed).sample(range(len(chosen)), limit))
-        chosen = [chosen[index] for index in kept]
+        chosen = [chosen[index] for index in _drawn(chosen, limit, random.Random(seed))]
     return Selection(source, split, tuple(chosen), tuple(pool))
+
+
+def _drawn(rows: Sequence[Example], limit: int, random_numbers: random.Random) -> list[int]:
+    """Places of rows drawn in proportion to the strata, in order; `limit` of them."""
+    strata: dict[tuple[str, str, str], list[int]] = {}
+    for place, row in enumerate(rows):
+        stratum = (row.kind, row.category or "", row.modality or "")
+        strata.setdefault(stratum, []).append(place)
+    # Places at equal distances in the strata, one after the other, each of them shuffled.
+    line: list[int] = []
+    for _, places in sorted(strata.items()):
+        random_numbers.shuffle(places)
+        line += places
+    step = len(rows) / limit
+    start = random_numbers.random() * step
+    return sorted(line[min(int(start + number * step), len(line) - 1)] for number in range(limit))
 
 
 def evaluate(

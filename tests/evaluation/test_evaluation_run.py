@@ -1,5 +1,7 @@
 import json
+from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,18 @@ def test_a_selection_says_its_split(data: Path) -> None:
         select("brain_tumor_mri:unseen")
     with pytest.raises(DataError, match="There is no data set 'x'"):
         select("x")
+
+
+def test_a_limited_selection_keeps_the_shares_of_its_strata(data: Path) -> None:
+    whole = select("brain_tumor_mri").examples
+    shares = Counter((row.kind, row.category) for row in whole)
+    assert len(shares) > 2
+    for limit, seed in product((8, 13, len(whole) - 1), (1, 2, 3)):
+        drawn = select("brain_tumor_mri", limit, seed).examples
+        assert len({row.id for row in drawn}) == limit
+        assert list(drawn) == [row for row in whole if row in drawn]  # in the set's order
+        for stratum, count in Counter((row.kind, row.category) for row in drawn).items():
+            assert abs(count - limit * shares[stratum] / len(whole)) <= 1, stratum
 
 
 def test_the_summary_holds_what_a_figure_needs(data: Path, tmp_path: Path) -> None:

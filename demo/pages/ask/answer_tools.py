@@ -135,7 +135,7 @@ class AnswerTools:
 
     def facts(self, session: Session, _: gr.Request) -> Iterator[str]:
         """Show what the variants that answered are for, made from and measured at."""
-        _, asked = self._at_hand(session)
+        asked = self._at_hand(session)[1]
         modalities = [scan.modality for scan in session.scans if scan.token in asked.tokens]
         yield side_panels.drawer(facts.TITLE, self.labels.view(asked, modalities))
 
