@@ -35,6 +35,8 @@ _USUAL_ARMS = tuple(Arm(name, render.label_of(name), "") for name in ("base", "s
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 NOW: dict[str, Any] = {**QUIET, "queue": False}
 FOCUS = "() => document.querySelector('%s')?.focus()"
+# A value of the page's modules, which may still be on their way when a button is pressed.
+FROM_MODULES = "async () => { await pageModules; return %s; }"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -161,6 +162,35 @@ def test_a_reader_judges_by_keyboard_and_an_adjudicator_settles(site: Site, brow
     settler.wait_for_selector("#list-total:not(:has(.narrowed))")
 
 
+def test_a_verdict_waits_for_the_modules_of_the_page(site: Site, browser: Any) -> None:
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, extra_http_headers={"X-User": "cy"}
+    )
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    held: list[Any] = []
+    errors: list[Any] = []
+    arrived = Event()
+    page.on("pageerror", lambda error: errors.append(error))
+    # A slow network: the modules are still on their way.
+    page.route(
+        "**/modules/**",
+        lambda route: route.continue_() if arrived.is_set() else held.append(route),
+    )
+    page.goto(with_key(site.address), wait_until="domcontentloaded")
+    page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
+    page.click("#flag-list [data-flag] >> nth=0")
+    page.wait_for_selector("#case img")
+    page.click("#verdict-save")
+    assert held and not page.evaluate("'RarlReview' in window")
+    arrived.set()
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#queue-trouble .trouble")  # nothing has been chosen yet
+    assert errors == []
+    context.close()
+
+
 def test_a_reader_takes_part_in_a_study(site: Site, browser: Any) -> None:
     page = open_as(browser, site, "bo")
     page.click("#review-tabs [role=tab]:has-text('Studies')")
@@ -172,7 +202,7 @@ def test_a_reader_takes_part_in_a_study(site: Site, browser: Any) -> None:
         page.click("#task-send")
     page.wait_for_selector("#study-trouble .done")
     found = Studies(site.store).responses(site.study)
-    assert sorted(said.answer for _, said in found) == ["answer 1", "answer 2", "answer 3"]
+    assert sorted(response.answer for _, response in found) == ["answer 1", "answer 2", "answer 3"]
     assert page.locator("[data-event=show]").count() == 0  # what it shows is for who runs it
     runs = open_as(browser, site, "ada")
     runs.click("#review-tabs [role=tab]:has-text('Studies')")
@@ -315,11 +345,11 @@ def test_programs_have_the_same_rights(site: Site) -> None:
 def answers_of_every_event(site: Site, name: str) -> tuple[str, int]:
     """What the app answers when each event of its page is sent with likely values."""
     headers = {"X-User": name} if name else {}
-    said: list[str] = []
+    texts: list[str] = []
     with httpx.Client(base_url=site.address, headers=headers, timeout=60) as client:
         page = client.get("/").text
         config = client.get("/config").json()
-        said += [page, json.dumps(config)]
+        texts += [page, json.dumps(config)]
         values = {one["id"]: one["props"].get("value") for one in config["components"]}
         names = {one["id"]: one["props"].get("elem_id") or "" for one in config["components"]}
         data = {
@@ -345,7 +375,7 @@ def answers_of_every_event(site: Site, name: str) -> tuple[str, int]:
                 "event_data": data, "trigger_id": event["targets"][0][0],
             }  # fmt: skip
             joined = client.post("/gradio_api/queue/join", json=body)
-            said.append(joined.text)
+            texts.append(joined.text)
             if joined.status_code != 200:
                 continue
             sent += 1
@@ -353,12 +383,12 @@ def answers_of_every_event(site: Site, name: str) -> tuple[str, int]:
                 "GET", "/gradio_api/queue/data", params={"session_hash": session}
             ) as stream:
                 for line in stream.iter_lines():
-                    said.append(line)
+                    texts.append(line)
                     if "close_stream" in line or "process_completed" in line:
                         break
-        for link in re.findall(r"review/export/[\w-]+", "".join(said)):
-            said.append(client.get(f"/{link}").text)
-    return "\n".join(said), sent
+        for link in re.findall(r"review/export/[\w-]+", "".join(texts)):
+            texts.append(client.get(f"/{link}").text)
+    return "\n".join(texts), sent
 
 
 @pytest.mark.parametrize("name", ["", "zoe"])
@@ -371,11 +401,11 @@ def test_no_address_gives_a_case_without_the_right(
     assert sent > 15
     for word in (SECRET, STEP, "data:image/png", "review/export/", "bo"):
         assert word in theirs, word
-    said, tried = answers_of_every_event(site, name)
+    texts, tried = answers_of_every_event(site, name)
     assert tried > 15
     for word in (SECRET, STEP, "review/export/", "November", "Help or harm"):
-        assert word not in said, word
-    assert "You may not see the cases of others" in said
+        assert word not in texts, word
+    assert "You may not see the cases of others" in texts
     assert [verdict.id for verdict in _verdicts(site)] == before
     for path in (
         "/review/export/", f"/review/export/{uuid4().hex}", "/gradio_api/file=/etc/passwd",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from demo.context import NOW, QUIET, Update
+from demo.context import FROM_MODULES, NOW, QUIET, Update
 from demo.pages import render
 from demo.pages.review.common import Data, Place, guarded, names_in
 from demo.pages.review.queue_layout import CHOOSE
@@ -68,7 +68,7 @@ class AdministrationEvents:
     ) -> None:
         """Call a handler once the page's script has written down which answers are ticked."""
         ticked = self.view.widgets.administration.ticked
-        button.click(None, None, ticked, js="() => RarlReview.ticked()", **NOW).then(
+        button.click(None, None, ticked, js=FROM_MODULES % "RarlReview.ticked()", **NOW).then(
             handler, inputs, outputs, **NOW
         )
 

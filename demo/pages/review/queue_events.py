@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.context import FOCUS, NOW, QUIET, Update
+from demo.context import FOCUS, FROM_MODULES, NOW, QUIET, Update
 from demo.pages import render
 from demo.pages.review.common import Data, guarded
 from demo.pages.review.queue_view import QueueView
@@ -50,9 +50,11 @@ class QueueEvents:
         side.rows.open(self.opened, turning, everything, **NOW)
         widgets.next.click(self.advanced, turning, everything, **NOW)
         # Seconds that this case was being looked at come with the verdict.
-        clock: dict[str, Any] = {"outputs": form.seconds, "js": "() => RarlReview.seconds()"}
+        seconds = FROM_MODULES % "RarlReview.seconds()"
         saving: set[Any] = {*turning, self.session, form.seconds}
-        form.save.click(None, **clock, **NOW).then(self.saved, saving, everything, **QUIET)
+        form.save.click(None, None, form.seconds, js=seconds, **NOW).then(
+            self.saved, saving, everything, **QUIET
+        )
         trouble.keep(self.confirmed, saving, everything, **QUIET)
         trouble.retype(None, None, None, js=FOCUS % "#verdict-comment textarea", **NOW)
 

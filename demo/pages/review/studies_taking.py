@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from demo.context import FOCUS, NOW, QUIET, Update
+from demo.context import FOCUS, FROM_MODULES, NOW, QUIET, Update
 from demo.pages import render
 from demo.pages.review.common import Data, guarded
 from demo.pages.review.studies_events import pressed_study
@@ -59,7 +59,7 @@ class TakingEvents:
             None,
             None,
             [form.seconds, form.place],
-            js="() => [RarlReview.seconds(), RarlReview.marked()]",
+            js=FROM_MODULES % "[RarlReview.seconds(), RarlReview.marked()]",
             **NOW,
         ).then(self.sent, sending, reading, **QUIET)
         form.trouble.keep(self.confirmed, sending, reading, **QUIET)
