@@ -177,7 +177,7 @@ def own_routes(parts: Parts) -> list[BaseRoute]:
     """What the app answers besides Gradio; `demo.serving.routes` lists all that may be asked."""
     return [
         modules_route(),
-        parts.frames.route(),
+        *parts.frames.routes(),
         parts.downloads.route(),
         health_route(parts.loader, parts.desk),
         *Gate(parts.desk.sign_in, left=parts.keeper.forget).routes(),

@@ -12,6 +12,7 @@ from demo.services.volumes import Volume
 from rarl.checks import HeaderFacts, header_facts
 from rarl.inference.checking import with_checks
 from rarl.inference.engine import Answer, Arm, NamedImage, Question, Turn
+from rarl.records import Measurement
 from rarl.response import Check
 from rarl.review import Shown
 from rarl.scans import Box, Identifiers, Scan, Stack, View
@@ -51,6 +52,7 @@ class Asked:
         blind: whether the arms stood under letters.
         views: how each scan stood on the stage, as the viewer's `recall` takes it.
         unfamiliar: arm to a sentence, where a picture is of a kind that it never saw.
+        measurements: what was drawn on its scans, before and after the question was asked.
     """
 
     scan: Scan
@@ -64,6 +66,11 @@ class Asked:
     blind: bool = False
     views: tuple[dict[str, Any], ...] = ()
     unfamiliar: Mapping[str, str] = field(default_factory=dict)
+    measurements: tuple[Measurement, ...] = ()
+
+    def is_same(self, other: Asked | None) -> bool:
+        """Whether another is this exchange, whatever was marked or measured since."""
+        return other is not None and other.question is self.question
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -363,6 +370,31 @@ class Session:
         self.history = tuple(map(marked, self.history))
         if self.asked is not None:
             self.asked = marked(self.asked)
+
+    def note_measurements(self) -> None:
+        """Keep what is drawn on the scans now with the exchanges about them."""
+        drawn = {scan.token: scan.volume.measurements for scan in (*self.closed, *self.scans)}
+
+        def noted(asked: Asked) -> Asked:
+            if not all(token in drawn for token in asked.tokens):
+                return asked
+            found = tuple(
+                made.model_copy(update={"series": series})
+                for series, token in enumerate(asked.tokens)
+                for made in drawn[token]
+            )
+            return asked if found == asked.measurements else replace(asked, measurements=found)
+
+        self.history = tuple(map(noted, self.history))
+        if self.asked is not None:
+            self.asked = noted(self.asked)
+
+    def measured_on(self, case_id: str) -> tuple[Measurement, ...]:
+        """What is drawn on the scans of a case of this page now, also since the case was kept."""
+        self.note_measurements()
+        exchanges = self.history if self.asked is None else (*self.history, self.asked)
+        found = [asked for asked in exchanges if self._cases.get(asked.number) == case_id]
+        return found[-1].measurements if found else ()
 
     def about_open_scans(self, exchange: Asked) -> bool:
         """Whether an exchange is about the scans that are open, and no others."""

@@ -370,6 +370,7 @@ def _stream(
             views,
             unfamiliar,
         )
+        session.note_measurements()
         session.case_id = None  # what was flagged half-way is another case than the whole
         if ended or monotonic() - last >= REDRAW_SECONDS:
             last = monotonic()

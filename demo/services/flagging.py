@@ -130,6 +130,7 @@ class Desk:
         """
         if session.asked is None:
             raise ReviewError("There is no answer yet; ask a question first.")
+        session.note_measurements()
         if session.case_id is None:
             session.case_id = self.for_request(request).add_case(case_of(session.asked))
         return session.case_id
@@ -219,4 +220,5 @@ def case_of(asked: Asked, case_id: str | None = None, *, sampled: bool = False) 
         case_id=case_id,
         blind=asked.blind,
         sampled=sampled,
+        measurements=asked.measurements,
     )

@@ -18,14 +18,14 @@ import os
 import pickle
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -41,16 +41,20 @@ from demo.session import Asked, OpenScan, Session
 from demo.viewer import FrameServer
 from rarl.errors import SettingError
 from rarl.inference.engine import Answer
+from rarl.records import Measurement
 from rarl.records.geometry import Shown
 from rarl.records.question import Arm, Decoding, NamedImage, Question, Turn
 from rarl.response import Check, Response
 from rarl.scans import Box, Scan, Stack, View, identity_in_text
 from rarl.scans.decoded_file import Frame, Lut, Part
 from rarl.scans.phi import keyed_hash
+from rarl.scans.scale import Scale
 from rarl.scans.windowing import Window
 from rarl.settings import read_settings
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 SETTING = "RARL_SESSION_KEEP"
 # Of a browser that was closed nobody tells the server; by then it is open no more.
@@ -170,7 +174,9 @@ class KeptSessions:
                 room -= scan.volume.decoded
         for name, asked in exchanges.items():
             if not (place.folder / name).exists() and asked.size < room:
-                written[name] = (asked, session.case_of(asked.number))
+                # What is drawn changes more often than its pictures are worth writing.
+                bare = replace(asked, measurements=())
+                written[name] = (bare, session.case_of(asked.number))
                 room -= asked.size
         written[_STATE] = {
             "process": _process(),
@@ -181,6 +187,14 @@ class KeptSessions:
             "active": session.active.token if session.active else None,
             "asked": session.asked.number if session.asked else None,
             "count": session.count,
+            "drawn": {
+                name: [made.plain() for made in scan.volume.measurements]
+                for name, scan in scans.items()
+            },
+            "measured": {
+                asked.number: [made.plain() for made in asked.measurements]
+                for asked in exchanges.values()
+            },
         }
         for name, content in written.items():
             nonce = secrets.token_bytes(12)
@@ -214,8 +228,10 @@ class KeptSessions:
             exchanges = [self._read(place, name) for name in files if name.startswith("asked-")]
         cases = {}
         history: list[Asked] = []
+        measured = state.get("measured", {})
         for asked, case in filter(None, exchanges):
-            history.append(asked)
+            drawn = _measurements(measured.get(asked.number, ()))
+            history.append(replace(_whole(asked), measurements=drawn))
             if case is not None:
                 cases[asked.number] = case
         history.sort(key=lambda asked: asked.number)
@@ -227,6 +243,7 @@ class KeptSessions:
                 continue
             scan = self._scan(place, name, content, same_process, frames, budget, page)
             scan.role, scan.view, scan.region = role, view, region
+            scan.volume.measurements = _measurements(state.get("drawn", {}).get(name, ()))
             scans.append(scan)
         number = state["asked"]
         session.running = state["typed"]
@@ -252,7 +269,10 @@ class KeptSessions:
         page: str,
     ) -> OpenScan:
         def stack(content: dict[str, Any]) -> Stack:
-            parts = content["parts"]
+            parts = [_whole(part) for part in content["parts"]]
+            for part in parts:
+                for frame in part.frames:
+                    _whole(frame)
             if not same_process:
                 # Hashes of names that nothing can be compared with any more.
                 parts = [replace(part, identifiers=frozenset()) for part in parts]
@@ -406,7 +426,7 @@ def _known_classes() -> dict[tuple[str, str], type]:
     """The only classes that are built when a kept session is read."""
     classes = (
         *(frozenset, Asked, Answer, Arm, Decoding, NamedImage, Question, Turn, Check, Response),
-        *(Shown, Frame, Lut, Part, Scan, Box, View, Window),
+        *(Shown, Frame, Lut, Part, Scale, Scan, Box, View, Window),
     )
     return {(kind.__module__, kind.__qualname__): kind for kind in classes}
 
@@ -419,3 +439,17 @@ def _packed(content: Any) -> bytes:
 
 def _unpacked(content: bytes) -> Any:
     return _Unpacker(io.BytesIO(content)).load()
+
+
+def _measurements(kept: Iterable[dict[str, Any]]) -> tuple[Measurement, ...]:
+    return tuple(Measurement(**made) for made in kept)
+
+
+def _whole(record: _T) -> _T:
+    """A record that an earlier version has kept; what it did not know yet gets its default."""
+    for field in fields(record):  # type: ignore[arg-type]
+        if not hasattr(record, field.name):
+            make = field.default_factory
+            default = field.default if make is MISSING else make()
+            object.__setattr__(record, field.name, default)
+    return record

@@ -15,6 +15,7 @@ from time import monotonic
 from weakref import WeakSet
 
 from rarl.errors import ScanError
+from rarl.records import Measurement
 from rarl.scans import Stack, open_series
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Volume:
     Attributes:
         shown: whether the page shows it; one that was removed can be brought back, and no frame of
             it is served meanwhile.
+        measurements: what is drawn on it, in the order in which it was drawn.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Volume:
         self._opening = RLock()
         self.owner = owner
         self.shown = True
+        self.measurements: tuple[Measurement, ...] = ()
         self.decoded = stack.nbytes
         self.used = monotonic()
         if self._budget is not None:

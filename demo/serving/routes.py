@@ -64,6 +64,7 @@ DOORS: tuple[Door, ...] = (
     _post("/login", "form", open=True),
     _post("/logout", "form", open=True),
     _get("/scan/frame"),
+    _post("/scan/measure", "json"),
     _get(rf"/review/export/{_NAME}"),
     # Sign-in by Hugging Face, which exists in a Space alone.
     _get("/login/(huggingface|callback)", open=True, navigable=True),

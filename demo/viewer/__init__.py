@@ -16,6 +16,7 @@ What is left to do on top of `Stack` is a look-up table and a canvas, small enou
 
 from demo.viewer.component import REPORT, viewer_panel
 from demo.viewer.frames import FrameServer
+from demo.viewer.measuring import question_words
 from demo.viewer.opening import open_scan
 from demo.viewer.report import take_report
 from demo.viewer.spec import page_spec, thumbnail_url
@@ -25,6 +26,7 @@ __all__ = [
     "FrameServer",
     "open_scan",
     "page_spec",
+    "question_words",
     "take_report",
     "thumbnail_url",
     "viewer_panel",

@@ -1,4 +1,4 @@
-"""Serve raw frames of open scans to the page that opened them."""
+"""Serve raw frames of open scans to the page that opened them, and measure on them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import secrets
 from typing import Any
 from weakref import WeakValueDictionary
 
+import anyio
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo.services.volumes import Volume
 from demo.serving.caller import caller_of
+from demo.viewer.measuring import take_drawings
 from rarl.errors import ScanError
 from rarl.scans import Stack, View, Window, decoding_for
 
 ADDRESS = "/scan/frame"
+MEASURE_ADDRESS = "/scan/measure"
 
 # What the page must not leave behind: nothing in a cache on disk, nothing for other sites.
 _HEADERS = {
@@ -44,14 +47,38 @@ class FrameServer:
         self._open[token] = volume
         return token
 
-    def route(self) -> Route:
-        """`GET /scan/frame?plane=&frame=&time=` with the header `X-Scan-Token`.
+    def routes(self) -> list[Route]:
+        """What the page asks, with the header `X-Scan-Token`; 404 for one that is not there.
 
-        The body is the frame's values, little endian, row by row; the header `X-Frame` says in
-        JSON how to read them (see `frame_bytes`). 404 for a token or a place that is not there.
+        `GET /scan/frame?plane=&frame=&time=`: the frame's values, little endian, row by row; the
+        header `X-Frame` says in JSON how to read them (see `frame_bytes`).
+
+        `POST /scan/measure` of `{drawings}`: `{drawings}` with their numbers, see `take_drawings`;
+        400 for what is no drawing.
         """
-        # A plain function, so that Starlette runs it in a thread and the page stays responsive.
-        return Route(ADDRESS, self._answer, methods=["GET"])
+        return [
+            # A plain function, so that Starlette runs it in a thread.
+            Route(ADDRESS, self._answer, methods=["GET"]),
+            Route(MEASURE_ADDRESS, self._measure, methods=["POST"]),
+        ]
+
+    async def _measure(self, request: Request) -> Response:
+        volume = self._open.get(request.headers.get("x-scan-token", ""))
+        if volume is None or not volume.shown:
+            return PlainTextResponse("No such scan.", 404, _HEADERS)
+
+        def work(given: object) -> Response:
+            try:
+                with decoding_for(caller_of(request).share):
+                    drawings = take_drawings(volume, given)
+            except ScanError as error:
+                return PlainTextResponse(str(error), 422, _HEADERS)
+            return JSONResponse({"drawings": drawings}, 200, _HEADERS)
+
+        try:
+            return await anyio.to_thread.run_sync(work, (await request.json())["drawings"])
+        except (KeyError, TypeError, ValueError):
+            return PlainTextResponse("These are no drawings.", 400, _HEADERS)
 
     def _answer(self, request: Request) -> Response:
         volume = self._open.get(request.headers.get("x-scan-token", ""))
@@ -86,7 +113,8 @@ def frame_bytes(stack: Stack, plane: str, frame: int, time: int) -> tuple[dict[s
     Returns:
         What stands in `X-Frame`, and the bytes. The facts: `type` (int16, int32, float32 or
         uint8) and `rows`, `columns`, `channels` of the values; `letters` of the edges (left,
-        right, top, bottom) or None; for grey frames also `window` and
+        right, top, bottom) or None; `stored`: rows and columns on the file's own
+        grid, which drawings count; for grey frames also `window` and
         `ownCurve` (centre and width, and the VOI LUT function, of the picture that the file itself
         asks for), `curve` (the function of windows that the reader sets), `auto` (centre and
         width by percentile), `inverse` (low values are shown white) and `picture`: whether the
@@ -100,6 +128,7 @@ def frame_bytes(stack: Stack, plane: str, frame: int, time: int) -> tuple[dict[s
     drawn = b"" if overlay is None else np.packbits(overlay).tobytes()
     facts: dict[str, Any] = {"rows": rows, "columns": columns, "letters": letters}
     facts["overlay"] = bool(drawn)
+    facts["stored"] = stack.stored_shape(plane, frame, time)
     if stack.color:
         return {**facts, "type": "uint8", "channels": 3}, _little(values, "<u1") + drawn
     values = _narrow(values)

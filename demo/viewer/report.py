@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from demo.session import ROLES, OpenScan, Session
+from demo.viewer.measuring import take_drawings
 from rarl.errors import QuestionError
 from rarl.scans import Box, View, Window
 
@@ -19,7 +20,8 @@ def take_report(session: Session, report: object) -> None:
     Args:
         session: its scans are changed in place.
         report: `{active, scans: [{token, role, plane, frame, time, window, invert, masks, region,
-            decided}]}` as the page sends it; anything may stand in it, since it comes from outside.
+            decided, drawings}]}` as the page sends it; anything may stand in it, since it comes
+            from outside. Without `drawings`, those that are known stay.
 
     Raises:
         QuestionError: it does not fit the scans that are open.
@@ -30,6 +32,9 @@ def take_report(session: Session, report: object) -> None:
         entries = {str(entry["token"]): entry for entry in _map(report)["scans"]}
         read = [(scan, *_read(scan, _map(entries[scan.token]))) for scan in session.scans]
         roles = [str(entries[scan.token]["role"]) for scan in session.scans]
+        for scan in session.scans:
+            if "drawings" in entries[scan.token]:
+                take_drawings(scan.volume, entries[scan.token]["drawings"])
     except (KeyError, TypeError, ValueError, OverflowError):
         raise QuestionError(_OUT_OF_STEP) from None
     if len(set(roles)) != len(roles) or not set(roles) <= set(ROLES):
@@ -37,6 +42,7 @@ def take_report(session: Session, report: object) -> None:
     for (scan, view, masks, region), role in zip(read, roles, strict=True):
         scan.view, scan.masks, scan.region, scan.role = view, masks, region, role
         scan.decided = entries[scan.token]["decided"] is True  # of this plane, with these covers
+    session.note_measurements()
     active = str(_map(report).get("active"))
     session.active = next((scan for scan in session.scans if scan.token == active), session.active)
 

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from demo.session import OpenScan
+from demo.viewer.measuring import drawing_spec
 from rarl.scans import Box, Stack, View, Window
 
 Preset = dict[str, Any]
@@ -88,6 +89,7 @@ def _scan(scan: OpenScan) -> dict[str, Any]:
         "start": view.frame,
         "suspect": not scan.decided,
         "proposed": [_corners(box) for box in scan.proposed],
+        "drawings": [drawing_spec(made) for made in scan.volume.measurements],
         "thumbnail": thumbnail_url(stack.scan(view).image),
     }
 

@@ -12,6 +12,7 @@ from rarl.errors import ReviewError
 from rarl.records._base import FileBytes, Record, Time
 from rarl.records.geometry import Shown
 from rarl.records.question import Decoding
+from rarl.records.report import Measurement
 
 
 class ArmAnswer(Record):
@@ -98,6 +99,9 @@ class CaseSnapshot(Record):
     sampled: bool = Field(
         default=False,
         description="Whether chance kept the case, not a complaint: only these can give rates.",
+    )
+    measurements: tuple[Measurement, ...] = Field(
+        default=(), description="Drawn on its pictures, in the order of the scans."
     )
 
     @property

@@ -79,6 +79,18 @@ class Measurement(Record):
         "unknown where the file does not say, or where they are in pixels.",
     )
     label: Title = Field(default="", description="What was measured, as typed; may be empty.")
+    notes: tuple[Annotated[str, text_of(TITLE_LIMIT * 3, "The note")], ...] = Field(
+        default=(), max_length=10, description="Sentences on what limits these numbers."
+    )
+    size: tuple[int, int] | None = Field(
+        default=None, description="Rows and columns of the stored picture."
+    )
+    number: int | None = Field(
+        default=None,
+        ge=0,
+        description="Of the frame in its DICOM file, from 1; 0 for the only one. Empty where the "
+        "picture was computed from several, or cut out of one.",
+    )
 
     @model_validator(mode="after")
     def _has_its_points(self) -> Self:

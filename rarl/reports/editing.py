@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rarl.errors import ReviewError
 from rarl.records import Measurement, Record, ReportContent, Sentence, explained
+from rarl.records.measurement_words import measurement_sentence
 
 _R = TypeVar("_R", bound=ReportContent)
 _P = TypeVar("_P", bound=Record)
@@ -96,45 +97,6 @@ def with_measurement(report: _R, section: str, measurement: Measurement) -> _R:
     others = tuple(one for one in report.measurements if one.key != measurement.key)
     held = _copied(report, measurements=(*others, measurement))
     return _inserted(held, section, sentence, "")
-
-
-_UNIT_WORDS = {
-    "mm": "mm",
-    "px": "pixels",
-    "deg": "°",
-    "mm2": "mm²",
-    "px2": "square pixels",
-    "HU": "HU",
-    "stored": "(stored values)",
-}
-_QUANTITY_WORDS = {"sd": "standard deviation"}
-
-
-def measurement_sentence(measurement: Measurement) -> str:
-    """What was measured, with units and what a length stands for.
-
-    >>> from rarl.records import MeasuredValue
-    >>> length = MeasuredValue(quantity="length", value=12.34, unit="mm")
-    >>> ends = ((0, 0), (1, 1))
-    >>> measurement_sentence(
-    ...     Measurement(kind="ruler", points=ends, slice=6, values=(length,), at="detector")
-    ... )
-    'Ruler, slice 7: length 12.3 mm at detector.'
-    """
-    lengths = {"mm", "mm2"}
-    value_texts = [
-        f"{_QUANTITY_WORDS.get(one.quantity, one.quantity)} {one.value:.1f}"
-        f"{'' if one.unit == 'deg' else ' '}{_UNIT_WORDS[one.unit]}"
-        f"{' at detector' if one.unit in lengths and measurement.at == 'detector' else ''}"
-        for one in measurement.values
-    ]
-    where = [measurement.label or measurement.kind.capitalize()]
-    if measurement.plane != "acquired":
-        where.append(measurement.plane)
-    where.append(f"slice {measurement.slice + 1}")
-    if measurement.frame:
-        where.append(f"frame {measurement.frame + 1}")
-    return f"{', '.join(where)}: {', '.join(value_texts)}."
 
 
 def _with(report: _R, key: str, change: Callable[[Sentence], Sentence]) -> _R:

@@ -184,7 +184,8 @@ class PictureRow(Base):
     shown: Mapped[dict[str, Any]] = mapped_column(
         JSON,
         doc="How it was looked at: plane, frame and time (from 0), window (centre, width), invert, "
-        "crop, region and masks (left, top, right, bottom in pixels of the plane).",
+        "crop, region and masks (left, top, right, bottom in pixels of the plane), and the "
+        "measurements drawn on it.",
     )
 
 

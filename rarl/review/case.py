@@ -15,7 +15,7 @@ from PIL import Image
 from rarl import __version__
 from rarl.errors import ReviewError
 from rarl.inference.engine import Answer, Arm, NamedImage, Question
-from rarl.records import ArmAnswer, CaseSnapshot, Picture, Shown
+from rarl.records import ArmAnswer, CaseSnapshot, Measurement, Picture, Shown
 from rarl.response import Mode
 from rarl.text.choice import option_lines
 
@@ -36,6 +36,7 @@ def case_from(
     shown: Sequence[Shown] | None = None,
     blind: bool = False,
     sampled: bool = False,
+    measurements: Sequence[Measurement] = (),
 ) -> CaseSnapshot:
     """Freeze what is on the screen.
 
@@ -51,6 +52,7 @@ def case_from(
         shown: how each picture was looked at, in the order of `question.images`.
         blind: whether the names of the arms were hidden.
         sampled: whether chance chose the case, for audits (see `rarl.review.studies`).
+        measurements: what was drawn on its pictures.
 
     Raises:
         ReviewError: there is no answer, or one of an arm that is not in `arms`.
@@ -77,6 +79,7 @@ def case_from(
         answers=tuple(_arm_answer(known[answer.arm], answer, question.mode) for answer in answers),
         blind=blind,
         sampled=sampled,
+        measurements=tuple(measurements),
     )
 
 

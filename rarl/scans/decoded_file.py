@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from rarl.scans.scale import Scale
 from rarl.scans.windowing import Values, Window
+
+if TYPE_CHECKING:  # the decoder process needs no records
+    from rarl.records.report import Where
 
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 Vector = tuple[float, float, float]
@@ -43,6 +47,10 @@ class Frame:
         aspect: height and width of a pixel in any unit, where their ratio alone is known.
         time: index of the time point, where the file states it.
         location: Slice Location in mm, which orders slices that have no position.
+        at: whether `spacing` is measured in the patient.
+        regions: of an ultrasound picture, whose parts are measured each for itself.
+        number: of the frame in its file, from 1; 0 for the only one; None where the picture is not
+            the file's own, but put together or cut out of it, or the file is no DICOM.
     """
 
     slope: float = 1.0
@@ -57,6 +65,9 @@ class Frame:
     aspect: tuple[float, float] | None = None
     time: int | None = None
     location: float | None = None
+    at: Where = "patient"
+    regions: tuple[Scale, ...] = ()
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ _CRASHED = (
 _KNOWN = {
     ("rarl.scans.decoded_file", "Part"),
     ("rarl.scans.decoded_file", "Frame"),
+    ("rarl.scans.scale", "Scale"),
     ("rarl.scans.decoded_file", "LeftOut"),
     ("rarl.scans.decoded_file", "Lut"),
     ("rarl.scans.windowing", "Window"),

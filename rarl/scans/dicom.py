@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -41,6 +41,7 @@ from rarl.scans.missing_decoder import missing_decoder
 from rarl.scans.overlay import overlay_bitmaps
 from rarl.scans.phi import Identifiers, header_digests, keyed_hash
 from rarl.scans.refusal import refused_as
+from rarl.scans.scale import regions_of
 from rarl.scans.spacing import Spacing, spacing_of
 from rarl.scans.stored_bits import NO_SUCH_BITS, UNUSED_BITS, Cell, cell_of, stored_values
 from rarl.scans.transfer_syntax import correct_transfer_syntax, inflated_dataset, native_length
@@ -315,6 +316,11 @@ def _part(
     frames = tuple(
         _frame(dataset, index, decoding if grey else None, function) for index in range(len(pixels))
     )
+    regions, is_alone = regions_of(dataset), len(pixels) == 1
+    frames = tuple(
+        replace(frame, regions=regions, number=0 if is_alone else number)
+        for number, frame in enumerate(frames, 1)
+    )
     spacing = _spacing(dataset, 0)
     decoding.warn(spacing.warning)
     lut = None
@@ -405,6 +411,7 @@ def _frame(
         toward=_toward(dataset, right, down),
         spacing=spacing.lengths,
         aspect=spacing.aspect,
+        at=spacing.at,
     )
 
 

@@ -268,7 +268,8 @@ def _mosaic(part: Part, dataset: Dataset, limits: Limits) -> Part:
     if len(part.pixels) != 1 or min(height, width) < limits.smallest_side:
         frames = [replace(frame, spacing=None, position=None) for frame in part.frames]
         return replace(part, frames=tuple(frames), warnings=(*part.warnings, UNKNOWN_MOSAIC))
-    picture, frame = part.pixels[0], part.frames[0]
+    # The slices are cut out of the file's own picture.
+    picture, frame = part.pixels[0], replace(part.frames[0], number=None, regions=())
     pixels = []
     for index in range(count):
         top, left = index // side * height, index % side * width
@@ -389,7 +390,7 @@ def _tiles(part: Part, dataset: Dataset, limits: Limits) -> Part:
     for tile, (layer, top, left) in zip(part.pixels, places, strict=True):
         inside = tile[: max(0, total[0] - top), : max(0, total[1] - left)]
         pictures[layer][top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-    frame = replace(part.frames[0], position=None, time=None)
+    frame = replace(part.frames[0], position=None, time=None, number=None, regions=())
     if frame.spacing is None:
         frame = replace(frame, spacing=_slide_spacing(dataset, total))
     missing = across * downward * len(layers) - len(set(places))

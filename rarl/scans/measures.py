@@ -9,86 +9,28 @@ lies within one plane.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import atan2, degrees, hypot, pi
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset
 
 from rarl.errors import ScanError
 from rarl.records.report import Kind, MeasuredValue, Measurement, Point, Unit, Where
-from rarl.scans.header_allowlist import numbers, optional
-from rarl.scans.spacing import AT_DETECTOR, NO_CALIBRATION, spacing_of
+from rarl.scans.scale import PIXELS, Scale, scale_at
+from rarl.scans.spacing import AT_DETECTOR, NO_CALIBRATION, TWO_RATIOS
+from rarl.scans.stack import ACQUIRED, Stack
 
 Values = npt.NDArray[np.generic]
 Mask = npt.NDArray[np.bool_]
 
-_PER_CM = 3
-_MOST_REGIONS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The size of a pixel, in the whole picture or in a part of it.
-
-    Attributes:
-        rows: distance between the centres of two rows.
-        columns: distance between the centres of two columns.
-        in_mm: whether these are millimetres; otherwise only their ratio counts.
-        at: where millimetres are measured.
-        box: left, top, right and bottom edge in pixels of the part where it holds; None for all.
-    """
-
-    rows: float
-    columns: float
-    in_mm: bool = True
-    at: Where = "patient"
-    box: tuple[float, float, float, float] | None = None
-
-    def holds_at(self, point: Point) -> bool:
-        """Whether a point lies where this is the size of a pixel."""
-        if self.box is None:
-            return True
-        left, top, right, bottom = self.box
-        return left <= point[0] <= right and top <= point[1] <= bottom
-
-
-PIXELS = Scale(1.0, 1.0, in_mm=False, at="unknown")
-"""Where the file says nothing of the size of a pixel."""
-
-
-def scales_of(dataset: Dataset) -> tuple[Scale, ...]:
-    """The sizes of pixels that a file states.
-
-    An ultrasound picture has one for each region that is measured in centimetres both ways (PS3.3
-    C.8.5.5), and none between them. Otherwise PS3.3 10.7 decides, see `spacing_of`.
-
-    Args:
-        dataset: the header of a single image.
-
-    Returns:
-        None, one, or one for each region.
-    """
-    if optional(dataset, "SequenceOfUltrasoundRegions") is not None:
-        return _regions(dataset)
-    given = numbers(optional(dataset, "PixelSpacing"))
-    detector = numbers(optional(dataset, "ImagerPixelSpacing"))
-    spacing = spacing_of(dataset, given, detector)
-    if spacing.lengths is not None:
-        at: dict[str, Where] = {AT_DETECTOR: "detector", NO_CALIBRATION: "unknown"}
-        rows, columns = spacing.lengths
-        return (Scale(rows, columns, at=at.get(spacing.warning, "patient")),)
-    if spacing.aspect is not None:
-        rows, columns = spacing.aspect
-        return (Scale(rows, columns, in_mm=False, at="unknown"),)
-    return ()
-
-
-def scale_at(points: Sequence[Point], scales: Sequence[Scale]) -> Scale:
-    """The scale that holds at all points; `PIXELS` where none does."""
-    matching = (scale for scale in scales if all(map(scale.holds_at, points)))
-    return next(matching, PIXELS)
+IN_PIXELS = "The file states no pixel spacing: lengths and areas are in pixels."
+OUTSIDE_REGIONS = (
+    "The drawing does not lie within one calibrated part of the ultrasound picture: lengths and "
+    "areas are in pixels."
+)
+SQUARE = "The file states no size of a pixel here: the angle is right if pixels are square."
+NO_VALUES = "The picture is in colour: it has no values to average."
+_MOST_TEXT = 80
 
 
 def measured(
@@ -134,44 +76,90 @@ def measured(
 
 
 def measurement(
+    stack: Stack,
     kind: Kind,
     points: Sequence[Point],
-    scales: Sequence[Scale] = (),
-    values: Values | None = None,
-    unit: str = "",
     *,
-    series: int = 0,
-    slice_index: int = 0,
+    plane: str = ACQUIRED,
     frame: int = 0,
+    time: int = 0,
+    series: int = 0,
+    key: str = "",
     label: str = "",
 ) -> Measurement:
-    """The same as a record, on the acquired plane.
+    """Measure on a picture of a stack.
 
     Args:
-        kind: as for `measured`, and so are the next four.
-        points: what is drawn.
-        scales: of the picture.
-        values: of the picture.
-        unit: of the values.
+        stack: that was opened.
+        kind: as for `measured`.
+        points: within the picture, see `Stack.stored`.
+        plane: one of `Stack.planes`.
+        frame: index within the plane, from 0.
+        time: index of the time point, from 0.
         series: of the opened files, from 0.
-        slice_index: from 0.
-        frame: of a 4-D volume or a cine, from 0.
+        key: 32 hex digits; new where "".
         label: as typed.
 
     Raises:
-        ScanError: as for `measured`.
+        ScanError: there is no such picture, the drawing leaves it, or as for `measured`.
     """
-    measured_values, where = measured(kind, points, scales, values, unit)
-    return Measurement(
+    if plane not in stack.planes and plane != ACQUIRED:
+        raise ScanError(f"There is no plane {plane[:_MOST_TEXT]}; choose from "
+                        f"{', '.join(stack.planes)}.")  # fmt: skip
+    for what, index, count in (("slice", frame, stack.frames(plane)), ("frame", time, stack.times)):
+        if not 0 <= index < count:
+            raise ScanError(f"There is no {what} {index + 1}; choose from 1 to {count}.")
+    size = stack.stored_shape(plane, frame, time)
+    _check(kind, points)
+    if not all(0 <= x <= size[1] and 0 <= y <= size[0] for x, y in points):
+        raise ScanError(
+            f"A point lies outside of the picture of {size[1]} by {size[0]} pixels; draw within it."
+        )
+    scales = stack.scales(plane, frame, time)
+    values = None if kind in ("ruler", "angle") else stack.stored(plane, frame, time)
+    measured_values, where = measured(kind, points, scales, values, stack.unit)
+    return Measurement.checked(
+        **({"key": key} if key else {}),
         kind=kind,
         points=tuple(points),
         series=series,
-        slice=slice_index,
-        frame=frame,
+        plane=plane,
+        slice=frame,
+        frame=time,
         values=measured_values,
         at=where,
         label=label,
+        notes=tuple(_notes(stack, kind, points, plane, scales)),
+        size=size,
+        number=stack.number(plane, frame, time),
     )
+
+
+def _notes(
+    stack: Stack, kind: Kind, points: Sequence[Point], plane: str, scales: Sequence[Scale]
+) -> list[str]:
+    """What limits the numbers."""
+    scale = scale_at(_outline(kind, points), scales)
+    notes = []
+    if kind == "angle":
+        notes += [SQUARE] if scale == PIXELS else []
+    elif not scale.in_mm:
+        notes.append(OUTSIDE_REGIONS if any(one.box for one in scales) else IN_PIXELS)
+    elif scale.at != "patient":
+        notes.append(AT_DETECTOR if scale.at == "detector" else NO_CALIBRATION)
+    notes += [sentence for sentence in stack.warnings if sentence == TWO_RATIOS and scale.in_mm]
+    step = stack.step(stack.planes[0])
+    if plane != ACQUIRED and step is not None and stack.format == "dicom":
+        notes.append(
+            f"The plane was computed from slices {step:.3g} mm apart: nothing finer is known "
+            "across them."
+        )
+    if kind in ("rectangle", "ellipse"):
+        if stack.color:
+            notes.append(NO_VALUES)
+        elif stack.unit not in ("", "HU"):
+            notes.append(f"The values are in {stack.unit}.")
+    return notes
 
 
 def length_of(points: Sequence[Point], scale: Scale = PIXELS) -> float:
@@ -280,23 +268,3 @@ def _outline(kind: Kind, points: Sequence[Point]) -> list[Point]:
 def _box(points: Sequence[Point]) -> tuple[float, float, float, float]:
     across, down = [point[0] for point in points], [point[1] for point in points]
     return min(across), min(down), max(across), max(down)
-
-
-def _regions(dataset: Dataset) -> tuple[Scale, ...]:
-    """The regions of an ultrasound picture that are measured in centimetres both ways."""
-    scales = []
-    for region in dataset.SequenceOfUltrasoundRegions[:_MOST_REGIONS]:
-        units = {optional(region, f"PhysicalUnits{axis}Direction") for axis in ("X", "Y")}
-        lengths = [numbers(optional(region, f"PhysicalDelta{axis}")) for axis in ("Y", "X")]
-        edges = [
-            numbers(optional(region, f"RegionLocation{edge}"))
-            for edge in ("MinX0", "MinY0", "MaxX1", "MaxY1")
-        ]
-        if units != {_PER_CM} or not all([*lengths, *edges]):
-            continue
-        rows, columns = (abs(length[0]) * 10 for length in lengths)
-        left, top, right, bottom = (edge[0] for edge in edges)
-        if rows and columns and left <= right and top <= bottom:
-            # The last column and row belong to the region.
-            scales.append(Scale(rows, columns, box=(left, top, right + 1, bottom + 1)))
-    return tuple(scales)

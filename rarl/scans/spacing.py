@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
 from rarl.scans.header_allowlist import numbers, optional
+
+if TYPE_CHECKING:  # the decoder process needs no records
+    from rarl.records.report import Where
 
 Pair = tuple[float, float]
 
@@ -45,6 +49,13 @@ class Spacing:
     lengths: Pair | None = None
     aspect: Pair | None = None
     warning: str = ""
+
+    @property
+    def at(self) -> Where:
+        """Where lengths are measured."""
+        if self.warning == AT_DETECTOR:
+            return "detector"
+        return "unknown" if self.warning == NO_CALIBRATION else "patient"
 
 
 def same_spacing(first: Pair | None, second: Pair | None) -> bool:

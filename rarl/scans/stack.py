@@ -12,6 +12,7 @@ from PIL import Image
 from rarl.scans.decoded_file import Frame, Part, VoiFunction
 from rarl.scans.geometry import Axis, arrange, in_series_order
 from rarl.scans.phi import Identifiers
+from rarl.scans.scale import Scale
 from rarl.scans.scan import Scan
 from rarl.scans.spacing import same_spacing
 from rarl.scans.windowing import (
@@ -194,11 +195,7 @@ class Stack:
         Raises:
             ValueError: the stack has no such plane, frame or time.
         """
-        grid = self._grid_shape(plane)
-        if self._checked(plane, frame, time) == ACQUIRED:
-            height, width = self._pixels[time * self._extent(0) + frame].shape[:2]
-            grid = height, width
-        return _stretch(grid, self._proportions(plane))
+        return _stretch(self.stored_shape(plane, frame, time), self._proportions(plane))
 
     def spacing(self, plane: str = ACQUIRED) -> tuple[float, float] | None:
         """Millimetres per pixel (between rows, between columns) of the displayed plane.
@@ -262,6 +259,62 @@ class Stack:
             ValueError: the stack has no such plane, frame or time.
         """
         return _stretched(self._grid(plane, frame, time), self._proportions(plane))
+
+    def stored(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> Values:
+        """A frame after the modality LUT on the file's own grid, which pixels that are not square
+        leave as it is: what is measured is measured here.
+
+        Returns:
+            As for `values`.
+
+        Raises:
+            ValueError: the stack has no such plane, frame or time.
+        """
+        return self._grid(plane, frame, time)
+
+    def stored_shape(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> tuple[int, int]:
+        """Rows and columns of `stored`, without reading its pixels.
+
+        Raises:
+            ValueError: the stack has no such plane, frame or time.
+        """
+        if self._checked(plane, frame, time) != ACQUIRED:
+            return self._grid_shape(plane)
+        height, width = self._pixels[time * self._extent(0) + frame].shape[:2]
+        return height, width
+
+    def scales(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> tuple[Scale, ...]:
+        """The sizes of the pixels of `stored`.
+
+        An ultrasound picture has one for each region that it states (PS3.3 C.8.5.5). Otherwise
+        PS3.3 10.7 decides, see `spacing_of`.
+
+        Returns:
+            None, one, or one for each region.
+
+        Raises:
+            ValueError: the stack has no such plane, frame or time.
+        """
+        named = self._checked(plane, frame, time)
+        known = self._frame_of(plane, frame, time)
+        if named == ACQUIRED and known.regions:
+            return known.regions
+        lengths = known.spacing if named == ACQUIRED else self._grid_spacing(plane)
+        if lengths is not None:
+            return (Scale(*lengths, at=known.at),)
+        if named == ACQUIRED and known.aspect is not None:
+            return (Scale(*known.aspect, in_mm=False, at="unknown"),)
+        return ()
+
+    def number(self, plane: str = ACQUIRED, frame: int = 0, time: int = 0) -> int | None:
+        """The number of a frame in its file, see `Frame.number`; None for a reformatted plane.
+
+        Raises:
+            ValueError: the stack has no such plane, frame or time.
+        """
+        if self._checked(plane, frame, time) != ACQUIRED:
+            return None
+        return self._frame_of(plane, frame, time).number
 
     def overlay(
         self, plane: str = ACQUIRED, frame: int = 0, time: int = 0

@@ -426,7 +426,8 @@ def nobody_asks(target: Target) -> str | None:
         ("GET", "config"), ("GET", "gradio_api/info"), ("POST", "gradio_api/upload"),
         ("POST", "gradio_api/call/ask"), ("POST", "gradio_api/call/compare"),
         ("POST", "gradio_api/run/predict"), ("POST", "gradio_api/queue/join"),
-        ("POST", "gradio_api/mcp"), ("GET", "scan/frame"), ("GET", "review/export/x"),
+        ("POST", "gradio_api/mcp"), ("GET", "scan/frame"), ("POST", "scan/measure"),
+        ("GET", "review/export/x"),
         ("GET", "gradio_api/queue/data?session_hash=x"), ("GET", "gradio_api/heartbeat/x"),
     ):  # fmt: skip
         answer = client.request(method, f"{target.address}/{path}")

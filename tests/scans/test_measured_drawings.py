@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import doctest
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom.data
 import pytest
+from drawn import drawn, saved, series
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+import rarl.records.measurement_words
 import rarl.scans.measures
 from rarl.errors import ScanError
 from rarl.records import Measurement
+from rarl.scans import Stack, open_stack
 from rarl.scans.measures import (
-    PIXELS,
-    Scale,
+    IN_PIXELS,
+    NO_VALUES,
+    OUTSIDE_REGIONS,
+    SQUARE,
     angle_of,
     area_of,
     length_of,
     mask_of,
     measured,
     measurement,
-    scale_at,
-    scales_of,
 )
+from rarl.scans.scale import PIXELS, Scale, scale_at
+from rarl.scans.spacing import AT_DETECTOR, NO_CALIBRATION, TWO_RATIOS
 
 PIXEL_VALUES = np.random.default_rng(1).integers(-1000, 3000, (40, 60)).astype(np.int16)
 HALF = Scale(0.5, 0.25)
@@ -47,8 +53,16 @@ def numbers_of(told: tuple[Any, ...]) -> dict[str, tuple[float, str]]:
     return {one.quantity: (one.value, one.unit) for one in told}
 
 
-def test_examples() -> None:
-    assert doctest.testmod(rarl.scans.measures).failed == 0
+def opened(values: np.ndarray | None = None, **more: Any) -> Stack:
+    """A file as the app opens it."""
+    return open_stack([saved(drawn(PIXEL_VALUES if values is None else values, **more))])
+
+
+@pytest.mark.parametrize(
+    "module", [rarl.scans.measures, rarl.records.measurement_words], ids=["measures", "words"]
+)
+def test_examples(module: Any) -> None:
+    assert doctest.testmod(module).failed == 0
 
 
 # Spacing: PS3.3 10.7
@@ -94,7 +108,7 @@ def test_examples() -> None:
     ],
 )  # fmt: skip
 def test_which_spacing_counts(values: dict[str, Any], expected: tuple[Scale, ...]) -> None:
-    assert scales_of(header(**values)) == expected
+    assert opened(**{"Modality": "OT", **values}).scales() == expected
 
 
 def region(left: int, right: int, units: int = 3, delta: float = 0.02) -> Dataset:
@@ -105,14 +119,17 @@ def region(left: int, right: int, units: int = 3, delta: float = 0.02) -> Datase
     )  # fmt: skip
 
 
+def ultrasound(*regions: Dataset) -> Stack:
+    return opened(Modality="US", SequenceOfUltrasoundRegions=Sequence(regions))
+
+
 def test_ultrasound_is_measured_within_its_regions() -> None:
     curve = region(40, 50, units=4)
     broken = header(PhysicalUnitsXDirection=3, PhysicalUnitsYDirection=3)
-    regions = Sequence([region(0, 19), region(20, 39, delta=0.04), curve, broken])
-    dataset = header(Modality="US", SequenceOfUltrasoundRegions=regions)
-    left, right = scales_of(dataset)
+    stack = ultrasound(region(0, 19), region(20, 39, delta=0.04), curve, broken)
+    left, right, other = stack.scales()
     assert (left.rows, left.columns, left.box) == (0.1, 0.2, (0, 10, 20, 30))
-    assert (right.rows, right.columns) == (0.2, 0.4)
+    assert (right.rows, right.columns, other.in_mm) == (0.2, 0.4, False)
     told, at = measured("ruler", ((2, 12), (12, 12)), (left, right))
     assert (told[0].value, told[0].unit, at) == (2.0, "mm", "patient")
     told, _ = measured("ruler", ((22, 12), (32, 12)), (left, right))
@@ -122,7 +139,20 @@ def test_ultrasound_is_measured_within_its_regions() -> None:
         assert (told[0].unit, at) == ("px", "unknown")
     told, _ = measured("ellipse", ((2, 28), (12, 31)), (left, right))
     assert told[0].unit == "px2"
-    assert scales_of(header(Modality="US", SequenceOfUltrasoundRegions=Sequence())) == ()
+    outside = measurement(stack, "ruler", ((2, 12), (32, 12)))
+    assert outside.notes == (OUTSIDE_REGIONS,) and outside.values[0].unit == "px"
+    assert measurement(stack, "ruler", ((2, 12), (12, 12))).notes == ()
+    assert ultrasound().scales() == ()
+
+
+def test_where_ultrasound_regions_overlap_they_must_agree() -> None:
+    inside = ((22, 12), (24, 12))
+    same = ultrasound(region(0, 59), region(20, 39))
+    assert measurement(same, "ruler", inside).values[0].unit == "mm"
+    for other in (region(20, 39, delta=0.04), region(20, 39, units=4)):
+        stack = ultrasound(region(0, 59), other)
+        assert measurement(stack, "ruler", inside).notes == (OUTSIDE_REGIONS,)
+        assert measurement(stack, "ruler", ((2, 12), (12, 12))).values[0].unit == "mm"
 
 
 # Lengths, angles, areas
@@ -225,26 +255,102 @@ def test_values_that_are_no_numbers_are_left_out() -> None:
 
 
 def test_a_real_ct_slice() -> None:
-    dataset = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
+    path = pydicom.data.get_testdata_file("CT_small.dcm")
+    dataset = pydicom.dcmread(path)
     stored = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
-    (scale,) = scales_of(dataset)
-    told = numbers_of(measured("rectangle", ((20, 30), (40, 50)), (scale,), stored, "HU")[0])
+    stack = open_stack([Path(path).read_bytes()])
+    made = measurement(stack, "rectangle", ((20, 30), (40, 50)))
+    told = numbers_of(made.values)
     expected = stored[30:50, 20:40]
-    assert told["mean"][0] == pytest.approx(expected.mean(), rel=1e-3)
+    assert told["mean"] == (pytest.approx(expected.mean(), rel=1e-3), "HU")
     assert told["sd"][0] == pytest.approx(expected.std(), rel=1e-3)
     side = 20 * float(dataset.PixelSpacing[0])
     assert told["area"] == (pytest.approx(side * side, rel=1e-3), "mm2")
+    assert (made.size, made.number, made.at, made.notes) == ((128, 128), 0, "patient", ())
 
 
-# The record, and bad input
+# The record, on pictures of each kind
 
 
 def test_the_record() -> None:
-    made = measurement(
-        "ruler", ((1, 2), (4, 6)), (Scale(1, 1, at="detector"),), slice_index=3, frame=2, label="A"
-    )
-    assert (made.slice, made.frame, made.at, made.label) == (3, 2, "detector", "A")
+    stack = opened(Modality="DX", ImagerPixelSpacing=[1, 1])
+    made = measurement(stack, "ruler", ((1, 2), (4, 6)), series=1, key="0" * 32, label="A")
+    assert (made.series, made.at, made.label, made.key) == (1, "detector", "A", "0" * 32)
     assert made.values[0].value == 5.0 and Measurement.checked(**made.plain()) == made
+    assert made.notes == (AT_DETECTOR,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "notes"),
+    [
+        ("ruler", {}, (IN_PIXELS,)),
+        ("angle", {}, (SQUARE,)),
+        ("ruler", {"PixelAspectRatio": [2, 1]}, (IN_PIXELS,)),
+        ("angle", {"PixelAspectRatio": [2, 1]}, ()),
+        ("ruler", {"Modality": "CR", "PixelSpacing": [1, 1]}, (NO_CALIBRATION,)),
+        ("angle", {"Modality": "CR", "PixelSpacing": [1, 1]}, ()),
+        ("ruler", {"PixelSpacing": [1, 1], "PixelAspectRatio": [2, 1]}, (TWO_RATIOS,)),
+        ("ellipse", {"PixelSpacing": [1, 1]}, ()),
+    ],
+    ids=["pixels", "angle", "ratio", "ratio-angle", "unsure", "unsure-angle", "two", "known"],
+)
+def test_what_limits_a_number_is_said(kind: Any, values: dict[str, Any], notes: Any) -> None:
+    points = ((1, 1), (9, 9), (9, 1)) if kind == "angle" else ((1, 1), (9, 9))
+    assert measurement(opened(**values), kind, points).notes == notes
+
+
+def test_pixels_that_are_not_square_are_measured_as_they_are_stored() -> None:
+    stack = opened(PixelSpacing=[0.5, 0.25])
+    assert stack.shape() == (80, 60) and stack.stored_shape() == (40, 60)
+    made = measurement(stack, "rectangle", ((3, 4), (21, 17)))
+    told = numbers_of(made.values)
+    assert told["mean"][0] == pytest.approx(PIXEL_VALUES[4:17, 3:21].mean())
+    assert told["area"] == (pytest.approx(18 * 0.25 * 13 * 0.5), "mm2")
+    assert made.size == (40, 60)
+
+
+def test_a_colour_picture_has_an_area_alone() -> None:
+    colour = np.zeros((40, 60, 3), np.uint8)
+    colour[:, 30:] = 200
+    picture = drawn(colour, PhotometricInterpretation="RGB", SamplesPerPixel=3, BitsAllocated=8,
+                    BitsStored=8, HighBit=7, PlanarConfiguration=0, Rows=40,
+                    Columns=60)  # fmt: skip
+    made = measurement(open_stack([saved(picture)]), "ellipse", ((3, 3), (9, 9)))
+    assert [value.quantity for value in made.values] == ["area"]
+    assert made.notes == (IN_PIXELS, NO_VALUES)
+
+
+def test_a_four_dimensional_volume() -> None:
+    nibabel = pytest.importorskip("nibabel")
+    cells = np.random.default_rng(2).integers(0, 900, (12, 10, 6, 3)).astype(np.int16)
+    image = nibabel.Nifti1Image(cells, np.diag([-2.0, -3.0, 4.0, 1.0]))
+    image.header.set_xyzt_units("mm", "sec")
+    stack = open_stack([image.to_bytes()])
+    assert stack.planes == ("axial", "coronal", "sagittal") and stack.times == 3
+    made = measurement(stack, "rectangle", ((2, 1), (7, 6)), plane="axial", frame=4, time=2)
+    told = numbers_of(made.values)
+    assert told["mean"] == (pytest.approx(cells[2:7, 1:6, 4, 2].mean()), "stored")
+    assert told["area"] == (pytest.approx(5 * 2 * 5 * 3), "mm2")
+    assert (made.slice, made.frame, made.plane, made.number) == (4, 2, "axial", None)
+    upright = measurement(stack, "ruler", ((2, 1), (2, 5)), plane="sagittal", frame=3)
+    assert upright.values[0].value == pytest.approx(4 * 4)
+
+
+def test_a_plane_that_was_computed_says_what_it_was_computed_from() -> None:
+    volume = np.random.default_rng(3).integers(0, 900, (5, 16, 14)).astype(np.int16)
+    stack = open_stack(series(volume, (1, 0, 0), (0, 1, 0), step=5.0))
+    made = measurement(stack, "ruler", ((2, 1), (2, 4)), plane="coronal", frame=3)
+    assert made.values[0].value == pytest.approx(15)
+    assert made.number is None and "slices 5 mm apart" in made.notes[0]
+    assert measurement(stack, "ruler", ((2, 1), (2, 4)), frame=3).notes == ()
+
+
+def test_a_frame_is_named_by_its_number_in_the_file() -> None:
+    values = np.zeros((3, 40, 60), np.int16)
+    values[2] = 500
+    stack = opened(values, NumberOfFrames=3, FrameTime=10.0, Rows=40, Columns=60)
+    made = measurement(stack, "rectangle", ((2, 2), (9, 9)), frame=2)
+    assert (made.slice, made.number) == (2, 3) and numbers_of(made.values)["mean"][0] == 500
 
 
 def test_scale_at() -> None:
@@ -268,6 +374,24 @@ def test_scale_at() -> None:
 def test_what_cannot_be_measured(kind: Any, points: Any, sentence: str) -> None:
     with pytest.raises(ScanError, match=sentence):
         measured(kind, points)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"plane": "oblique"}, "no plane oblique; choose from acquired"),
+        ({"frame": 1}, "no slice 2; choose from 1 to 1"),
+        ({"frame": -1}, "no slice 0"),
+        ({"time": 3}, "no frame 4"),
+        ({"points": ((1, 1), (61, 1))}, "outside of the picture of 60 by 40"),
+        ({"points": ((-1, 1), (6, 1))}, "outside of the picture"),
+    ],
+    ids=["plane", "slice", "before", "frame", "right", "left"],
+)
+def test_where_nothing_can_be_measured(more: dict[str, Any], sentence: str) -> None:
+    points = more.pop("points", ((1, 1), (5, 5)))
+    with pytest.raises(ScanError, match=sentence):
+        measurement(opened(), "ruler", points, **more)
 
 
 def test_nothing_lies_within() -> None:

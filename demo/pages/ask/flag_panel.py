@@ -182,7 +182,7 @@ class FlagEvents:
 
     def reopened(self, saved: tuple[FlagDraft, Asked] | None, session: Session) -> Update:
         """Open the panel again for the flag that was saved last."""
-        if saved is None or saved[1] is not session.asked:
+        if saved is None or not saved[1].is_same(session.asked):
             sentence = (
                 "The page has moved on; open the question again under Asked, and flag it anew."
             )
@@ -234,7 +234,9 @@ class FlagEvents:
         if text not in session.kept and (sentences := doubts(text, session)):
             session.doubted = text
             return {widgets.trouble: render.doubt(sentences, "what you typed")}
-        same = session.asked is draft.asked
+        session.note_measurements()
+        same = draft.asked.is_same(session.asked)
+        asked = session.asked if same and session.asked else draft.asked
         case_id = session.case_id if same and session.case_id is not None else draft.case_id
         try:
             record = typed.draft(
@@ -245,7 +247,7 @@ class FlagEvents:
                 key=draft.key,
                 replaces=draft.before.key if draft.before else None,
             )
-            flag = self.parts.desk.flag(record, draft.asked, request)
+            flag = self.parts.desk.flag(record, asked, request)
         except StoreError as error:
             return self._kept_here(record, waiting, error)
         except RarlError as error:

@@ -136,7 +136,7 @@ class QuestionEvents:
             ),
             session,
         )  # fmt: skip
-        if session.asked is not before:
+        if session.asked is not None and not session.asked.is_same(before):
             self.parts.desk.sample(session)
         yield {self.view.widgets.composer.history: self.view.history(session)}
         if session.stop is None:  # else the next question runs already

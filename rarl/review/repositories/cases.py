@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +17,7 @@ from rarl.records import (
     ArmAnswer,
     CaseSnapshot,
     Decoding,
+    Measurement,
     Picture,
     Shown,
     Tombstone,
@@ -60,6 +62,8 @@ _OF_A_CASE = (
     AnswerRow,
     PictureRow,
 )
+# Key of the column `shown`; a table of its own would be one more to export.
+_DRAWN = "measurements"
 _DELETED = "This case was deleted for good on request; its answers can be asked for anew."
 
 
@@ -229,7 +233,24 @@ def _tombstone(row: TombstoneRow) -> Tombstone:
     return Tombstone(**columns_of(row))
 
 
+def _by_picture(
+    looks: Sequence[Mapping[str, Any]], measurements: Sequence[Measurement]
+) -> list[list[dict[str, Any]]]:
+    """The measurements of each picture, as JSON; a region has those of its whole picture.
+
+    Args:
+        looks: how each picture was looked at.
+        measurements: of all.
+    """
+    wholes = [position for position, shown in enumerate(looks) if shown.get("crop") is None] or [0]
+    drawn: list[list[dict[str, Any]]] = [[] for _ in looks]
+    for made in measurements:
+        drawn[wholes[min(made.series, len(wholes) - 1)]].append(made.plain())
+    return drawn
+
+
 def _case_row(case: CaseSnapshot, keep_pixels: bool) -> CaseRow:
+    looks = [asdict(picture.shown) for picture in case.pictures]
     return CaseRow(
         id=case.id,
         created=case.created,
@@ -252,9 +273,11 @@ def _case_row(case: CaseSnapshot, keep_pixels: bool) -> CaseRow:
                 sha256=picture.sha256,
                 width=picture.width,
                 height=picture.height,
-                shown=asdict(picture.shown),
+                shown={**asdict(picture.shown), _DRAWN: drawn},
             )
-            for position, picture in enumerate(case.pictures)
+            for position, (picture, drawn) in enumerate(
+                zip(case.pictures, _by_picture(looks, case.measurements), strict=True)
+            )
         ],
         answers=[
             AnswerRow(
@@ -296,4 +319,13 @@ def _snapshot(row: CaseRow) -> CaseSnapshot:
         for answer in row.answers
     ]
     of_row = {**columns_of(row), "decoding": Decoding.of_row(row.decoding)}
-    return CaseSnapshot(**of_row, pictures=tuple(pictures), answers=tuple(answers))
+    return CaseSnapshot(
+        **of_row,
+        pictures=tuple(pictures),
+        answers=tuple(answers),
+        measurements=tuple(
+            Measurement(**made)
+            for picture in row.pictures
+            for made in picture.shown.get(_DRAWN, ())
+        ),
+    )
