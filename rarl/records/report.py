@@ -162,7 +162,7 @@ class ReportContent(Record):
         min_length=1, max_length=40, description="In the order of the template."
     )
     measurements: tuple[Measurement, ...] = Field(
-        default=(), max_length=200, description="Taken on the pictures of the case."
+        default=(), max_length=200, description="Taken on the pictures of the case, stated or not."
     )
 
     @model_validator(mode="after")
@@ -180,6 +180,11 @@ class ReportContent(Record):
     def sentences(self) -> tuple[Sentence, ...]:
         """All sentences, deleted ones included, in order."""
         return tuple(sentence for section in self.sections for sentence in section.sentences)
+
+    def stated(self) -> tuple[Measurement, ...]:
+        """The measurements that a sentence states which is not deleted: only these are sent."""
+        keys = {one.measurement for one in self.sentences() if one.state != "deleted"}
+        return tuple(one for one in self.measurements if one.key in keys)
 
     def undecided(self) -> tuple[Sentence, ...]:
         """Those that nobody has kept, edited or deleted."""

@@ -163,8 +163,8 @@ def _content(report: Report, case: CaseSnapshot, identity: Identity, evidence: D
     device = _device_context(report, case)
     context = ObservationContext(person, device)
     procedure = codes.cid100.ImagingProcedure
-    if report.measurements:
-        groups = [_group(one, identity, evidence) for one in report.measurements]
+    if stated := report.stated():
+        groups = [_group(one, identity, evidence) for one in stated]
         root = MeasurementReport(context, procedure, groups)[0]
     else:
         root = ContainerContentItem(name=codes.cid7000.DiagnosticImagingReport, template_id="2000")

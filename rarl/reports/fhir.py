@@ -84,7 +84,7 @@ def _bundle(report: Report, case: CaseSnapshot) -> Json:
     ]
     observations += [
         _entry(report, "Observation", _measured(report, one, study), one.key)
-        for one in report.measurements
+        for one in report.stated()
     ]
     references = [_reference(one) for one in observations]
     main = _entry(

@@ -81,6 +81,7 @@ def prefilled(case: CaseSnapshot, template: str = "", arm: str = "") -> ReportCo
             )
             for section in chosen.sections
         ),
+        measurements=case.measurements,
     )
 
 

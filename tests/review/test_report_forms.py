@@ -233,6 +233,18 @@ def test_measurements_are_a_measurement_report(case: CaseSnapshot, measured: Rep
     assert texts_of(document, "Impression")
 
 
+def test_a_measurement_whose_sentence_is_deleted_is_not_sent(
+    store: ReviewStore, case: CaseSnapshot, measured: Report
+) -> None:
+    draft = reports(store).amend(measured.id)
+    for sentence in draft.sentences():
+        if sentence.measurement:
+            draft = with_deleted(draft, sentence.key)
+    document = pydicom.dcmread(io.BytesIO(as_sr(draft, case)))
+    assert document.ContentTemplateSequence[0].TemplateIdentifier == "2000"
+    assert "Measured at the detector" not in as_bundle(draft, case)
+
+
 def test_generated_uids_are_called_so(case: CaseSnapshot, measured: Report) -> None:
     content = as_sr(measured, case)
     document = pydicom.dcmread(io.BytesIO(content))

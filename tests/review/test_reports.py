@@ -84,6 +84,30 @@ def test_examples(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
 
 
+# Measurements
+
+
+def test_a_case_keeps_its_measurements_and_offers_them_to_its_report(
+    store: ReviewStore, make_case: MakeCase, tmp_path: Path
+) -> None:
+    case = chest(make_case).model_copy(update={"measurements": (RULER,)})
+    case_id = store.add_case(case)
+    assert store.case(case_id).measurements == (RULER,)
+    begun = reports(store).begin(case_id)
+    assert begun.measurements == (RULER,) and begun.stated() == ()
+    stating = with_measurement(begun, "heart", RULER)
+    assert stating.stated() == stating.measurements == (RULER,)
+    key = next(one.key for one in stating.sentences() if one.measurement)
+    gone = with_deleted(stating, key)
+    assert gone.stated() == () and gone.measurements == (RULER,)
+    export(store.for_person("di", "admin"), tmp_path / "all.jsonl", "jsonl", None, True)
+    home = tmp_path / "other"
+    with_all = ReviewStore(f"sqlite:///{home}.sqlite3").for_person("di", "admin")
+    import_from(with_all, tmp_path / "all.jsonl")
+    assert with_all.case(case_id).measurements == (RULER,)
+    with_all.close()
+
+
 # Templates
 
 
