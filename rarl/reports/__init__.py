@@ -11,8 +11,11 @@ from rarl.reports.editing import (
     with_deleted,
     with_inserted,
     with_kept,
+    with_known,
     with_measurement,
     with_restored,
+    with_sentence,
+    with_template,
     with_text,
 )
 from rarl.reports.prefill import prefilled
@@ -29,7 +32,10 @@ __all__ = [
     "with_deleted",
     "with_inserted",
     "with_kept",
+    "with_known",
     "with_measurement",
     "with_restored",
+    "with_sentence",
+    "with_template",
     "with_text",
 ]

@@ -1,18 +1,19 @@
-"""What a reader does to a report: keep, edit, delete, restore and insert sentences.
+"""What a reader does to a report: keep, edit, delete, restore, insert and move sentences.
 
 Each function returns a changed copy; nothing is stored before `Reports.save`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from rarl.errors import ReviewError
-from rarl.records import Measurement, Record, ReportContent, Sentence, explained
+from rarl.records import Measurement, Record, ReportContent, Section, Sentence, explained
 from rarl.records.measurement_words import measurement_sentence
+from rarl.reports.templates import template_named
 
 _R = TypeVar("_R", bound=ReportContent)
 _P = TypeVar("_P", bound=Record)
@@ -72,7 +73,16 @@ def with_restored(report: _R, key: str) -> _R:
     return _with(report, key, restore)
 
 
-def with_inserted(report: _R, section: str, text: str, after: str = "") -> _R:
+def with_sentence(report: _R, sentence: Sentence) -> _R:
+    """A sentence as it was before, in the place of the one with its key.
+
+    Raises:
+        ReviewError: there is no such sentence.
+    """
+    return _with(report, sentence.key, lambda _: sentence)
+
+
+def with_inserted(report: _R, section: str, text: str, after: str = "", key: str = "") -> _R:
     """A sentence of the reader's own.
 
     Args:
@@ -80,11 +90,12 @@ def with_inserted(report: _R, section: str, text: str, after: str = "") -> _R:
         section: its key.
         text: of the sentence.
         after: key of the sentence before it; the section's end where "".
+        key: of the sentence, 32 hex digits; a new one where "".
 
     Raises:
         ReviewError: there is no such section or sentence, or the text cannot be taken.
     """
-    return _inserted(report, section, _made(text), after)
+    return _inserted(report, section, _made(text, key=key), after)
 
 
 def with_measurement(report: _R, section: str, measurement: Measurement) -> _R:
@@ -97,6 +108,48 @@ def with_measurement(report: _R, section: str, measurement: Measurement) -> _R:
     others = tuple(one for one in report.measurements if one.key != measurement.key)
     held = _copied(report, measurements=(*others, measurement))
     return _inserted(held, section, sentence, "")
+
+
+def with_known(report: _R, measurements: Iterable[Measurement]) -> _R:
+    """Measurements that no sentence states yet, beside those that the report holds.
+
+    One that was drawn anew takes the place of what it was, unless a sentence states that.
+
+    Raises:
+        ReviewError: they are too many.
+    """
+    stated = {one.key for one in report.stated()}
+    known = {one.key: one for one in report.measurements}
+    known |= {one.key: one for one in measurements if one.key not in stated}
+    return _copied(report, measurements=tuple(known.values()))
+
+
+def with_template(report: _R, name: str) -> _R:
+    """The report in the sections of another template; every sentence keeps its text and state.
+
+    Args:
+        report: to change.
+        name: of the template.
+
+    Raises:
+        ReviewError: there is no such template.
+    """
+    template = template_named(name)
+    placed: dict[str, list[Sentence]] = {section.key: [] for section in template.sections}
+    for section in report.sections:
+        for sentence in section.sentences:
+            key = template.section_for(section.heading, sentence.text).key
+            placed[key].append(sentence)
+    sections = tuple(
+        Section(
+            key=part.key,
+            title=part.title,
+            heading=part.heading,
+            sentences=tuple(placed[part.key]),
+        )
+        for part in template.sections
+    )
+    return _copied(report, template=name, title=template.title, sections=sections)
 
 
 def _with(report: _R, key: str, change: Callable[[Sentence], Sentence]) -> _R:
@@ -130,8 +183,11 @@ def _inserted(report: _R, section: str, sentence: Sentence, after: str) -> _R:
     return _copied(report, sections=sections)
 
 
-def _made(text: str, measurement: str | None = None) -> Sentence:
-    return Sentence.checked(origin="reader", state="kept", text=text, measurement=measurement)
+def _made(text: str, measurement: str | None = None, key: str = "") -> Sentence:
+    named = {"key": key} if key else {}
+    return Sentence.checked(
+        origin="reader", state="kept", text=text, measurement=measurement, **named
+    )
 
 
 def _changed(sentence: Sentence, **changes: Any) -> Sentence:

@@ -7,7 +7,7 @@ import re
 from rarl.errors import ReviewError
 from rarl.records import ArmAnswer, CaseSnapshot, ReportContent, Section, Sentence
 from rarl.records.report import SENTENCE_LIMIT, Origin
-from rarl.reports.templates import Template, TemplateSection, template_of
+from rarl.reports.templates import template_of
 
 # `rarl.text.sentences` makes words for comparing; here each letter stays.
 _END = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -56,7 +56,7 @@ def prefilled(case: CaseSnapshot, template: str = "", arm: str = "") -> ReportCo
     answer = answer_of(case, arm)
     placed: dict[str, list[Sentence]] = {section.key: [] for section in chosen.sections}
     for text in _pieces(answer.reasoning):
-        placed[_findings(chosen, text).key].append(_proposed("ai", text))
+        placed[chosen.section_for("findings", text).key].append(_proposed("ai", text))
     for section in chosen.sections:
         if section.heading == "technique":
             placed[section.key] += _from_header(technique(case))
@@ -116,13 +116,6 @@ def _from_header(text: str) -> list[Sentence]:
 
 def _proposed(origin: Origin, text: str) -> Sentence:
     return Sentence(origin=origin, state="proposed", text=text, proposed=text)
-
-
-def _findings(template: Template, text: str) -> TemplateSection:
-    """The section of a sentence: the first with one of its words, else the general one."""
-    parts = [section for section in template.sections if section.heading == "findings"]
-    general = next(section for section in parts if not section.words)
-    return next((section for section in parts if section.takes(text)), general)
 
 
 def _impression(question: str, answer: str) -> list[str]:

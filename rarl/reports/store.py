@@ -15,7 +15,7 @@ from rarl.errors import ReviewError
 from rarl.records import Report, ReportContent, storable
 from rarl.records.report import Sentence
 from rarl.reports.prefill import prefilled
-from rarl.review._tables import ReportRow
+from rarl.review._tables import CaseRow, ReportRow
 from rarl.review.repositories.base import columns_of
 from rarl.review.store import ReviewStore
 
@@ -94,6 +94,32 @@ class Reports:
             rows = session.scalars(statement).all()
             self._store.note(session, "read", "report", [case_id] if rows else [])
             return tuple(_report(row) for row in rows)
+
+    def recent(self, most: int = 30) -> tuple[tuple[Report, str], ...]:
+        """The newest version of the reports that were changed last, newest first.
+
+        Args:
+            most: how many.
+
+        Returns:
+            Each with the question of its case.
+
+        Raises:
+            ReviewError: the person may not, a report is damaged, or the database cannot be read.
+        """
+        self._store.need("report")
+        newest = select(func.max(ReportRow.id)).group_by(ReportRow.report_id)
+        statement = (
+            select(ReportRow, CaseRow.question)
+            .join(CaseRow, CaseRow.id == ReportRow.case_id)
+            .where(ReportRow.id.in_(newest))
+            .order_by(ReportRow.id.desc())
+            .limit(most)
+        )
+        with self._store.reading() as session:
+            rows = session.execute(statement).all()
+            self._store.note(session, "read", "report", [row.case_id for row, _ in rows])
+            return tuple((_report(row), str(question)) for row, question in rows)
 
     def report(self, report_id: str, version: int = 0) -> Report:
         """A report.

@@ -62,6 +62,25 @@ class Template:
     modalities: tuple[Text, ...] = ()
     body_parts: tuple[Text, ...] = ()
 
+    def section_for(self, heading: Heading, text: str) -> TemplateSection:
+        """Where a sentence goes.
+
+        Args:
+            heading: the part of a report that it belongs to.
+            text: of the sentence; its words choose among the sections for findings.
+
+        Returns:
+            The first section for the heading. A finding, or a sentence of a part that the template
+            lacks, goes to the first section for findings with one of its words, else to the general
+            one.
+        """
+        parts = [section for section in self.sections if section.heading == heading]
+        if heading != "findings" and parts:
+            return parts[0]
+        parts = [section for section in self.sections if section.heading == "findings"]
+        general = next(section for section in parts if not section.words)
+        return next((section for section in parts if section.takes(text)), general)
+
     def suits(self, case: CaseSnapshot) -> bool:
         """Whether it is for the modality and the body part of a case."""
         part = case.attributes.get("BodyPartExamined", "").upper()
@@ -102,6 +121,18 @@ def templates() -> Mapping[str, Template]:
     return {name: read_template(_FOLDER / f"{name}.yaml") for name in ordered}
 
 
+def template_named(name: str) -> Template:
+    """A template by its name.
+
+    Raises:
+        ReviewError: there is none of that name.
+    """
+    known = templates()
+    if name not in known:
+        raise ReviewError(f"There is no template of this name; choose from {', '.join(known)}.")
+    return known[name]
+
+
 def template_of(case: CaseSnapshot, name: str = "") -> tuple[str, Template]:
     """The template that is named, or the first that suits the case.
 
@@ -117,8 +148,6 @@ def template_of(case: CaseSnapshot, name: str = "") -> tuple[str, Template]:
     """
     known = templates()
     if name:
-        if name not in known:
-            raise ReviewError(f"There is no template of this name; choose from {', '.join(known)}.")
-        return name, known[name]
+        return name, template_named(name)
     suited = next((key for key, template in known.items() if template.suits(case)), FREE)
     return suited, known[suited]

@@ -33,8 +33,11 @@ from rarl.reports import (
     with_deleted,
     with_inserted,
     with_kept,
+    with_known,
     with_measurement,
     with_restored,
+    with_sentence,
+    with_template,
     with_text,
 )
 from rarl.reports.templates import read_template
@@ -106,6 +109,63 @@ def test_a_case_keeps_its_measurements_and_offers_them_to_its_report(
     import_from(with_all, tmp_path / "all.jsonl")
     assert with_all.case(case_id).measurements == (RULER,)
     with_all.close()
+
+
+# Changes of the whole
+
+
+def test_another_template_moves_every_sentence_and_keeps_its_state(
+    store: ReviewStore, case_id: str
+) -> None:
+    begun = reports(store).begin(case_id)
+    assert begun.template == "chest-radiograph"
+    own = with_inserted(begun, "bones", "No rib is broken.", key="f" * 32)
+    edited = with_text(own, own.sections[0].sentences[0].key, "One frontal view.")
+    free = with_template(edited, "free")
+    assert (free.template, free.title) == ("free", "Imaging report")
+    placed = {section.key: [one.text for one in section.sentences] for section in free.sections}
+    assert placed["technique"] == ["One frontal view."]
+    assert len(placed["findings"]) == 4 and "No rib is broken." in placed["findings"]
+    assert {one.key: one for one in free.sentences()} == {
+        one.key: one for one in edited.sentences()
+    }
+    saved = reports(store).save(free)
+    back = with_template(saved, "chest-radiograph")
+    assert [one.text for one in back.sections[6].sentences] == ["No rib is broken."]
+    with pytest.raises(ReviewError, match="no template of this name"):
+        with_template(saved, "elbow")
+
+
+def test_recent_reports_come_with_their_question(store: ReviewStore, make_case: MakeCase) -> None:
+    first, second = (store.add_case(chest(make_case)) for _ in range(2))
+    earlier = reports(store).begin(first)
+    later = reports(store).begin(second)
+    changed = reports(store, "ada").save(decided(earlier))
+    assert reports(store).recent() == (
+        (changed, "Is there a pneumothorax?"),
+        (later, "Is there a pneumothorax?"),
+    )
+    assert reports(store).recent(1) == ((changed, "Is there a pneumothorax?"),)
+    with pytest.raises(ReviewError, match="may not write and sign reports"):
+        Reports(store.for_person("eve", "visitor")).recent()
+
+
+def test_measurements_are_offered_once_and_a_sentence_comes_back_as_it_was(
+    store: ReviewStore, case_id: str
+) -> None:
+    begun = reports(store).begin(case_id)
+    known = with_known(begun, (RULER, RULER.model_copy(update={"key": "e" * 32})))
+    assert [one.key for one in known.measurements] == [RULER.key, "e" * 32]
+    assert with_known(known, (RULER,)) == known and known.stated() == ()
+    # Drawn anew, it takes the place of what it was, but not of what a sentence says.
+    longer = RULER.model_copy(update={"points": ((1, 2), (9, 9))})
+    assert with_known(known, (longer,)).measurements[0] == longer
+    stating = with_measurement(begun, "heart", RULER)
+    assert with_known(stating, (longer,)) == stating
+    first = begun.sections[0].sentences[0]
+    assert with_sentence(with_deleted(begun, first.key), first) == begun
+    with pytest.raises(ReviewError, match="no such sentence"):
+        with_sentence(begun, first.model_copy(update={"key": "e" * 32}))
 
 
 # Templates
