@@ -22,6 +22,8 @@ from demo.pages.ask.variants import with_pairs
 from demo.pages.components import panel
 from demo.pages.facts import FactsLabels
 from demo.pages.report.api import add_report_api
+from demo.pages.report.opening import report_opening
+from demo.pages.report.page import report_page
 from demo.pages.results import Evaluations, loaded_by, results_page
 from demo.pages.results.ratings import votes_panel
 from demo.pages.review import review_page
@@ -64,14 +66,17 @@ def build(parts: Parts) -> Any:
         panel(frame.masthead(sign_out(parts.desk.sign_in)), elem_id="masthead")
         pill = panel(frame.engine_pill(parts.loader), elem_id="engine")
         panel(frame.notice(), elem_id="notice")
+        opening = report_opening(parts)
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Ask", id="ask"):
-                arms, follow = ask_page(parts, session, app, labels)
+                arms, follow = ask_page(parts, session, app, labels, opening)
+            with gr.Tab("Report", id="report"):
+                report_page(parts, session)
             with gr.Tab("Results", id="results") as results:
                 results_page(parts, results, evaluations, lambda: loaded_by(parts.loader))
                 votes_panel(parts.desk, results)
             with gr.Tab("Review", id="review") as review:
-                review_page(parts, session, review)
+                review_page(parts, session, review, opening)
         service = AskService(parts)
         add_api(parts, service, labels)
         add_review_api(parts)

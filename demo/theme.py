@@ -20,6 +20,7 @@ STYLE_SHEETS = [
         "frame",
         "ask",
         "viewer",
+        "report",
         "review",
         "results",
     )

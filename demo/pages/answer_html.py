@@ -206,6 +206,7 @@ def _column_of(
         foot=foot + (" · stopped" if answer.stopped else ""),
         waiting=not over,
         flag="" if blind else _flag_button(arm, label, session.is_flagged(arm)),
+        report="" if blind else render_template("ask/report_button.html", arm=arm, label=label),
         meaning=meaning,
         marks=words_of(differing, arm),
         against=others if ended else (),
@@ -228,6 +229,7 @@ def column(
     foot: str = "",
     waiting: bool = False,
     flag: str = "",
+    report: str = "",
     meaning: str | None = None,
     pending: str = "reasoning",
     marks: frozenset[str] = frozenset(),
@@ -247,6 +249,7 @@ def column(
         foot: tokens and seconds.
         waiting: whether text is still coming.
         flag: the button that flags it.
+        report: the button that begins a report from it.
         meaning: what the arm was trained for; by its name where not given.
         pending: the word that stands in for an answer that is still coming.
         marks: words that other arms deny or say otherwise.
@@ -265,6 +268,7 @@ def column(
         foot=foot,
         waiting=waiting,
         flag=flag,
+        report=report,
         meaning=ARM_MEANINGS.get(arm, "") if meaning is None else meaning,
         pending=pending,
         against=against,

@@ -120,7 +120,7 @@ def ask_layout(parts: Parts) -> AskWidgets:
             board = panel(
                 answer_html.board(answer_html.default_progress(), Session(), parts.labels()),
                 elem_id="board",
-                events=("flagged", "alone", "reopen"),
+                events=("flagged", "report", "alone", "reopen"),
             )
             after = panel(answer_html.after(Session()), elem_id="after", events=EVENTS)
     drawer = panel(elem_id="seen", events=("close",))

@@ -12,10 +12,11 @@ from demo.pages.ask.question_events import QuestionEvents
 from demo.pages.ask.scan_events import ScanEvents
 from demo.pages.ask.view import AskView
 from demo.pages.facts import FactsLabels
+from demo.pages.report.opening import ReportOpening
 
 
 def ask_page(
-    parts: Parts, session: gr.State, app: gr.Blocks, labels: FactsLabels
+    parts: Parts, session: gr.State, app: gr.Blocks, labels: FactsLabels, reports: ReportOpening
 ) -> tuple[gr.Dropdown, gr.Checkbox]:
     """Lay out the page and wire it.
 
@@ -24,6 +25,7 @@ def ask_page(
         session: of the page.
         app: that is being built.
         labels: the facts labels of the variants.
+        reports: begins one from an answer.
 
     Returns:
         The selector of variants, and the switch for follow-up questions.
@@ -38,5 +40,6 @@ def ask_page(
     )
     # What is still being worked out would open its drawer again.
     drawer.close(lambda: "", None, drawer, cancels=opening, **NOW)
+    reports.listen_to_answers(widgets.board, widgets.note, session)
     flag_panel(parts, session, widgets.board, widgets.note, variants, view.redrawn)
     return variants, widgets.composer.follow

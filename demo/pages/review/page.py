@@ -9,6 +9,7 @@ import gradio as gr
 from demo.authentication import Person, SignIn
 from demo.context import NOW, QUIET, Parts, Update, labelled
 from demo.pages.components import panel
+from demo.pages.report.opening import ReportOpening
 from demo.pages.review.charts_page import charts_page
 from demo.pages.review.common import guarded
 from demo.pages.review.data_page import data_page
@@ -20,7 +21,7 @@ from rarl.review.repositories.flags import By
 from rarl.review.roles import may
 
 
-def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
+def review_page(parts: Parts, session: gr.State, tab: gr.Tab, opening: ReportOpening) -> None:
     """Lay out the page and wire it; what a person may not do is refused by the store itself."""
     with gr.Column(elem_id="review-page"):
         with gr.Row(elem_id="review-who"):
@@ -30,7 +31,7 @@ def review_page(parts: Parts, session: gr.State, tab: gr.Tab) -> None:
         trouble = panel(elem_id="review-trouble")
         with gr.Tabs(elem_id="review-tabs", visible=False) as tabs:
             with gr.Tab("Queue", id="queue"):
-                queue = queue_page(parts, session)
+                queue = queue_page(parts, session, opening)
             with gr.Tab("Charts", id="charts") as charts:
                 charts_page(parts, charts, tabs, queue)
             with gr.Tab("Studies", id="studies") as studies:

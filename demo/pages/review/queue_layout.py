@@ -255,7 +255,7 @@ def queue_layout() -> QueueWidgets:
         with gr.Column(elem_id="queue-side"):
             side = _list_side()
         with gr.Column(elem_id="case-side"):
-            case = panel(no_case(CHOOSE), elem_id="case", events=("correct",))
+            case = panel(no_case(CHOOSE), elem_id="case", events=("correct", "report"))
         with gr.Column(elem_id="verdict-side"):
             following = gr.Button("Next for me", variant="primary", elem_id="queue-next")
             state = panel(elem_id="verdict-state")

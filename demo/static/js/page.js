@@ -12,6 +12,7 @@ import "./page/reach.js";
 import { markStale } from "./page/stale.js";
 import { tab } from "./page/tab.js";
 import { readOut } from "./page/voice.js";
+import { followReport } from "./report/main.js";
 
 export const page = { tab };
 
@@ -21,6 +22,7 @@ function follow() {
   readOut();
   markStale();
   followFirst();
+  followReport();
 }
 
 // Gradio sets its own colours once when it starts, and widgets come and go: both are followed.

@@ -1,7 +1,9 @@
-/* Addresses within the page: #results, #review/charts, and #case-3 for a case of this tab. */
+/* Addresses within the page: #results, #review/charts, #report/ID, and #case-3 for a case of this
+   tab. */
 
 import { find } from "./dom.js";
 import { say } from "./voice.js";
+import { followAddress, reportAddress } from "../report/main.js";
 
 // A link to a case opens it again in the tab that asked it.
 function followLink() {
@@ -22,6 +24,7 @@ function addressOfTabs() {
   const [page, part] = BARS.map((bar) => tabsOf(bar).find(isOn)).map((tab) =>
     tab ? nameOf(tab) : "",
   );
+  if (page === "report") return reportAddress();
   return page === "review" && part ? `#review/${part}` : `#${page || "ask"}`;
 }
 function followTabs() {
@@ -38,6 +41,7 @@ document.addEventListener("click", (event) => {
   setTimeout(() => {
     const now = addressOfTabs();
     if (now !== (location.hash || "#ask")) history.pushState(null, "", now);
+    if (event.target.closest(BARS[0])) followAddress();
   }, 0);
 });
 function navigate() {
@@ -45,6 +49,7 @@ function navigate() {
   following = true;
   followTabs();
   following = false;
+  followAddress();
 }
 window.addEventListener("popstate", navigate);
 let followedFirst = false;
@@ -53,5 +58,5 @@ let followedFirst = false;
 export function followFirst() {
   if (followedFirst || !tabsOf(BARS[0]).length) return;
   followedFirst = true;
-  if (/^#(results|review)/.test(location.hash)) navigate();
+  if (/^#(results|report|review)/.test(location.hash)) navigate();
 }
