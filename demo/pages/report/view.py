@@ -170,6 +170,7 @@ def _section(section: Section) -> dict[str, Any]:
     return {
         "key": section.key,
         "title": section.title,
+        "stands": bool(section.standing()),
         "undecided": sum(one.state == "proposed" for one in section.sentences),
         "sentences": [
             {

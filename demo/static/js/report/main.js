@@ -107,6 +107,12 @@ function undecidedFrom(key) {
   const order = [...sentences.slice(at + 1), ...sentences.slice(0, at + 1)];
   return order.find((one) => one.dataset.state === "proposed");
 }
+/** The sentence that was worked on last, from which the next one is looked for. */
+let visited = "";
+document.addEventListener("focusin", (event) => {
+  const sentence = event.target.closest?.("#report-text li.sentence[data-key]");
+  if (sentence) visited = sentence.dataset.key;
+});
 function moveFocus({ key, to }) {
   const sentence = find(`#report-text li.sentence[data-key="${key}"]`);
   if (to === "here") {
@@ -195,6 +201,7 @@ export const reportAddress = () => (shown() ? `#report/${shown()}` : "#report");
 function act(action, key, then) {
   const area = key && areaOf(key);
   if (action === "edit") focusOn([area]);
+  else if (action === "next") moveFocus({ key: visited, to: "button" });
   else if (action === "retype") focusOn([held && areaOf(held)]);
   else if (action === "checked") {
     if (held && areaOf(held)) write(areaOf(held), { checked: true });

@@ -182,7 +182,7 @@ def test_from_an_answer_to_a_signed_report(tmp_path: Path, model: str | None, br
                 "([open, left]) => document.querySelectorAll(open).length < left",
                 arg=[UNDECIDED, left],
             )
-        assert faults(page) == []
+        assert faults(page) == "[]"
         page.click("#report-text .report-sign summary")
         page.click("#report-text [data-do=sign]")
         page.wait_for_selector("#report-text .report[data-signed=yes]")
