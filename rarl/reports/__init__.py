@@ -6,8 +6,8 @@ report = Reports(store).save(with_kept(report, key))    # refused where somebody
 report = Reports(store).sign(report)                    # once every proposal is decided
 """
 
+from rarl.records.measurement_words import measurement_sentence
 from rarl.reports.editing import (
-    measurement_sentence,
     with_deleted,
     with_inserted,
     with_kept,
