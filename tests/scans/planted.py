@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -41,47 +41,79 @@ class Planted:
 
 def planted(seed: int = 0) -> Planted:
     """An ultrasound picture of a patient who does not exist."""
-    source = random.Random(seed)
-    found: list[str] = []
+    words = _Words(random.Random(seed))
+    dataset = _empty_file(words)
+    _fill_keywords(dataset, words)
+    _fill_groups(dataset, words)
+    _fill_sequences(dataset, words)
+    clean = _tissue(seed)
+    shown, written = _with_banner(clean, f"{words.word()}  {words.word()}")
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = HEIGHT, WIDTH, 3
+    dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PixelData = shown.tobytes()
+    dataset.DataSetTrailingPadding = words.all[0].encode() + b"\0"
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=False)
+    assert len(set(words.all)) == COUNT, len(words.all)
+    return Planted(buffer.getvalue(), tuple(words.all), f"{words.all[3]}.dcm", written, clean)
 
-    def word() -> str:
-        letters = "".join(source.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(5))
-        found.append(f"Q{letters}{len(found):03d}")
-        return found[-1]
 
-    def name() -> str:
-        return f"{word()}^{word()}"
+@dataclass
+class _Words:
+    """Draws identifiers, each of them once."""
 
-    def day() -> str:
-        month = source.randrange(1, 13)
-        found.append(f"19{source.randrange(10, 70)}{month:02d}{len(found) % 28 + 1:02d}")
-        return found[-1]
+    source: random.Random
+    all: list[str] = field(default_factory=list)
 
-    def uid() -> str:
-        found.append(f"1.2.826.0.1.{source.randrange(10**9, 10**10)}.{len(found)}")
-        return found[-1]
+    def word(self) -> str:
+        letters = "".join(self.source.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(5))
+        self.all.append(f"Q{letters}{len(self.all):03d}")
+        return self.all[-1]
 
+    def name(self) -> str:
+        return f"{self.word()}^{self.word()}"
+
+    def day(self) -> str:
+        month = self.source.randrange(1, 13)
+        year = self.source.randrange(10, 70)
+        self.all.append(f"19{year}{month:02d}{len(self.all) % 28 + 1:02d}")
+        return self.all[-1]
+
+    def uid(self) -> str:
+        number = self.source.randrange(10**9, 10**10)
+        self.all.append(f"1.2.826.0.1.{number}.{len(self.all)}")
+        return self.all[-1]
+
+
+def _empty_file(words: _Words) -> FileDataset:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = UltrasoundImageStorage
-    meta.MediaStorageSOPInstanceUID = uid()
-    meta.SourceApplicationEntityTitle = word()
-    meta.ImplementationVersionName = word()
-    meta.PrivateInformationCreatorUID = uid()
-    meta.PrivateInformation = word().encode() + b" "
-    preamble = word().encode().ljust(128, b"\0")
+    meta.MediaStorageSOPInstanceUID = words.uid()
+    meta.SourceApplicationEntityTitle = words.word()
+    meta.ImplementationVersionName = words.word()
+    meta.PrivateInformationCreatorUID = words.uid()
+    meta.PrivateInformation = words.word().encode() + b" "
+    preamble = words.word().encode().ljust(128, b"\0")
     dataset = FileDataset("", {}, file_meta=meta, preamble=preamble)
     dataset.SOPClassUID = UltrasoundImageStorage
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.Modality = "US"
+    return dataset
+
+
+def _fill_keywords(dataset: FileDataset, words: _Words) -> None:
+    """Texts, names and dates of the standard's attributes."""
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
-        setattr(dataset, keyword, uid())
+        setattr(dataset, keyword, words.uid())
     for keyword in (
         "PatientName PatientBirthName PatientMotherBirthName OtherPatientNames "
         "ReferringPhysicianName PhysiciansOfRecord PerformingPhysicianName OperatorsName "
         "NameOfPhysiciansReadingStudy RequestingPhysician ResponsiblePerson"
     ).split():
-        setattr(dataset, keyword, name())
+        setattr(dataset, keyword, words.name())
     for keyword in (
         "PatientID OtherPatientIDs AccessionNumber StudyID InstitutionName InstitutionAddress "
         "InstitutionalDepartmentName StationName PatientAddress PatientTelephoneNumbers "
@@ -94,44 +126,51 @@ def planted(seed: int = 0) -> Planted:
         # Fields that are kept where they hold what they should: here they hold a name.
         "BodyPartExamined ViewPosition"
     ).split():
-        setattr(dataset, keyword, word())
+        setattr(dataset, keyword, words.word())
     dataset.ManufacturerModelName = f"{dataset.PatientName.family_name} Scanner"
     for keyword in (
         "PatientBirthDate StudyDate SeriesDate AcquisitionDate ContentDate InstanceCreationDate "
         "LastMenstrualDate AdmittingDate"
     ).split():
-        setattr(dataset, keyword, day())
-    dataset.AcquisitionDateTime = day() + "112233"
+        setattr(dataset, keyword, words.day())
+    dataset.AcquisitionDateTime = words.day() + "112233"
     dataset.PatientAge, dataset.PatientSex = "097Y", "F"
 
+
+def _fill_groups(dataset: FileDataset, words: _Words) -> None:
+    """Private blocks, overlays and a curve."""
     for group in (0x0009, 0x0019, 0x0099):
-        block = dataset.private_block(group, word(), create=True)
+        block = dataset.private_block(group, words.word(), create=True)
         for offset, vr in enumerate(("LO", "PN", "SH", "LT", "ST", "UT", "UC", "AE")):
-            block.add_new(offset, vr, word())
-        block.add_new(0x20, "UN", word().encode() + b" ")
-        block.add_new(0x21, "OB", word().encode() + b" ")
+            block.add_new(offset, vr, words.word())
+        block.add_new(0x20, "UN", words.word().encode() + b" ")
+        block.add_new(0x21, "OB", words.word().encode() + b" ")
         inner = Dataset()
-        inner.PatientName = name()
+        inner.PatientName = words.name()
         block.add_new(0x22, "SQ", Sequence([inner]))
     for group in (0x6000, 0x6002):  # overlays
         dataset.add_new((group, 0x0010), "US", 8)
         dataset.add_new((group, 0x0011), "US", 8)
-        dataset.add_new((group, 0x0022), "LO", word())
+        dataset.add_new((group, 0x0022), "LO", words.word())
         dataset.add_new((group, 0x0040), "CS", "G")
         dataset.add_new((group, 0x0050), "SS", [1, 1])
         dataset.add_new((group, 0x0100), "US", 1)
         dataset.add_new((group, 0x0102), "US", 0)
-        dataset.add_new((group, 0x1500), "LO", word())
+        dataset.add_new((group, 0x1500), "LO", words.word())
         dataset.add_new((group, 0x3000), "OW", bytes(8))
-        dataset.add_new((group, 0x4000), "LT", word())
-    dataset.add_new((0x5000, 0x0022), "LO", word())  # a curve's description and label
-    dataset.add_new((0x5000, 0x2500), "LO", word())
-    dataset.GraphicAnnotationSequence = Sequence([_annotation(word()) for _ in range(4)])
+        dataset.add_new((group, 0x4000), "LT", words.word())
+    dataset.add_new((0x5000, 0x0022), "LO", words.word())  # a curve's description and label
+    dataset.add_new((0x5000, 0x2500), "LO", words.word())
+
+
+def _fill_sequences(dataset: FileDataset, words: _Words) -> None:
+    """Attributes within attributes, and a private block with all that is left to plant."""
+    dataset.GraphicAnnotationSequence = Sequence([_annotation(words.word()) for _ in range(4)])
 
     def nested(depth: int) -> Sequence:
         item = Dataset()
-        item.PatientName, item.PatientID, item.StudyDate = name(), word(), day()
-        item.ReferencedSOPInstanceUID = uid()
+        item.PatientName, item.PatientID, item.StudyDate = words.name(), words.word(), words.day()
+        item.ReferencedSOPInstanceUID = words.uid()
         if depth:
             item.ContentSequence = nested(depth - 1)
         return Sequence([item])
@@ -140,21 +179,8 @@ def planted(seed: int = 0) -> Planted:
     dataset.RequestAttributesSequence = nested(0)
     dataset.ReferencedPatientSequence = nested(1)
     rest = dataset.private_block(0x0011, "REST", create=True)
-    for offset in range(COUNT - 2 - len(found)):
-        rest.add_new(offset, "LO", word())
-
-    clean = _tissue(seed)
-    shown, written = _with_banner(clean, f"{word()}  {word()}")
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = HEIGHT, WIDTH, 3
-    dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit, dataset.PixelRepresentation = 7, 0
-    dataset.PixelData = shown.tobytes()
-    dataset.DataSetTrailingPadding = found[0].encode() + b"\0"
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=False)
-    assert len(set(found)) == COUNT, len(found)
-    return Planted(buffer.getvalue(), tuple(found), f"{found[3]}.dcm", written, clean)
+    for offset in range(COUNT - 2 - len(words.all)):
+        rest.add_new(offset, "LO", words.word())
 
 
 def spellings(identifier: str) -> Iterator[bytes]:
