@@ -444,7 +444,7 @@ def _longest_completion(loaded: Any, preferences: Preferences) -> int:
 
 def _described(names: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
     ids = "\n".join(sorted(example.id for example in examples))
-    told = sorted(
+    rows = sorted(
         json.dumps([row.id, row.question, row.answer, row.explanation, row.image and row.image.key])
         for row in examples
     )
@@ -454,5 +454,5 @@ def _described(names: Sequence[str], examples: Sequence[Example]) -> dict[str, A
         "images": len({example.image.key for example in examples if example.image}),
         "licences": {row.source: row.licence for row in examples},
         "sha256_of_ids": hashlib.sha256(ids.encode()).hexdigest()[:12],
-        "sha256_of_rows": hashlib.sha256("\n".join(told).encode()).hexdigest()[:12],
+        "sha256_of_rows": hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12],
     }

@@ -34,7 +34,7 @@ class PacsRow:
     pacs: Pacs
     number: gr.Textbox
     find: gr.Button
-    found: gr.HTML
+    listing: gr.HTML
 
     def wire(
         self,
@@ -80,14 +80,14 @@ class PacsRow:
             beside = bool(getattr(event, "beside", "")) and bool(current.scans)
             offered = dict(zip(map(str, range(len(current.offered))), current.offered, strict=True))
             mine = current.begin_fetch()
-            yield {self.found: _working("Fetching")}
+            yield {self.listing: _working("Fetching")}
             try:
                 require(parts.desk.person(request).role, "fetch")
                 if number not in offered:
                     raise QuestionError("This list is no longer kept; search again.")
                 files: list[bytes] = []
                 for progress in _arriving(self.pacs, offered[number], files, mine):
-                    yield {self.found: _working(progress)}
+                    yield {self.listing: _working(progress)}
                 if mine.is_set():
                     return
                 with decoding_for(caller_of(request).share):
@@ -95,21 +95,21 @@ class PacsRow:
                 if mine.is_set():
                     return
                 take(current, hold([opened], files, parts.budget, "From the PACS"), beside)
-                yield {**shown(current, choice), self.found: "", self.number: ""}
+                yield {**shown(current, choice), self.listing: "", self.number: ""}
             except RarlError as error:
-                yield {self.found: _trouble(str(error))}
+                yield {self.listing: _trouble(str(error))}
             except Exception as error:
                 log_fault("pacs fetch", error)
-                yield {self.found: _trouble(_FAULT)}
+                yield {self.listing: _trouble(_FAULT)}
 
         def closed(current: Session) -> str:
             current.begin_fetch().set()
             return ""
 
         asking = [self.number, session]
-        gr.on([self.find.click, self.number.submit], searched, asking, self.found, **QUIET)
-        self.found.fetch(fetched, [session, arms], [*page, self.found, self.number], **QUIET)
-        self.found.close(closed, session, self.found, **NOW)
+        gr.on([self.find.click, self.number.submit], searched, asking, self.listing, **QUIET)
+        self.listing.fetch(fetched, [session, arms], [*page, self.listing, self.number], **QUIET)
+        self.listing.close(closed, session, self.listing, **NOW)
 
 
 def pacs_row(pacs: Pacs) -> PacsRow:
