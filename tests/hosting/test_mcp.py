@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rarl.review import open_store
-from tests.browser.app_process import ROOT, running, with_key
+from tests.browser.app_process import served, with_key
 
 pytest.importorskip("mcp", reason="mcp is not installed")
 from mcp import Client
@@ -27,7 +27,7 @@ HOMES: dict[str, Path] = {}
 @pytest.fixture(scope="module")
 def app(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("mcp") / "home"
-    with running(home, str(tiny_model), ROOT, "--mcp") as (address, _, _):
+    with served(home, str(tiny_model), "--mcp") as (address, _):
         HOMES[address] = home
         yield address
 
