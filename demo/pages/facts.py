@@ -96,18 +96,22 @@ class FactsLabels:
         kind = kind_of(asked.question)
         group = _one_modality(modalities)
         labels = [self.of(arm, arm.mode or asked.question.mode) for arm in asked.arms]
-        lines = [(facts, facts.about(group, kind) if group else ()) for facts in labels]
+        found = [facts.about(group, kind) if group else () for facts in labels]
+        # A line for variants that were measured on the same questions; people's come first.
+        lines = {_asked_of(line): line for measured in found for line in measured}
         return render_template(
             "ask/facts.html",
             about=f"{group or 'pictures of an unknown or mixed kind'}, "
             f"{KIND_WORDS[kind]} questions",
             common=labels[0],
-            measured=[
-                (facts.label, line.questions, line.percent, line.n, line.images)
-                for facts, found in lines
-                for line in found
+            names=[facts.label for facts, measured in zip(labels, found, strict=True) if measured],
+            rows=[
+                (line, [_cell(line, measured) for measured in found if measured])
+                for line in lines.values()
             ],
-            unmeasured=[facts.label for facts, found in lines if not found],
+            unmeasured=[
+                facts.label for facts, measured in zip(labels, found, strict=True) if not measured
+            ],
             not_measured=NOT_MEASURED,
             variants=[
                 {
@@ -147,6 +151,21 @@ class FactsLabels:
 def kind_of(question: Question) -> str:
     """The kind of question, as evaluations name it."""
     return "choice" if question.options else kind_of_question(question.text)
+
+
+def _asked_of(line: Measured) -> tuple[str, int, int]:
+    """Which questions were asked, as far as a measurement tells."""
+    return line.questions, line.n, line.images
+
+
+def _cell(row: Measured, measured: Sequence[Measured]) -> tuple[str, str]:
+    """A variant's share that is right on the questions of a row, and its interval, for people."""
+    line = next((line for line in measured if _asked_of(line) == _asked_of(row)), None)
+    if line is None:
+        return "–", ""
+    if line.low is None or line.high is None:
+        return f"{100 * line.value:.1f} %", "no interval"
+    return f"{100 * line.value:.1f} %", f"{100 * line.low:.1f} to {100 * line.high:.1f}"
 
 
 def _one_modality(modalities: Sequence[str | None]) -> str:

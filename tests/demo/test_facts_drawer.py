@@ -58,7 +58,7 @@ def test_the_drawer_shows_what_was_measured_and_what_was_not(run: Path, tmp_path
     view = made.view(asked("What is shown?"), ["MR"])
     assert "Accuracy on MRI, open questions" in view
     # SFT was measured, RL was not.
-    assert "25.0 % (95 % interval" in view and "brain_tumor_mri: label" in view
+    assert "<td>25.0 %<small>" in view and "brain_tumor_mri: label<small>n 4, 4" in view
     assert "RL: Not measured." in view and "SFT: Not measured." not in view
     assert "Not recorded." in view and "Any use in the care of a patient" in view
     card = unquote(view.split('href="data:application/xml;charset=utf-8,', 1)[1].split('"', 1)[0])
