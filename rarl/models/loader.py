@@ -39,6 +39,8 @@ from rarl.models.variants import EMBEDDED, POCKET, TINY, is_arms_file
 from rarl.settings import read_settings
 
 # A model of this many parameters or more is held in half precision on a CPU that computes in it.
+HALVED = 100_000_000
+# From this size on, memory counts for more than what a second copy of the weights would save.
 LARGE = 300_000_000
 
 _ADAPTER_CONFIG = "adapter_config.json"
@@ -169,7 +171,7 @@ def load_model(
 ) -> LoadedModel:
     """Load a base with its adapters and its processor.
 
-    On CUDA the weights are bfloat16; on the CPU float32, or bfloat16 where the model has `LARGE`
+    On CUDA the weights are bfloat16; on the CPU float32, or bfloat16 where the model has `HALVED`
     parameters or more and the processor computes in it. The library's progress bars and remarks
     are turned off for the whole process: what goes wrong here is an exception.
 
@@ -206,7 +208,7 @@ def load_model(
     dtype = _dtype_for(place, parameters)
     revision = weights_revision(directory)
     # Where there is little memory, weights in float32 must not be held even for a moment.
-    sparing = eight_bit and parameters >= LARGE
+    sparing = eight_bit and parameters >= HALVED
     base = _load_base(spec.name, directory, torch.bfloat16 if sparing else dtype)
     try:
         processor = load_processor(directory)
@@ -343,7 +345,7 @@ def _dtype_for(device: torch.device, parameters: int) -> torch.dtype:
         return torch.bfloat16
     able = torch.cpu.get_capabilities()
     computes = any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
-    return torch.bfloat16 if parameters >= LARGE and computes else torch.float32
+    return torch.bfloat16 if parameters >= HALVED and computes else torch.float32
 
 
 def _load_base(name: str, directory: Path, dtype: torch.dtype) -> Qwen2VLForConditionalGeneration:

@@ -608,7 +608,7 @@ def test_a_base_without_adapters_answers(tiny_loaded: LoadedModel, ask: Ask) -> 
 def test_half_precision_answers(
     tiny_loaded: LoadedModel, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rarl.models.loader.LARGE", 1)
+    monkeypatch.setattr("rarl.models.loader.HALVED", 1)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     loaded = load_model(tiny_loaded.name, device="cpu")
     assert loaded.dtype == torch.bfloat16

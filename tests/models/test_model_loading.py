@@ -137,7 +137,7 @@ def test_a_hub_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("large", "able", "dtype"),
+    ("halved", "able", "dtype"),
     [
         (1, {"avx512_bf16": True}, torch.bfloat16),
         (1, {"avx512_bf16": False}, torch.float32),
@@ -147,11 +147,11 @@ def test_a_hub_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> 
 def test_half_precision_is_for_large_models_on_able_processors(
     tiny_model: Path,
     monkeypatch: pytest.MonkeyPatch,
-    large: int,
+    halved: int,
     able: dict[str, bool],
     dtype: torch.dtype,
 ) -> None:
-    monkeypatch.setattr(loader, "LARGE", large)
+    monkeypatch.setattr(loader, "HALVED", halved)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     loaded = load_model(str(tiny_model), device="cpu")
     assert loaded.dtype == dtype
