@@ -9,10 +9,11 @@ import gradio as gr
 _TEMPLATE = Path(__file__).parents[1] / "templates" / "viewer.html"
 
 # The names in quotes are what handlers may listen to: "opened" with {paths, add}, "chosen" with
-# {name, index, add}, "removed" and "activated" with {token}, "see" with what `take_report` reads.
+# {name, index, add}, "removed" and "activated" with {token}, "see" and "measured" with what
+# `take_report` reads as {report}, "about" with {token, key, report}.
 _ON_LOAD = """
 pageModules.then(() => RarlViewer.mount(element, props, trigger, upload, watch,
-  ["opened", "chosen", "removed", "activated", "see"]));
+  ["opened", "chosen", "removed", "activated", "see", "measured", "about"]));
 """
 
 REPORT = "(await pageModules, RarlViewer.report())"

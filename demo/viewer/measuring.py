@@ -8,7 +8,12 @@ from typing import Any, cast
 from demo.services.volumes import Volume
 from rarl.errors import ScanError
 from rarl.records import Measurement
-from rarl.records.measurement_words import measurement_sentence, short_lines, values_text
+from rarl.records.measurement_words import (
+    measurement_sentence,
+    place_text,
+    short_lines,
+    values_text,
+)
 from rarl.records.report import Kind, Point
 from rarl.scans.measures import measurement
 
@@ -62,6 +67,7 @@ def drawing_spec(made: Measurement) -> dict[str, Any]:
         "points": [list(point) for point in made.points],
         "lines": short_lines(made),
         "text": measurement_sentence(made),
+        "brief": f"{place_text(made)}: {', '.join(short_lines(made))}",
         "notes": list(made.notes),
     }
 
@@ -69,7 +75,8 @@ def drawing_spec(made: Measurement) -> dict[str, Any]:
 def question_words(made: Measurement) -> str:
     """A measurement as a sentence of a question about its region."""
     name = made.label or made.kind
-    return f"Measured in the region ({name}): {', '.join(values_text(made))}."
+    numbers = [values_text(made)[0], *short_lines(made)[1:]]
+    return f"Measured in the region ({name}): {', '.join(numbers)}."
 
 
 def _place(made: Measurement) -> dict[str, Any]:

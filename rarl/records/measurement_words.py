@@ -52,13 +52,18 @@ def measurement_sentence(measurement: Measurement) -> str:
     ... )
     'Ruler, slice 7: length 12.3 mm at detector.'
     """
+    return f"{place_text(measurement)}: {', '.join(values_text(measurement))}."
+
+
+def place_text(measurement: Measurement) -> str:
+    """What was drawn, and on which picture of its scan."""
     where = [measurement.label or measurement.kind.capitalize()]
     if measurement.plane != "acquired":
         where.append(measurement.plane)
     where.append(f"slice {measurement.slice + 1}")
     if measurement.frame:
         where.append(f"frame {measurement.frame + 1}")
-    return f"{', '.join(where)}: {', '.join(values_text(measurement))}."
+    return ", ".join(where)
 
 
 def values_text(measurement: Measurement) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from demo.context import NOW, QUIET, Parts, Update
+from demo.context import FOCUS, NOW, QUIET, Parts, Update
+from demo.pages import render
 from demo.pages.ask import side_panels
 from demo.pages.ask.view import AskView
 from demo.services.asking import log_fault, seen
@@ -16,7 +19,7 @@ from demo.services.fair_queue import current_session
 from demo.services.uploads import max_upload_bytes, open_uploads
 from demo.serving.caller import caller_of
 from demo.session import ROLES, Session
-from demo.viewer import open_scan, take_report
+from demo.viewer import open_scan, question_words, take_report
 from rarl.errors import QuestionError, RarlError
 
 UPLOAD_PROBLEMS = {
@@ -26,6 +29,9 @@ UPLOAD_PROBLEMS = {
     "lost": "The upload did not arrive. Check the connection and try again.",
 }
 """What the page reports of files that it did not send, by its own name for the problem."""
+
+TO_QUESTION = FOCUS % "#question textarea"
+_MEASURED = re.compile(r" *Measured in the region \([^()]*\): [^.]*(?:\.\d[^.]*)*\.")
 
 # The first input becomes the page's word for this tab.
 _WITH_TAB = """async (...inputs) => {
@@ -75,6 +81,10 @@ class ScanEvents:
         side.viewer.chosen(self.chosen, chosen_by, page, **QUIET)
         side.viewer.removed(self.removed, chosen_by, page, **NOW)
         side.viewer.activated(self.activated, session, [side.facts, composer.chips], **NOW)
+        side.viewer.measured(self.measured, session, None, **QUIET)
+        side.viewer.about(
+            self.about, [session, composer.question], [composer.question, widgets.note], **QUIET
+        ).then(js=TO_QUESTION, **NOW)
         side.viewer.see(self.looked, session, [widgets.drawer], **QUIET)
         for examples in (side.examples, widgets.tour):
             examples.pick(self.picked, chosen_by, whole, **QUIET)
@@ -214,6 +224,27 @@ class ScanEvents:
             self.view.widgets.composer.chips: self.view.chips(session),
         }
 
+    def measured(self, event: gr.EventData, session: Session) -> None:
+        """Keep what was drawn, with the answers about it and over a reload."""
+        # A page that is out of step is told so when it asks.
+        with suppress(RarlError):
+            take_report(session, getattr(event, "report", None))
+            self.view.keep(session)
+
+    def about(self, event: gr.EventData, session: Session, text: str) -> Update:
+        """Write a measurement into the question; the page has marked its place."""
+        composer, note = self.view.widgets.composer, self.view.widgets.note
+        token, key = getattr(event, "token", None), getattr(event, "key", None)
+        try:
+            take_report(session, getattr(event, "report", None))
+        except RarlError as error:
+            return {note: render.sentence(str(error))}
+        drawn = [made for scan in session.scans if scan.token == token
+                 for made in scan.volume.measurements if made.key == key]  # fmt: skip
+        if not drawn:
+            return {note: render.sentence("This measurement is no longer there; draw it again.")}
+        return {composer.question: with_words(text, question_words(drawn[0])), note: ""}
+
     def looked(self, event: gr.EventData, session: Session) -> Update:
         """Show the pictures as the model gets them."""
         drawer = self.view.widgets.drawer
@@ -226,6 +257,18 @@ class ScanEvents:
             log_fault("seen", error)
             sentence = "This went wrong on our side; the scan is still here. Close this, try again."
             return {drawer: side_panels.inside((), sentence)}
+
+
+def with_words(text: str, words: str) -> str:
+    """A question that ends with the words of a measurement, in the place of earlier ones.
+
+    >>> with_words("Is it large? Measured in the region (ruler): length 1.5 mm.", "Measured.")
+    'Is it large? Measured.'
+    >>> with_words("", "Measured.")
+    'Measured. '
+    """
+    bare = _MEASURED.sub("", text).strip()
+    return f"{bare} {words}" if bare else f"{words} "
 
 
 def _check_room(session: Session, more: int) -> None:

@@ -23,6 +23,16 @@ export function act(viewer, what, button = null) {
     });
   } else if (what === "see") viewer.trigger("see", { report: viewer.report() });
   else if (!viewer.scan || !viewer.frame) return;
+  else if (what === "measure") {
+    const { measuring } = viewer;
+    const off = viewer.scan.color ? "move" : "window";
+    viewer.setTool(measuring.on ? off : measuring.last, !measuring.on);
+  } else if (what === "undo") viewer.measuring.undo();
+  else if (what === "redo") viewer.measuring.redo();
+  else if (what === "unmeasure") viewer.measuring.drop();
+  else if (what === "choose-drawing") viewer.measuring.choose(button.dataset.key);
+  else if (what === "ask-drawing") viewer.measuring.ask(button.dataset.key);
+  else if (what === "drop-drawing") viewer.measuring.drop(button.dataset.key);
   else if (what === "invert") {
     state.invert = !state.invert;
     viewer.redraw();

@@ -11,6 +11,7 @@ export function key(viewer, event) {
     const [dx, dy] = arrow;
     if (event.altKey) viewer.pan(-dx * 40, -dy * 40);
     else if (viewer.editable && viewer.nudge(dx, dy, event.shiftKey)) return true;
+    else if (viewer.measuring.on && viewer.measuring.nudge(dx, dy, event.shiftKey)) return true;
     else if (event.shiftKey && !viewer.scan.color) {
       const [center, width] = viewer.shownWindow();
       const step = Math.max(viewer.scan.step, width / 25);
@@ -49,7 +50,16 @@ export function key(viewer, event) {
     j: "link",
     "?": "keys",
   };
-  const tools = { w: "window", m: "move", r: "region", k: "mask" };
+  const tools = {
+    w: "window",
+    m: "move",
+    r: "region",
+    k: "mask",
+    d: "ruler",
+    g: "angle",
+    t: "rectangle",
+    e: "ellipse",
+  };
   const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (does[name]) act(viewer, does[name]);
   else if (tools[name]) {
@@ -62,7 +72,22 @@ export function key(viewer, event) {
   } else if (name === "n" && viewer.order.length > 1)
     viewer.activate((viewer.at + 1) % viewer.order.length);
   else if (name === "Enter" && viewer.editable) viewer.placeBox();
+  else if (name === "Enter" && viewer.measuring.on) viewer.measuring.place();
+  else if (name === " " && event.target === viewer.canvas && viewer.measuring.on)
+    viewer.measuring.nextHandle();
   else if ((name === "Delete" || name === "Backspace") && viewer.editable) viewer.dropBox();
+  else if ((name === "Delete" || name === "Backspace") && viewer.measuring.drawing)
+    viewer.measuring.drop();
+  else return false;
+  return true;
+}
+
+/** Undo and redo of what is drawn to be measured. */
+function undoes(viewer, event) {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || !viewer.frame) return false;
+  const name = event.key.toLowerCase();
+  if (name === "z" && !event.shiftKey) viewer.measuring.undo();
+  else if (name === "y" || name === "z") viewer.measuring.redo();
   else return false;
   return true;
 }
@@ -103,12 +128,15 @@ export function listenToControls(viewer) {
   root.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       if (!viewer.find(".viewer-keys").hidden) act(viewer, "keys");
-      else if (root.classList.contains("large")) viewer.setLarge(false);
+      else if (viewer.measuring.chosen) {
+        viewer.measuring.chosen = null;
+        viewer.measuring.show();
+      } else if (root.classList.contains("large")) viewer.setLarge(false);
       return;
     }
     const typing = event.target.matches("select, input");
     // A slider keeps its arrows, a button its Enter.
     if (typing || (event.key === "Enter" && event.target !== canvas)) return;
-    if (key(viewer, event)) event.preventDefault();
+    if (undoes(viewer, event) || key(viewer, event)) event.preventDefault();
   });
 }

@@ -1,5 +1,7 @@
 /* One open scan: how it is being looked at, and its share of the stage's canvas. */
 
+import { svg } from "./dom.js";
+import { History } from "./drawings.js";
 import {
   boxOnScreen,
   depthOf,
@@ -11,13 +13,7 @@ import {
   sliceAt,
 } from "./geometry.js";
 import { paint, paintBits } from "./lut.js";
-
-const SVG = "http://www.w3.org/2000/svg";
-const svg = (name, attributes) => {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-};
+import { drawnOn } from "./measuring.js";
 
 export class Pane {
   /** scan: as `page_spec` describes it; labels: an element for letters, corners, scale, boxes. */
@@ -27,6 +23,21 @@ export class Pane {
     this.frame = null; // the one on the canvas, and where in the scan it lies
     this.place = null;
     this.area = { left: 0, width: 0, height: 0 }; // device pixels of the canvas
+    // What is drawn, and what the server has told of it, by key.
+    const drawings = scan.drawings ?? [];
+    this.drawn = new History(
+      drawings.map(({ key, kind, points, plane, slice, frame }) => ({
+        key,
+        kind,
+        points,
+        plane,
+        slice,
+        frame,
+      })),
+    );
+    this.told = new Map(
+      drawings.map((one) => [one.key, { ...one, points: JSON.stringify(one.points) }]),
+    );
     this.bitmap = document.createElement("canvas");
     this.state = {
       role: scan.role,
@@ -137,9 +148,9 @@ export class Pane {
   /**
    * Boxes over the picture.
    * tool: the one in hand here, or null; chosen: index of the box that it holds; drawing: the
-   * one being drawn.
+   * one being drawn; measuring: what is drawn to be measured, {list, chosen}.
    */
-  boxes(tool, chosen, drawing) {
+  boxes(tool, chosen, drawing, measuring) {
     const ratio = window.devicePixelRatio || 1;
     const { state, scan, area } = this;
     const placed = this.geometry();
@@ -167,6 +178,7 @@ export class Pane {
     const region = state.regions[state.plane];
     if (region) rectangle(region, "region", tool === "region");
     if (drawing) rectangle(drawing, tool, true);
+    if (this.place) shapes.push(...drawnOn(this, measuring.list, measuring.chosen));
     this.labels.querySelector(".viewer-boxes").replaceChildren(...shapes);
   }
 

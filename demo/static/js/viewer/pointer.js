@@ -31,6 +31,7 @@ function press(viewer, event) {
   if (viewer.pointers.size > 1) {
     // a second finger: nothing is drawn, two fingers zoom
     viewer.drawing = null;
+    viewer.measuring.cancel();
     viewer.held = { kind: "pinch" };
     return;
   }
@@ -41,7 +42,10 @@ function press(viewer, event) {
     !viewer.editable &&
     !(kind === "move" && viewer.state.zoom);
   viewer.held = { kind: scrolls ? "scroll" : kind };
-  if (event.button === 0 && viewer.editable) {
+  if (event.button === 0 && !event.shiftKey && viewer.measuring.on) {
+    viewer.held = { kind: "measure" };
+    viewer.measuring.press(pointUnder(viewer, event), event.pointerType);
+  } else if (event.button === 0 && viewer.editable) {
     const point = pointUnder(viewer, event);
     const hit = viewer.hit(point);
     viewer.held = hit?.box
@@ -77,6 +81,8 @@ function drag(viewer, event) {
     viewer.setWindow(center + dy * reach, width + dx * reach);
   } else if (held.kind === "move" || held.kind === "window") {
     viewer.pan(dx * ratio, dy * ratio);
+  } else if (held.kind === "measure") {
+    viewer.measuring.drag(pointUnder(viewer, event));
   } else if (held.kind === "stretch") {
     viewer.drawing = span(held.anchor, pointUnder(viewer, event), viewer.frame);
     viewer.overlay();
@@ -103,6 +109,7 @@ function release(viewer, event) {
   viewer.pointers.delete(event.pointerId);
   const { held, drawing } = viewer;
   viewer.held = viewer.drawing = null;
+  if (held?.kind === "measure") viewer.measuring.release();
   // A click without a drag draws nothing.
   if (
     held?.kind === "stretch" &&
@@ -128,7 +135,7 @@ export function listenToPointer(viewer) {
   });
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("dblclick", () => {
-    if (!viewer.editable) act(viewer, "fit");
+    if (!viewer.editable && !viewer.measuring.on) act(viewer, "fit");
   });
   let turned = 0;
   canvas.addEventListener(

@@ -14,6 +14,7 @@ import {
   wholeBox,
   zoomAround,
 } from "./geometry.js";
+import { Measuring } from "./measuring.js";
 import { Pane } from "./pane.js";
 import { listenToPointer } from "./pointer.js";
 import { drawTexts } from "./texts.js";
@@ -39,6 +40,7 @@ export class Viewer {
     this.pointers = new Map(); // where each finger or the mouse is held down, in CSS pixels
     this.beside = false; // whether two scans share the stage
     this.linked = true; // whether the other one goes along
+    this.measuring = new Measuring(this);
     this.stage = this.find(".viewer-stage");
     this.canvas = this.find(".viewer-canvas");
     listenToControls(this);
@@ -140,6 +142,7 @@ export class Viewer {
           masks: state.masks[state.plane],
           region: state.regions[state.plane] ?? null,
           decided: state.decided[state.plane],
+          drawings: this.panes.get(scan.token).drawn.now,
         };
       }),
     };
@@ -161,13 +164,14 @@ export class Viewer {
   /** Put another of the open scans (or none) on the stage. */
   show() {
     const { scan } = this;
-    this.chosen = null;
+    this.chosen = this.measuring.chosen = null;
     this.stage.toggleAttribute("data-empty", !scan);
     for (const name of ["see", "add"]) this.find(`[data-do="${name}"]`).disabled = !scan;
     delete this.stage.dataset.frame;
     this.arrange();
+    this.measuring.writeList();
     if (!scan) return;
-    this.setTool(scan.color ? "move" : "window");
+    if (!this.measuring.on) this.setTool(scan.color ? "move" : "window");
     const planes = this.input("plane");
     planes.replaceChildren(
       ...scan.planes.map((plane) => element("option", { value: plane }, capital(plane))),
@@ -373,8 +377,9 @@ export class Viewer {
   overlay() {
     for (const pane of this.visible) {
       if (!pane.frame) continue;
-      if (pane === this.pane) pane.boxes(this.tool, this.chosen, this.drawing);
-      else pane.boxes(null, null, null);
+      const { list, chosen } = this.measuring;
+      if (pane === this.pane) pane.boxes(this.tool, this.chosen, this.drawing, { list, chosen });
+      else pane.boxes(null, null, null, { list: pane.drawn.now, chosen: null });
     }
   }
 
@@ -466,12 +471,15 @@ export class Viewer {
    *  over a tool that nobody chose, and the window stays as it is. */
   setTool(tool, chosen = false) {
     this.tool = tool;
+    if (this.measuring.on) this.measuring.last = tool;
+    else this.measuring.chosen = null;
     this.chosenTool = chosen;
     this.root.dataset.tool = tool;
     this.root.toggleAttribute("data-tool-chosen", chosen);
     for (const button of this.root.querySelectorAll('[data-do="tool"]')) {
       button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
     }
+    this.measuring.writeList();
     if (this.frame) this.overlay();
   }
 
