@@ -1,4 +1,4 @@
-"""The programming interface: `ask`, `compare`, `flag` and `facts` for Gradio clients.
+"""The programming interface: `ask`, `compare`, `measure`, `flag` and `facts` for Gradio clients.
 
 Their descriptions, which clients show, are the docstrings below. No `annotations` import here:
 Gradio reads the types themselves.
@@ -21,9 +21,9 @@ Mode = Literal["reason", "answer", "answer-then-reason"]
 
 
 def add_api(parts: Parts, service: AskService, labels: FactsLabels) -> None:
-    """Add the four endpoints to the page that is being built."""
+    """Add the endpoints to the page that is being built."""
     of = AskApi(parts, service, labels)
-    for endpoint in (of.ask, of.compare, of.flag, of.facts):
+    for endpoint in (of.ask, of.compare, of.measure, of.flag, of.facts):
         api(endpoint, api_name=endpoint.__name__)
 
 
@@ -119,6 +119,34 @@ class AskApi:
             )
         )
 
+    def measure(
+        self,
+        request: gr.Request,
+        scans: list[gr.FileData],
+        shapes: list[dict[str, Any]],
+        series: int = 0,
+    ) -> dict[str, Any]:
+        """Measure lengths, angles, areas and values on a scan. For research, not for diagnosis.
+
+        Args:
+            request: who measures; Gradio fills it in.
+            scans: the uploaded files of one scan.
+            shapes: what to measure, such as {"kind": "ruler", "points": [[10, 10], [40, 50]]}.
+            series: of several series in the files its number, from 1; 0 takes the largest.
+
+        Returns:
+            `measurements`, one for each shape: the shape itself, `values` with `quantity`, `value`
+            and `unit` (mm and mm2 only where the file states a spacing, otherwise px and px2; HU
+            only where it gives them, otherwise stored values), `at` (whether lengths are those in
+            the patient, at the detector or unknown), `notes` on what limits them, and `text`, all
+            of it as a sentence; `modality`; and `warnings` on the scan.
+        """
+        return guarded(
+            lambda: self._service.measure(
+                self._parts.desk.person(request), self._read(request, scans), shapes, series
+            )
+        )
+
     def flag(
         self,
         request: gr.Request,
@@ -189,12 +217,16 @@ class AskApi:
         checked: bool,
         more: tuple[int, int, Sequence[str]],
     ) -> dict[str, Any]:
-        files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
-        names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]
-        contents = self._parts.uploads.read(names, caller_of(request))
+        contents = self._read(request, scans)
         return self._service.ask(
             self._parts.desk.person(request), contents, text, arms, mode, checked, *more
         )
+
+    def _read(self, request: gr.Request, scans: Sequence[Any]) -> list[bytes]:
+        """The bytes of what was uploaded."""
+        files = [scans] if isinstance(scans, dict) else scans  # a single file is no list
+        names = [str(file["path"]) for file in files if isinstance(file, dict) and "path" in file]
+        return self._parts.uploads.read(names, caller_of(request))
 
 
 def guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import gradio as gr
 
 from demo.context import Parts
 from rarl.response import MODES
+from rarl.scans.shapes import Shape
 
 _PARAMETER = re.compile(r"^    (\w+): (.*)$")
 
@@ -40,11 +41,19 @@ def describe_api(app: gr.Blocks, parts: Parts) -> None:
             descriptions = parameter_words(endpoints[name])
             for parameter in endpoint["parameters"]:
                 word = parameter["parameter_name"]
+                if word == "shapes":
+                    parameter["type"] = {"type": "array", "items": shape_schema()}
                 _describe(parameter, descriptions.get(word, ""), words.get(word, ()))
         return info
 
     # Gradio has no hook for this.
     app.get_api_info = described  # type: ignore[method-assign]
+
+
+def shape_schema() -> dict[str, Any]:
+    """What `measure` takes as a shape, as JSON schema."""
+    schema = Shape.model_json_schema()
+    return {key: schema[key] for key in ("type", "properties", "required", "additionalProperties")}
 
 
 def offered_words(parts: Parts) -> Mapping[str, Sequence[str]]:

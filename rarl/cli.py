@@ -21,6 +21,7 @@ from rarl.extras import missing_extra
 COMMANDS: dict[str, str] = {
     "data": "rarl.data.command",
     "scan": "rarl.scans.command",
+    "measure": "rarl.scans.measure_command",
     "ask": "rarl.inference.command",
     "train": "rarl.training.command",
     "pass-rates": "rarl.training.pass_rates_command",
@@ -34,6 +35,7 @@ COMMANDS: dict[str, str] = {
 SUMMARIES: dict[str, str] = {
     "data": "count the rows of datasets and what their splits share",
     "scan": "open scans and show what is kept of them",
+    "measure": "measure lengths, angles, areas and values on a scan",
     "ask": "ask about a scan; read the reasoning and answer of each variant",
     "train": "train a variant (SFT, RL, RARL, DPO or KTO) as a LoRA adapter",
     "pass-rates": "count how often a base is right, to choose the questions of RL",

@@ -20,7 +20,7 @@ from demo.services.fair_queue import current_share
 from demo.services.flagging import case_of
 from demo.services.uploads import open_uploads
 from demo.session import ROLES, Asked, Session
-from rarl.errors import QuestionError, ReviewError
+from rarl.errors import QuestionError, ReviewError, ScanError
 from rarl.inference.checking import (
     check_answers,
     minority_check,
@@ -34,7 +34,8 @@ from rarl.records import FlagDraft, new_key
 from rarl.response import MODES
 from rarl.review import CaseSnapshot
 from rarl.review.roles import require
-from rarl.scans import Identifiers, identity_in_text
+from rarl.scans import Identifiers, identity_in_text, open_series
+from rarl.scans.shapes import measure_shapes
 from rarl.text.choice import read_choice
 
 # Exchanges that can be flagged, and bytes of their pictures, compressed as the store keeps them:
@@ -209,6 +210,37 @@ class AskService:
             "high": worth and worth.high,
             "n": worth and worth.n,
             "sentence": agreement.sentence(answers, asked.arms, text, mode),
+        }
+
+    def measure(
+        self, person: Person, contents: Sequence[bytes], shapes: Sequence[object], series: int = 0
+    ) -> dict[str, Any]:
+        """Measure on a scan; nothing of it is kept.
+
+        Args:
+            person: who measures.
+            contents: the bytes of the files of one scan.
+            shapes: see `measure_shapes`.
+            series: of several series the number, from 1; 0 for the one with the most pictures.
+
+        Returns:
+            `measurements`, `modality`, and `warnings` on the scan.
+
+        Raises:
+            ReviewError: the person may not.
+            ScanError: the files cannot be opened, or a shape cannot be measured.
+        """
+        require(person.role, "ask")
+        opened = open_series(contents)
+        if not 0 <= series <= len(opened.series):
+            raise ScanError(
+                f"There is no series {series}; the files hold {len(opened.series)}, counted from 1."
+            )
+        stack = opened.stack(series - 1) if series else opened.stack()
+        return {
+            "measurements": measure_shapes(stack, shapes),
+            "modality": stack.modality,
+            "warnings": list(stack.warnings),
         }
 
     def flag(

@@ -1,4 +1,4 @@
-"""`ask`, `compare`, `flag` and `report` for MCP clients, over HTTP at `/gradio_api/mcp`.
+"""`ask`, `compare`, `measure`, `flag` and `report` for MCP clients, over HTTP at `/gradio_api/mcp`.
 
 Gradio's own MCP server calls the app back from this machine with the headers of whoever called it,
 and can hand on no picture. Here the tools are called directly, in the name of the caller that the
@@ -21,6 +21,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from starlette.routing import Route
 
+from demo.api_info import shape_schema
 from demo.authentication import Person
 from demo.context import Parts
 from demo.services.ask import AskService
@@ -35,11 +36,13 @@ from rarl.reports import templates
 from rarl.reports.forms import FORMS
 from rarl.response import MODES
 from rarl.review.taxonomy import Taxonomy
+from rarl.scans.shapes import MOST_SHAPES
 from rarl.text.choice import MAX_OPTIONS
 
 ADDRESS = "/gradio_api/mcp"
 
 _DATA_URI = re.compile(r"data:[\w.+/;=-]*;base64,", re.IGNORECASE)
+_NAMES = "ask, compare, measure, flag, report"
 _FEW_PICTURES = 400
 _NO_ADDRESS = (
     "Addresses are not fetched: send the picture itself as a data URI "
@@ -113,13 +116,15 @@ class McpServer:
     def _do(self, name: str, given: Schema, person: Person, caller: Caller) -> dict[str, Any]:
         tool = next((tool for tool in self.tools() if tool.name == name), None)
         if tool is None:
-            raise QuestionError(f"There is no tool {name!r}; choose ask, compare, flag or report.")
+            raise QuestionError(f"There is no tool {name!r}; choose from {_NAMES}.")
         values = _checked(tool.input_schema, given)
         if name == "flag":
             return self._service.flag(person, **values)
         if name == "report":
             return ReportService(self._parts, self._service).report(person, **values)
         contents = _pictures(values["scans"], lambda names: self._parts.uploads.read(names, caller))
+        if name == "measure":
+            return self._service.measure(person, contents, values["shapes"], values["series"])
         arms = [values["arm"]] if name == "ask" else values["arms"]
         mode, checked = values["mode"], values["checked"]
         text = values["question"]
@@ -154,6 +159,15 @@ class McpServer:
                 "Ask several variants of the model the same question in one pass." + answers,
                 _asking() | {"arms": several | {"description": "The variants, in this order."}},
                 ["scans", "question"],
+            ),
+            _tool(
+                "measure",
+                "Measure lengths, angles, areas and values on a medical image. Returns JSON: "
+                "`measurements` with `values` (quantity, value, unit), `at`, `notes` and `text`. "
+                "Millimetres only where the file states a spacing, otherwise pixels; `at` says "
+                "whether lengths are those in the patient or at the detector.",
+                _measuring(),
+                ["scans", "shapes"],
             ),
             _tool(
                 "report",
@@ -229,6 +243,22 @@ def _asking() -> Schema:
     }
 
 
+def _measuring() -> Schema:
+    """What the tool `measure` takes."""
+    asking = _asking()
+    return {
+        "scans": asking["scans"],
+        "shapes": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MOST_SHAPES,
+            "items": shape_schema(),
+            "description": "What to measure.",
+        },
+        "series": asking["series"],
+    }
+
+
 def _flagging(arms: Sequence[str], taxonomy: Taxonomy) -> Schema:
     """What a flag takes."""
     return {
@@ -275,7 +305,8 @@ def _reporting(arms: Sequence[str]) -> Schema:
             "type": "string",
             "enum": list(FORMS),
             "default": "json",
-            "description": "Of a file: text, pdf, sr (DICOM SR) or fhir (R4); json for none.",
+            "description": "Of a file: text, pdf, sr (DICOM SR), gsps (DICOM presentation "
+            "state of what was measured) or fhir (R4); json for none.",
         },
         "report": {
             "type": "string",

@@ -41,7 +41,8 @@ def test_the_page_builds_and_its_cache_is_private(monkeypatch: pytest.MonkeyPatc
     # What the page's own widgets do is nobody's programming interface.
     offered = {fn.api_name for fn in app.fns.values() if fn.api_visibility != "private"}
     review = {f"review_{name}" for name in ("list", "show", "stats", "export", "import")}
-    assert offered == {"ask", "compare", "facts", "flag", "report", "report_save", *review}
+    own = {"ask", "compare", "measure", "facts", "flag", "report", "report_save"}
+    assert offered == own | review
     info = app.get_api_info()["named_endpoints"]
     described = {
         f"{name} {each['parameter_name']}": each
@@ -53,6 +54,9 @@ def test_the_page_builds_and_its_cache_is_private(monkeypatch: pytest.MonkeyPatc
     assert "missed-finding" in described["/flag category"]["type"]["enum"]
     assert described["/compare arms"]["type"]["items"]["enum"][-1] == "all"
     assert described["/ask arm"]["type"]["enum"][0] == ""
+    shape = described["/measure shapes"]["type"]["items"]["properties"]
+    assert shape["kind"]["enum"] == ["ruler", "angle", "rectangle", "ellipse"]
+    assert shape["plane"]["enum"][1:] == ["acquired", "axial", "coronal", "sagittal"]
     # Model text must never be part of a template.
     panels = [block for block in app.blocks.values() if isinstance(block, gr.HTML)]
     templates = {panel.html_template for panel in panels} - {"${value}"}

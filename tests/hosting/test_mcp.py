@@ -49,7 +49,7 @@ def test_pictures_reach_the_model_and_answers_are_json(app: str, tmp_path: Path)
     async def talk() -> None:
         async with Client(f"{app}/gradio_api/mcp") as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert set(tools) == {"ask", "compare", "flag", "report"}
+            assert set(tools) == {"ask", "compare", "measure", "flag", "report"}
             for tool in tools.values():
                 for name, one in tool.input_schema["properties"].items():
                     assert one["description"], name
@@ -70,6 +70,20 @@ def test_pictures_reach_the_model_and_answers_are_json(app: str, tmp_path: Path)
             every = await client.call_tool("compare", {"scans": [uri], "question": "Is it new?"})
             answers = json.loads(told(every))["answers"]
             assert [answer["arm"] for answer in answers] == ["sft", "rl", "rarl"]
+
+            ruler = {"kind": "ruler", "points": [[3, 4], [6, 8]]}
+            measured = await client.call_tool("measure", {"scans": [uri], "shapes": [ruler]})
+            assert not measured.is_error, told(measured)
+            (length,) = json.loads(told(measured))["measurements"]
+            assert length["values"] == [{"quantity": "length", "value": 5.0, "unit": "px"}]
+            assert length["notes"] and length["at"] == "unknown"
+            for shapes, sentence in (
+                ([], "shapes like that"),
+                ([{**ruler, "kind": "circle"}], "choose from ruler, angle"),
+                ([{**ruler, "slice": 2}], "There is no slice 2"),
+            ):
+                refused = await client.call_tool("measure", {"scans": [uri], "shapes": shapes})
+                assert refused.is_error and sentence in told(refused), told(refused)
 
             words = {
                 "exchange": json.loads(told(several))["exchange"], "arm": "rl", "key": "mine",

@@ -148,6 +148,20 @@ def test_a_refusal_is_one_sentence(
         client.predict(**told, api_name=f"/{name}")
 
 
+def test_measuring(client: Client, picture: Path) -> None:
+    shapes = [
+        {"kind": "ruler", "points": [[3, 4], [6, 8]]},
+        {"kind": "ellipse", "points": [[3, 4], [26, 28]]},
+    ]
+    told = client.predict(scans=[handle_file(picture)], shapes=shapes, api_name="/measure")
+    ruler, ellipse = told["measurements"]
+    assert ruler["values"] == [{"quantity": "length", "value": 5.0, "unit": "px"}]
+    assert "pixel spacing" in ruler["notes"][0] and ellipse["text"].startswith("Ellipse, slice 1")
+    shapes[0]["points"] = [[3, 4], [6, 8000]]
+    with pytest.raises(AppError, match="outside of the picture"):
+        client.predict(scans=[handle_file(picture)], shapes=shapes, api_name="/measure")
+
+
 def test_every_answer_carries_the_headers(app: Running) -> None:
     for path in ("", "healthz", "config", "gradio_api/info", "gradio_api/file=/etc/passwd"):
         headers = httpx.get(f"{app.address}/{path}").headers
