@@ -8,6 +8,7 @@ model for what a reader kept as it was proposed, the reader for all else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from io import BytesIO
 from itertools import groupby
 
@@ -33,6 +34,7 @@ from highdicom.sr import (
     TrackingIdentifier,
 )
 from highdicom.sr import Measurement as NumericMeasurement
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
@@ -86,7 +88,10 @@ _DERIVATIONS: dict[str, Code] = {
     "minimum": codes.SCT.Minimum,
     "maximum": codes.SCT.Maximum,
 }
-_AT_DETECTOR = Code("at-detector", _OWN_CODES, "Measured at the detector")
+_METHODS: dict[str, Code] = {
+    "detector": Code("at-detector", _OWN_CODES, "Measured at the detector"),
+    "unknown": Code("not-calibrated", _OWN_CODES, "Calibration not stated"),
+}
 
 
 def as_sr(report: Report, case: CaseSnapshot) -> bytes:
@@ -99,7 +104,7 @@ def as_sr(report: Report, case: CaseSnapshot) -> bytes:
     Returns:
         The file.
     """
-    return _written(_document(report, case, identity_of(case)))
+    return written(_document(report, case, identity_of(case)))
 
 
 def picture_of(case: CaseSnapshot) -> bytes | None:
@@ -118,11 +123,11 @@ def picture_of(case: CaseSnapshot) -> bytes | None:
     if identity.keeps_image or case.png is None:
         return None
     image = case.image()
-    return _written(_secondary_capture(image, case, identity))
+    return written(_secondary_capture(image, case, identity))
 
 
 def _document(report: Report, case: CaseSnapshot, identity: Identity) -> Dataset:
-    evidence = _evidence(case, identity)
+    evidence = evidence_of(case, identity)
     version = str(report.version)
     document = ComprehensiveSR(
         evidence=[evidence],
@@ -138,22 +143,27 @@ def _document(report: Report, case: CaseSnapshot, identity: Identity) -> Dataset
         is_complete=not report.undecided(),
         is_final=report.signed,
         is_verified=report.signed,
-        verifying_observer_name=_person(report.reader) if report.signed else None,
+        verifying_observer_name=person_name(report.reader) if report.signed else None,
         verifying_organization="Not stated" if report.signed else None,
         series_description=_plain(report.title),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set="ISO_IR 192",
     )
-    created = report.created
-    for moment in ("Content", "Series", "InstanceCreation"):
+    if report.signed:
+        signed = DT(f"{report.created:%Y%m%d%H%M%S}")
+        document.VerifyingObserverSequence[0].VerificationDateTime = signed
+    return dated(document, report.created)
+
+
+def dated(document: Dataset, created: datetime) -> Dataset:
+    """A document of this moment, UTC, whenever it is written."""
+    for moment in ("Content", "Series", "InstanceCreation", "PresentationCreation"):
         if f"{moment}Date" in document:
             setattr(document, f"{moment}Date", f"{created:%Y%m%d}")
             setattr(document, f"{moment}Time", f"{created:%H%M%S}")
     document.TimezoneOffsetFromUTC = "+0000"
     for equipment in document.get("ContributingEquipmentSequence", ()):
         equipment.ContributionDateTime = DT(f"{created:%Y%m%d%H%M%S}")
-    if report.signed:
-        document.VerifyingObserverSequence[0].VerificationDateTime = DT(f"{created:%Y%m%d%H%M%S}")
     return document
 
 
@@ -164,7 +174,7 @@ def _content(report: Report, case: CaseSnapshot, identity: Identity, evidence: D
     context = ObservationContext(person, device)
     procedure = codes.cid100.ImagingProcedure
     if stated := report.stated():
-        groups = [_group(one, identity, evidence) for one in stated]
+        groups = [_group(one, case, identity, evidence) for one in stated]
         root = MeasurementReport(context, procedure, groups)[0]
     else:
         root = ContainerContentItem(name=codes.cid7000.DiagnosticImagingReport, template_id="2000")
@@ -226,7 +236,7 @@ def _plain(title: str) -> str:
     return title.replace("\\", "/")[:64]
 
 
-def _person(name: str | None) -> str:
+def person_name(name: str | None) -> str:
     """A person's name in DICOM's form (PS3.5 6.2.1): one that is not in parts is a family name."""
     plain = "".join(" " if sign in "^=\\" else sign for sign in name or "")
     return f"{plain[:60].strip()}^"
@@ -235,7 +245,7 @@ def _person(name: str | None) -> str:
 def _person_context(name: str | None) -> ObserverContext | None:
     if name is None:
         return None
-    attributes = PersonObserverIdentifyingAttributes(name=_person(name))
+    attributes = PersonObserverIdentifyingAttributes(name=person_name(name))
     return ObserverContext(codes.DCM.Person, attributes)
 
 
@@ -253,14 +263,14 @@ def _device_context(report: Report, case: CaseSnapshot) -> ObserverContext:
 
 
 def _group(
-    measurement: Measurement, identity: Identity, evidence: Dataset
+    measurement: Measurement, case: CaseSnapshot, identity: Identity, evidence: Dataset
 ) -> MeasurementsAndQualitativeEvaluations:
     """A measurement with all its values (TID 1501)."""
     tracking = TrackingIdentifier(
         uid=uid_of("measurement", measurement.key),
         identifier=measurement.label or measurement.kind,
     )
-    coordinates = _coordinates(measurement, identity, evidence)
+    coordinates = _coordinates(measurement, case, identity, evidence)
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=tracking,
         measurements=[_numeric(one, measurement, coordinates) for one in measurement.values],
@@ -274,45 +284,57 @@ def _numeric(
 ) -> NumericMeasurement:
     in_pixels = value.quantity not in _NAMES
     values = codes.DCM.AttenuationCoefficient if value.unit == "HU" else _STORED
-    is_at_detector = value.unit in ("mm", "mm2") and measurement.at == "detector"
+    is_length = value.unit in ("mm", "mm2")
     return NumericMeasurement(
         name=values if in_pixels else _NAMES[value.quantity],
         value=value.value,
         unit=_UNITS[value.unit],
         derivation=_DERIVATIONS.get(value.quantity),
-        method=_AT_DETECTOR if is_at_detector else None,
+        method=_METHODS.get(measurement.at) if is_length else None,
         referenced_coordinates=coordinates or None,
     )
 
 
 def _coordinates(
-    measurement: Measurement, identity: Identity, evidence: Dataset
+    measurement: Measurement, case: CaseSnapshot, identity: Identity, evidence: Dataset
 ) -> list[CoordinatesForMeasurement]:
     """Where it was drawn. Only the file's own image has the pixels that the points count."""
-    if not identity.keeps_image or measurement.plane != "acquired":
+    if not identity.keeps_image or not lies_on_file(measurement, case):
         return []
-    points = np.array(measurement.points, dtype=np.float64)
-    shape = "POLYLINE"
-    if measurement.kind in ("rectangle", "ellipse"):
-        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-        if measurement.kind == "rectangle":
-            corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-        else:
-            shape = "ELLIPSE"
-            middle = ((left + right) / 2, (top + bottom) / 2)
-            across = [(left, middle[1]), (right, middle[1])]
-            down = [(middle[0], top), (middle[0], bottom)]
-            corners = across + down if right - left >= bottom - top else down + across
-        points = np.array(corners)
-    frame = max(measurement.slice, measurement.frame) + 1
-    image = SourceImageForRegion(
-        evidence.SOPClassUID, evidence.SOPInstanceUID, [frame] if frame > 1 else None
-    )
+    shape, points = shape_of(measurement)
+    frames = [measurement.number] if measurement.number else None
+    image = SourceImageForRegion(evidence.SOPClassUID, evidence.SOPInstanceUID, frames)
     return [CoordinatesForMeasurement(shape, points, image)]
 
 
-def _evidence(case: CaseSnapshot, identity: Identity) -> Dataset:
-    """The image that the document is on, without pixels."""
+def lies_on_file(measurement: Measurement, case: CaseSnapshot) -> bool:
+    """Whether it was drawn on the pixels of the one file that a case is about."""
+    wholes = [picture for picture in case.pictures if picture.shown.crop is None]
+    return measurement.number is not None and len(wholes) <= 1
+
+
+def shape_of(measurement: Measurement) -> tuple[str, NDArray[np.float64]]:
+    """A drawing as DICOM knows it.
+
+    Returns:
+        POLYLINE, or ELLIPSE by the ends of its longer axis and then of the other; and its points,
+        (n, 2), column and row.
+    """
+    points = np.array(measurement.points, dtype=np.float64)
+    if measurement.kind in ("ruler", "angle"):
+        return "POLYLINE", points
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    if measurement.kind == "rectangle":
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+        return "POLYLINE", np.array(corners)
+    middle = ((left + right) / 2, (top + bottom) / 2)
+    across = [(left, middle[1]), (right, middle[1])]
+    down = [(middle[0], top), (middle[0], bottom)]
+    return "ELLIPSE", np.array(across + down if right - left >= bottom - top else down + across)
+
+
+def evidence_of(case: CaseSnapshot, identity: Identity) -> Dataset:
+    """The image that a document is on, without pixels."""
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 192"
     image.SOPClassUID = identity.image_class
@@ -332,7 +354,7 @@ def _evidence(case: CaseSnapshot, identity: Identity) -> Dataset:
 
 
 def _secondary_capture(image: Image.Image, case: CaseSnapshot, identity: Identity) -> Dataset:
-    dataset = _evidence(case, identity)
+    dataset = evidence_of(case, identity)
     dataset.Modality = case.modality or "OT"
     dataset.ConversionType = "WSD"
     dataset.SeriesNumber = 2
@@ -356,7 +378,8 @@ def _secondary_capture(image: Image.Image, case: CaseSnapshot, identity: Identit
     return dataset
 
 
-def _written(dataset: Dataset) -> bytes:
+def written(dataset: Dataset) -> bytes:
+    """A document as the bytes of a file."""
     file = BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()

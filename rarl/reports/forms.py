@@ -14,6 +14,7 @@ FORMS: Mapping[str, str] = {
     "text": "report.txt",
     "pdf": "report.pdf",
     "sr": "report.dcm",
+    "gsps": "drawings.dcm",
     "fhir": "report.fhir.json",
 }
 """Each form's file name."""
@@ -48,6 +49,10 @@ def written_as(form: str, report: Report, case: CaseSnapshot) -> tuple[str, byte
         from rarl.reports.dicom_sr import as_sr
 
         return FORMS[form], as_sr(report, case)
+    if form == "gsps":
+        from rarl.reports.dicom_gsps import as_presentation_state
+
+        return FORMS[form], as_presentation_state(report, case)
     if form == "fhir":
         from rarl.reports.fhir import as_bundle
 

@@ -234,7 +234,10 @@ def _show(store: ReviewStore, arguments: argparse.Namespace) -> None:
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="CASE", help="id of a case")
     parser.add_argument(
-        "--format", choices=("text", "sr", "fhir", "pdf"), default="text", help="the form (text)"
+        "--format",
+        choices=("text", "sr", "gsps", "fhir", "pdf"),
+        default="text",
+        help="the form (text)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="instead of the terminal")
     parser.add_argument("--report", default="", metavar="ID", help="not the case's newest report")
@@ -253,7 +256,7 @@ def _report(store: ReviewStore, arguments: argparse.Namespace) -> None:
     from rarl.reports.sending import send_to_fhir, send_to_pacs
     from rarl.reports.store import Reports
 
-    is_binary = arguments.format in ("sr", "pdf")
+    is_binary = arguments.format in ("sr", "gsps", "pdf")
     if is_binary and arguments.out is None and not arguments.json and arguments.send is None:
         raise ReviewError(f"The form {arguments.format} is no text; name a file with --out.")
     report = chosen_report(

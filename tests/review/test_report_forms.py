@@ -23,7 +23,7 @@ from pypdf import PdfReader
 
 from rarl.cli import main
 from rarl.errors import ReviewError
-from rarl.records import CaseSnapshot, MeasuredValue, Measurement, Report
+from rarl.records import CaseSnapshot, MeasuredValue, Measurement, Report, Shown
 from rarl.reports import (
     Reports,
     with_deleted,
@@ -59,6 +59,8 @@ RULER = Measurement(
     values=(MeasuredValue(quantity="length", value=12.5, unit="mm"),),
     at="detector",
     label="Heart width",
+    size=(40, 30),
+    number=0,
 )
 ELLIPSE = Measurement(
     kind="ellipse",
@@ -68,6 +70,8 @@ ELLIPSE = Measurement(
         MeasuredValue(quantity="mean", value=-12, unit="HU"),
         MeasuredValue(quantity="sd", value=3, unit="stored"),
     ),
+    size=(40, 30),
+    number=0,
 )
 
 
@@ -404,9 +408,11 @@ def test_a_draft_is_preliminary(case: CaseSnapshot, draft: Report) -> None:
 # Forms and the command line
 
 
-def test_every_form_and_none_else(case: CaseSnapshot, signed: Report) -> None:
+def test_every_form_and_none_else(case: CaseSnapshot, signed: Report, measured: Report) -> None:
+    whole = case.pictures[0].model_copy(update={"shown": Shown()})
+    case = case.model_copy(update={"pictures": (whole,)})
     for form, name in FORMS.items():
-        found, content = written_as(form, signed, case)
+        found, content = written_as(form, measured, case)
         assert found == name and content
     with pytest.raises(ReviewError, match="choose one of json, text"):
         written_as("docx", signed, case)
@@ -446,13 +452,15 @@ def test_the_command_writes_each_form(
     ("arguments", "sentence"),
     [
         (["--format", "sr"], "name a file with --out"),
+        (["--format", "gsps"], "name a file with --out"),
+        (["--format", "gsps", "--out", "drawings.dcm"], "Nothing that was measured lies on"),
         (["--template", "elbow"], "no template"),
         (["--arm", "rarl"], "choose from sft"),
         (["--report", "f" * 32], "no such report"),
         (["--send", "pacs"], "Only a signed report"),
         (["--send", "fhir"], "Only a signed report"),
     ],
-    ids=["binary", "template", "arm", "report", "pacs", "fhir"],
+    ids=["binary", "drawings", "nothing", "template", "arm", "report", "pacs", "fhir"],
 )
 def test_bad_arguments_are_one_sentence(
     store: ReviewStore, case: CaseSnapshot, arguments: list[str], sentence: str,

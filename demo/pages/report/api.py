@@ -12,7 +12,7 @@ from gradio.events import api
 from demo.api import guarded
 from demo.services.reporting import ReportService
 
-Form = Literal["json", "text", "pdf", "sr", "fhir"]
+Form = Literal["json", "text", "pdf", "sr", "gsps", "fhir"]
 
 
 def add_report_api(service: ReportService) -> None:
@@ -31,7 +31,8 @@ def add_report_api(service: ReportService) -> None:
         Args:
             request: who asks; Gradio fills it in.
             case: its id, as `flag` and `review_list` give it, or the `exchange` that `ask` gave.
-            form: "json"; for a file "text", "pdf", "sr" (DICOM SR) or "fhir" (R4 bundle).
+            form: "json"; for a file "text", "pdf", "sr" (DICOM SR), "gsps" (DICOM presentation
+                state of what was measured) or "fhir" (R4 bundle).
             report: its id; "" for the newest on the case.
             template: its name begins a new report from that template; "" for none.
             arm: this variant's answer begins a new report; "" for none.
