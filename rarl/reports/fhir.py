@@ -206,6 +206,8 @@ def _measured(report: Report, measurement: Measurement, study: Json) -> Json:
     }
     if measurement.at in where:
         resource["method"] = {"text": f"Measured {where[measurement.at]}"}
+    if measurement.notes:
+        resource["note"] = [{"text": sentence} for sentence in measurement.notes]
     return resource
 
 

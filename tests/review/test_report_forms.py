@@ -59,6 +59,7 @@ RULER = Measurement(
     values=(MeasuredValue(quantity="length", value=12.5, unit="mm"),),
     at="detector",
     label="Heart width",
+    notes=("Lengths are those at the detector.",),
     size=(40, 30),
     number=0,
 )
@@ -389,6 +390,7 @@ def test_the_bundle_is_read_back(case: CaseSnapshot, measured: Report) -> None:
     assert (float(length.value), length.code, ruler.method.text) == (
         12.5, "mm", "Measured at the detector",
     )  # fmt: skip
+    assert [one.text for one in ruler.note] == list(RULER.notes) and not ellipse.note
     codes_of = [one.valueQuantity.code for one in ellipse.component]
     assert codes_of == ["{pixels}2", "[hnsf'U]", "1"]
     agents = [one.type.coding[0].code for one in resources[-1].agent]
