@@ -140,16 +140,22 @@ def test_a_reader_measures_and_asks(address: str, stack: Stack, open_page: Calla
     page.click(f"{ENTRY}:has-text('{ruler}') [data-do=choose-drawing]")
     page.wait_for_selector(f"{STAGE}[data-frame='{frame}']")
     page.wait_for_selector("#viewer .drawing.held")
+    assert page.evaluate("document.activeElement.dataset.do") == "choose-drawing"
     assert page.locator("#viewer .drawing").count() == 4
 
     # One goes into the question: its words, and its place as the region.
     page.fill("#question textarea", "Is this large?")
+    page.focus("#viewer canvas")
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowUp" if frame else "ArrowDown")
+    page.wait_for_selector(f"{STAGE}[data-frame='{there}']")
     page.click(f"{ENTRY}:has-text('{ruler}') .ask")
     words = f"Measured in the region (ruler): length {length(drawn['ruler'])}."
     page.wait_for_function(
         "(text) => document.querySelector('#question textarea').value === text",
         arg=f"Is this large? {words}",
     )
+    page.wait_for_selector(f"{STAGE}[data-frame='{frame}']")
     page.wait_for_selector("#viewer .viewer-boxes .region")
     (scan,) = page.evaluate("RarlViewer.report()")["scans"]
     (left, top), (right, bottom) = drawn["ruler"]["points"]

@@ -116,6 +116,7 @@ export class Measuring {
     this.viewer = viewer;
     this.last = "ruler"; // the kind that the button takes up
     this.chosen = null; // {key, handle}: what keys act on; handle null for the whole
+    this.asking = null; // key of what is asked about, while its picture is on its way
     this.arm = null; // key of an angle whose second arm comes with the next press
     this.draft = null; // the list while something is being dragged
     this.writing = new Map(); // pane to its timer
@@ -152,7 +153,7 @@ export class Measuring {
     const under = hit(shapes, point, scale, REACH[pointer] ?? REACH.mouse, this.chosen?.key);
     const arm = shapes.find(({ key }) => key === this.arm);
     this.arm = null;
-    this.held = { start: point, before: this.list };
+    this.held = { start: point, before: this.list, place: this.pane.place };
     if (arm && !under) {
       this.held = { ...this.held, key: arm.key, handle: 2 };
       this.chosen = { key: arm.key, handle: null };
@@ -175,7 +176,7 @@ export class Measuring {
       held.made = true;
       this.chosen = { key: (held.key = newKey()), handle: null };
     }
-    const { plane, frame, time } = this.pane.place;
+    const { plane, frame, time } = held.place;
     const old = held.before.find(({ key }) => key === held.key);
     if (!old) {
       const kind = this.viewer.tool;
@@ -332,13 +333,23 @@ export class Measuring {
   ask(key) {
     this.choose(key);
     const { drawing, pane, viewer } = this;
+    this.asking = null;
     if (!drawing || !pane.told.get(key)?.text) return;
+    if (!here(pane, drawing)) {
+      this.asking = key; // once its picture has arrived, whose size counts
+      return;
+    }
     const [rows, columns] = this.size;
     const [l, t, r, b] = regionOf(drawing.points, this.size);
     const [x, y] = [pane.frame.columns / columns, pane.frame.rows / rows];
     pane.state.regions[drawing.plane] = wholeBox([l * x, t * y, r * x, b * y], pane.frame);
     viewer.redraw();
     viewer.trigger("about", { token: pane.scan.token, key, report: viewer.report() });
+  }
+
+  /** Another frame is on the stage. */
+  arrived() {
+    if (this.asking) this.ask(this.asking);
   }
 
   // --- Numbers ------------------------------------------------------------------------------
@@ -402,7 +413,15 @@ export class Measuring {
     const hidden = !shapes.length;
     const resized = list.hidden !== hidden;
     list.hidden = hidden;
+    // Whoever goes through the list by keys stays where they are.
+    const { do: does, key } = list.contains(document.activeElement)
+      ? document.activeElement.dataset
+      : {};
     list.replaceChildren(...shapes.map((drawing) => this.entry(drawing)));
+    if (key) {
+      const same = list.querySelector(`[data-do="${does}"][data-key="${key}"]`);
+      (same ?? list.querySelector("button") ?? viewer.canvas).focus({ preventScroll: true });
+    }
     if (resized) viewer.resize();
   }
 
@@ -423,7 +442,6 @@ export class Measuring {
       text,
     );
     item.append(choose);
-    if (held && known?.notes?.length) item.append(element("small", {}, known.notes.join(" ")));
     if (known?.text) {
       item.append(
         element(
@@ -454,6 +472,7 @@ export class Measuring {
         "×",
       ),
     );
+    if (held && known?.notes?.length) item.append(element("small", {}, known.notes.join(" ")));
     return item;
   }
 }

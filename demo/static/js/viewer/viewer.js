@@ -237,6 +237,7 @@ export class Viewer {
   arrived(pane, frame, place) {
     const back = pane.place?.plane === place.plane && pane.place.frame > place.frame;
     pane.take(frame, place);
+    if (pane === this.pane) this.measuring.arrived();
     this.redraw();
     this.prefetch(pane, back ? -1 : 1);
   }
