@@ -6,6 +6,7 @@ A viewer that opens it with its image shows each drawing in its place, with its 
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 from highdicom.pr import (
@@ -69,6 +70,7 @@ def as_presentation_state(report: Report, case: CaseSnapshot) -> bytes:
         by_frame[_frame(made, identity)].append(made)
     layer = GraphicLayer("MEASUREMENTS", 1, "Measured by a reader")
     colour = image.SamplesPerPixel == 3
+    more: dict[str, Any] = {"icc_profile": _srgb()} if colour else {}
     kind = ColorSoftcopyPresentationState if colour else GrayscaleSoftcopyPresentationState
     state = kind(
         referenced_images=[image],
@@ -89,7 +91,7 @@ def as_presentation_state(report: Report, case: CaseSnapshot) -> bytes:
             for frame, group in sorted(by_frame.items())
         ],
         specific_character_set="ISO_IR 192",
-        **({"icc_profile": _srgb()} if colour else {}),
+        **more,
     )
     return written(dated(state, report.created))
 
