@@ -12,7 +12,7 @@ from typing import Any
 import pydicom
 import pytest
 from accessibility import faults
-from app_process import SAMPLES, missing, running, with_key
+from app_process import SAMPLES, missing, served, with_key
 from PIL import Image
 
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
@@ -76,7 +76,7 @@ def site(
     model = request.getfixturevalue("model")
     store = open_store(home)
     (home / "people.yaml").write_text("people: {ada: reader, bo: reader, eve: visitor}\n")
-    with running(home, model, RARL_SIGN_IN="header:X-User") as (address, *_):
+    with served(home, model, RARL_SIGN_IN="header:X-User") as (address, _):
         yield Site(address, store)
     store.close()
 
@@ -109,7 +109,7 @@ def test_from_an_answer_to_a_signed_report(tmp_path: Path, model: str | None, br
     if not CHEST.exists():
         missing(f"{CHEST.name} is not in RARL_DATA.")
     home = tmp_path / "home"
-    with running(home, model) as (address, *_):
+    with served(home, model) as (address, _):
         page = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()
         page.set_default_timeout(60_000)
         page.goto(with_key(address))
@@ -136,6 +136,8 @@ def test_from_an_answer_to_a_signed_report(tmp_path: Path, model: str | None, br
         assert page.is_disabled("#report-text .report-foot .strong")
         assert f"{before} sentences are undecided" in page.inner_text("#report-why-not")
 
+        page.click("#report-text [data-do=next]")
+        page.wait_for_function("document.activeElement.dataset.do === 'keep'")
         # By keyboard: the first is edited, the second kept, and every change is stored at once.
         first, second = (page.locator(UNDECIDED).nth(place) for place in (0, 1))
         keys = [one.get_attribute("data-key") for one in (first, second)]
@@ -308,15 +310,13 @@ def test_nothing_is_lost_when_the_server_starts_again(
     store = open_store(home)
     report = Reports(store.for_person("bo", "reader")).begin(add_case(store), arm="sft")
     (home / "people.yaml").write_text("people: {bo: reader}\n")
-    with running(home, model, RARL_SIGN_IN="header:X-User") as (address, _, process):
+    with served(home, model, RARL_SIGN_IN="header:X-User") as (address, _):
         page = page_of(browser, Site(address, store), "bo", f"#report/{report.id}")
         page.wait_for_selector("#report-text .report")
         page.locator("#report-text [data-section=bones] .own textarea").fill("No rib is broken.")
         page.wait_for_selector("#report-text .report[data-version='2']")
-        process.kill()
-        process.wait()
-        port = address.rpartition(":")[2]
-    with running(home, model, RARL_SIGN_IN="header:X-User", GRADIO_SERVER_PORT=port):
+    port = address.rpartition(":")[2]
+    with served(home, model, RARL_SIGN_IN="header:X-User", GRADIO_SERVER_PORT=port):
         page.goto(f"{address}/#report/{report.id}")
         page.reload()
         page.wait_for_selector("#report-text li[data-origin=reader]")

@@ -19,6 +19,7 @@ from demo.templating import render_template
 from rarl.errors import RarlError, ReviewError
 from rarl.reports.forms import written_as
 from rarl.review.roles import may
+from rarl.settings import read_settings
 
 _SENT = {
     "pacs": "The report was sent to the PACS.",
@@ -132,7 +133,6 @@ class ReportEvents:
         def work() -> Update:
             # Here, since it loads highdicom or fhir.resources.
             from rarl.reports.sending import send_to_fhir, send_to_pacs
-            from rarl.settings import read_settings
 
             report = self.editing.reports(request).report(str(given.get("report") or ""))
             where = str(given.get("key") or "")

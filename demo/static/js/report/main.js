@@ -7,7 +7,7 @@ import { Drafts } from "./drafts.js";
 import { Outbox } from "./outbox.js";
 
 const PAUSE = 1200;
-const EVENTS = { open: "open", begin: "begin", make: "make", send: "send" };
+const EVENTS = ["open", "begin", "make", "send"];
 const EMPTY = "A sentence needs a text: type it, or delete the sentence.";
 const ADDRESS = /^#report(?:\/([0-9a-f]{32}))?$/;
 
@@ -36,7 +36,7 @@ const outbox = new Outbox((change) => {
     change.report ??= shown();
     change.version ??= version;
   }
-  trigger?.(EVENTS[change.do] ?? "revise", change);
+  trigger?.(EVENTS.includes(change.do) ? change.do : "revise", change);
 });
 
 // A field for a new sentence has the key that the sentence will have.
@@ -73,6 +73,10 @@ function writeAll() {
   clearTimeout(pause);
   for (const area of areas()) if (isUnsaved(area)) write(area);
 }
+function writeSoon() {
+  clearTimeout(pause);
+  pause = setTimeout(writeAll, PAUSE);
+}
 
 // Every field shows what was typed into it, else what the report says.
 function drawFields() {
@@ -88,9 +92,7 @@ function drawFields() {
 }
 
 function markUnsaved() {
-  const page = find("#report-page");
-  if (!page) return;
-  page.toggleAttribute("data-unsaved", drafts.hasUnsaved(storedOf));
+  find("#report-page")?.toggleAttribute("data-unsaved", areas().some(isUnsaved));
 }
 
 function focusOn(list) {
@@ -132,7 +134,7 @@ function moveFocus({ key, to }) {
 
 function taken(change, result) {
   if (result !== "done") {
-    if (result === "doubt") held = change.key;
+    if (result === "doubt") held = change;
     if (change.do === "write") outbox.refused();
     return;
   }
@@ -141,6 +143,7 @@ function taken(change, result) {
   if (change.do === "write") {
     drafts.save(change.key, change.text);
     if (!focused || keyOf(focused) !== change.key) drafts.settle();
+    if (areas().some(isUnsaved)) writeSoon(); // typed since
   } else if (["keep", "delete", "restore"].includes(change.do)) drafts.drop(change.key);
   else if (change.do === "open") drafts.settle();
   // A copy, an amendment and a report that was begun have addresses of their own.
@@ -202,9 +205,11 @@ function act(action, key, then) {
   const area = key && areaOf(key);
   if (action === "edit") focusOn([area]);
   else if (action === "next") moveFocus({ key: visited, to: "button" });
-  else if (action === "retype") focusOn([held && areaOf(held)]);
+  else if (action === "retype") focusOn([held && areaOf(held.key)]);
   else if (action === "checked") {
-    if (held && areaOf(held)) write(areaOf(held), { checked: true });
+    // The words that were shown; what was typed since is looked at like any other.
+    const { key: kept, section, text } = held ?? {};
+    if (held) outbox.put({ do: "write", key: kept, section, text, checked: true });
     held = null;
   } else if (action === "keep" && area && isUnsaved(area)) {
     if (!write(area, { then })) say(EMPTY);
@@ -232,8 +237,7 @@ document.addEventListener("input", (event) => {
   drafts.type(keyOf(area), area.value);
   fit(area);
   markUnsaved();
-  clearTimeout(pause);
-  pause = setTimeout(writeAll, PAUSE);
+  writeSoon();
 });
 document.addEventListener("focusout", (event) => {
   const area = event.target.closest?.("#report-text textarea");
