@@ -21,6 +21,7 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFas
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 
 from rarl.data import Example, Split, load_examples
+from rarl.data.mixtures import BASE_SETS
 from rarl.inference import load_engine
 from rarl.models.composed import NOTE, compose, language_state
 from rarl.models.convolution import HybridQwen2VL, HybridTower, NetworkName
@@ -68,20 +69,6 @@ from rarl.training.run import Options, train
 
 logger = logging.getLogger(__name__)
 
-SETS = (
-    "vqa_rad",
-    "vqa_rad_basics",
-    "brain_tumor_mri",
-    "brain_tumor_mri_more",
-    "busi_breast_us",
-    "bccd_blood",
-    "chest_pneumonia",
-    "knee_oa",
-    "pbc_blood_cells",
-    "head_ct_hemorrhage",
-    "hc18_fetal_head",
-    "dsbowl_nuclei",
-)
 # Weights may be shipped only where every row that shaped them allows it: no share-alike, no NC.
 PERMISSIVE = frozenset({"CC0-1.0", "CC-BY-4.0", "MIT"})
 
@@ -129,7 +116,7 @@ def base_rows(split: Split) -> list[Example]:
     Raises:
         ValueError: a row's licence does not allow its weights to be shipped.
     """
-    names = [f"{name}:A" for name in SETS] if split == "train" else list(SETS)
+    names = [f"{name}:A" for name in BASE_SETS] if split == "train" else list(BASE_SETS)
     return permitted(load_examples(names, [split]))
 
 
@@ -436,7 +423,7 @@ def _fluency(place: Place) -> None:
 
 def _pass_rates(place: Place) -> None:
     """Sample the base's answers to questions of half B, from each kind of question in turn."""
-    rows = permitted(load_examples([f"{name}:B" for name in SETS], ["train"]))
+    rows = permitted(load_examples([f"{name}:B" for name in BASE_SETS], ["train"]))
     rows = in_turn([row for row in rows if row.image is not None], place.seed)
     rates = measure_pass_rates(
         load_engine(str(place.work / "base")),
@@ -455,7 +442,7 @@ def _adapter(recipe: RecipeName) -> Callable[[Place], None]:
         out = place.work / recipe
         if (out / "adapter_model.safetensors").is_file():
             return
-        names = tuple(f"{name}:B" for name in SETS)
+        names = tuple(f"{name}:B" for name in BASE_SETS)
         rows = permitted(load_examples(names, ["train"]))
         if recipe != "sft":
             rates = read_pass_rates(place.work / PASS_RATES)
@@ -483,7 +470,7 @@ def _ship(place: Place) -> None:
         place.assets,
         {
             "A": base_rows("train"),
-            "B": permitted(load_examples([f"{name}:B" for name in SETS], ["train"])),
+            "B": permitted(load_examples([f"{name}:B" for name in BASE_SETS], ["train"])),
         },
         {
             "tower": sum(phase.steps for phase in TOWER),
