@@ -22,7 +22,7 @@ from pydicom.uid import EnhancedCTImageStorage
 from rarl.cli import main
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, MeasuredValue, Measurement, Report, Shown
-from rarl.reports import Reports
+from rarl.reports import Reports, with_measurement
 from rarl.reports.dicom_gsps import as_presentation_state
 from rarl.reports.dicom_sr import as_sr, picture_of
 from rarl.review import ReviewStore
@@ -148,7 +148,9 @@ def test_the_files_own_frames_where_the_site_keeps_uids(
         assert image.ReferencedSOPInstanceUID == "1.2.3.4.5"
         assert image.ReferencedFrameNumber == number
     # The SR names the same frame.
-    report = report_on(home_store, case).model_copy(update={"measurements": case.measurements[:1]})
+    report = report_on(home_store, case)
+    section = report.sections[0].key
+    report = with_measurement(report, section, case.measurements[0])
     document = pydicom.dcmread(io.BytesIO(as_sr(report, case)))
     (group,) = ComprehensiveSR.from_dataset(document).content.get_image_measurement_groups()  # type: ignore[attr-defined]
     (place,) = group.get_measurements()[0].referenced_coordinates
