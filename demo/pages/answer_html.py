@@ -179,7 +179,7 @@ def _column_of(
     over = answer.done or not progress.running
     # While text is still coming, a missing tag is not a fault yet.
     faults = answer.response.problems if over and not answer.stopped else ()
-    foot = f"{answer.tokens} tokens · {answer.seconds:.1f} s"
+    foot = f"{answer.seconds:.1f} s · {answer.tokens} tokens"
     options = _options_of(session)
     if options and answer.done:
         chosen = read_choice(answer.response.answer, options)
@@ -246,7 +246,7 @@ def column(
         problems: of the form, by key, and what else must be known of the answer, in words.
         cautions: sentences on what contradicts the header, the question or the answer itself; they
             stand before any text of the model.
-        foot: tokens and seconds.
+        foot: seconds and tokens.
         waiting: whether text is still coming.
         flag: the button that flags it.
         report: the button that begins a report from it.
