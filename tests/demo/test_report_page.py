@@ -243,6 +243,8 @@ def test_a_section_is_kept_whole_and_a_measurement_inserted_once(
     (sentence,) = (one for one in stored.sentences() if one.measurement)
     assert stored.sections[-2].sentences[-1] == sentence and stored.sections[-2].key == "findings"
     assert "In the report" in shown["measures"] and "Measured</span>" in shown["text"]
+    # A file of the drawings is offered once the report states one.
+    assert "DICOM drawings" in shown["text"]
 
 
 def test_signing_waits_for_every_decision(page: Page, report: Report) -> None:

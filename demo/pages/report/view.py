@@ -19,7 +19,13 @@ from rarl.records.report import SENTENCE_LIMIT
 from rarl.reports import Reports, measurement_sentence, templates
 from rarl.settings import read_settings
 
-FORMS = (("text", "Text"), ("pdf", "PDF"), ("sr", "DICOM SR"), ("fhir", "FHIR"))
+FORMS = (
+    ("text", "Text"),
+    ("pdf", "PDF"),
+    ("sr", "DICOM SR"),
+    ("gsps", "DICOM drawings"),
+    ("fhir", "FHIR"),
+)
 """Files that a report can be saved as, with the words on their buttons."""
 
 _ORIGINS = {"ai": "Written by AI", "header": "From the file", "reader": "Reader"}
@@ -134,7 +140,8 @@ def text(report: Report, others: Sequence[Report], serial: str) -> Markup:
         why_not=_why_not(report, undecided),
         templates=[(name, one.title) for name, one in templates().items()],
         others=[(one, standing(one)) for one in others],
-        forms=FORMS,
+        # Without a drawing that the report states there is nothing to draw.
+        forms=[form for form in FORMS if form[0] != "gsps" or report.stated()],
         servers=[
             (where, words)
             for where, words, is_set in (
