@@ -223,16 +223,16 @@ def test_a_model_without_evaluation_says_so_instead_of_anothers_figures(
 
 
 @pytest.mark.skipif(
-    not (ROOT / "assets/tiny/config.json").exists(), reason="the embedded model is not built"
+    not (ROOT / "assets/pocket/config.json").exists(), reason="the embedded model is not built"
 )
 def test_own_evaluations_come_from_a_folder_or_from_the_page(
     tmp_path: Path, open_page: Callable[[str], Any], sets_and_run: tuple[Path, Path]
 ) -> None:
     run = shutil.copytree(sets_and_run[1], tmp_path / "runs" / "mine")
     archive = shutil.make_archive(str(tmp_path / "theirs"), "zip", run)
-    with served(tmp_path / "home", "tiny", RARL_RESULTS=str(tmp_path / "runs")) as (address, _):
+    with served(tmp_path / "home", None, RARL_RESULTS=str(tmp_path / "runs")) as (address, _):
         page = open_page(address)
-        page.get_by_text("tiny ready").wait_for()
+        page.get_by_text("pocket ready").wait_for()
         page.get_by_label("Variants").click()
         page.get_by_role("option", name="Compare SFT and RARL").wait_for()
         page.keyboard.press("Escape")
@@ -241,7 +241,7 @@ def test_own_evaluations_come_from_a_folder_or_from_the_page(
         opening = page.locator("#results-opening")
         assert "These are figures of the loaded model." in opening.inner_text()
         page.click("#results-lines thead [data-arm=rarl]")
-        page.locator("#results-made").get_by_text("9,863 rows about 2,101 images").wait_for()
+        page.locator("#results-made").get_by_text("181 rows about 160 images").wait_for()
         page.get_by_label("Evaluation", exact=True).click()
         page.get_by_role("option", name="questions, mine").click()
         opening.get_by_text("These are not the figures of the loaded model, pocket").wait_for()
