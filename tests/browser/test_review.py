@@ -105,6 +105,35 @@ def open_as(browser: Any, site: Site, name: str) -> Any:
     return page
 
 
+def test_a_verdict_waits_for_the_modules_of_the_page(site: Site, browser: Any) -> None:
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, extra_http_headers={"X-User": "cy"}
+    )
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    held: list[Any] = []
+    errors: list[Any] = []
+    arrived = Event()
+    page.on("pageerror", lambda error: errors.append(error))
+    # A slow network: the modules are still on their way.
+    page.route(
+        "**/modules/**",
+        lambda route: route.continue_() if arrived.is_set() else held.append(route),
+    )
+    page.goto(with_key(site.address), wait_until="domcontentloaded")
+    page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
+    page.click("#flag-list [data-flag] >> nth=0")
+    page.wait_for_selector("#case img")
+    page.click("#verdict-save")
+    assert held and not page.evaluate("'RarlReview' in window")
+    arrived.set()
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#queue-trouble .trouble")  # nothing has been chosen yet
+    assert errors == []
+    context.close()
+
+
 def test_a_reader_judges_by_keyboard_and_an_adjudicator_settles(site: Site, browser: Any) -> None:
     page = open_as(browser, site, "bo")
     page.wait_for_selector("#flag-list [data-flag]")
@@ -160,35 +189,6 @@ def test_a_reader_judges_by_keyboard_and_an_adjudicator_settles(site: Site, brow
     settler.wait_for_selector("#list-total:has-text('RL, Finding that is not there')")
     settler.click("#list-total [data-event=clear]")
     settler.wait_for_selector("#list-total:not(:has(.narrowed))")
-
-
-def test_a_verdict_waits_for_the_modules_of_the_page(site: Site, browser: Any) -> None:
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900}, extra_http_headers={"X-User": "cy"}
-    )
-    page = context.new_page()
-    page.set_default_timeout(120_000)
-    held: list[Any] = []
-    errors: list[Any] = []
-    arrived = Event()
-    page.on("pageerror", lambda error: errors.append(error))
-    # A slow network: the modules are still on their way.
-    page.route(
-        "**/modules/**",
-        lambda route: route.continue_() if arrived.is_set() else held.append(route),
-    )
-    page.goto(with_key(site.address), wait_until="domcontentloaded")
-    page.click("#pages > .tab-wrapper [role=tab]:has-text('Review')")
-    page.click("#flag-list [data-flag] >> nth=0")
-    page.wait_for_selector("#case img")
-    page.click("#verdict-save")
-    assert held and not page.evaluate("'RarlReview' in window")
-    arrived.set()
-    for route in held:
-        route.continue_()
-    page.wait_for_selector("#queue-trouble .trouble")  # nothing has been chosen yet
-    assert errors == []
-    context.close()
 
 
 def test_a_reader_takes_part_in_a_study(site: Site, browser: Any) -> None:

@@ -49,7 +49,7 @@ def test_no_answer_shows_before_ones_own_and_no_name_before_the_vote() -> None:
     page = page_of(session)
     assert "smooth edge" in page
     assert not re.search(r"sft|\brl\b|rarl|rewarded|imitates", page, re.IGNORECASE)
-    assert page.count(" disabled") == 5  # nothing else opens either
+    assert page.count(" disabled") == 6  # nothing else opens either
     session.stage = ""
     assert all(f"<h3>{label}</h3>" in page_of(session) for label in LABELS.values())
 
