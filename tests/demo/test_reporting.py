@@ -173,6 +173,6 @@ def test_visitors_and_unknown_words_are_refused(calls: dict[str, Call], exchange
 def test_mcp_describes_it(parts: Parts, service: AskService) -> None:
     tools = {tool.name: tool for tool in McpServer(parts, service).tools()}
     fields = tools["report"].input_schema["properties"]
-    assert fields["form"]["enum"] == ["json", "text", "pdf", "sr", "fhir"]
+    assert fields["form"]["enum"] == ["json", "text", "pdf", "sr", "gsps", "fhir"]
     assert "chest-radiograph" in fields["template"]["enum"]
     assert all(one["description"] for one in fields.values())
