@@ -61,7 +61,10 @@ def model_card(record: dict[str, Any], recipe: str) -> str:
         *_figures(record),
         "## Recipe",
         f"```yaml\n{recipe.strip()}\n```",
-        f"Made on {record['made']} with "
+        "Made "
+        # Records of earlier versions have no date.
+        + (f"on {record['made']} " if record.get("made") else "")
+        + "with "
         + ", ".join(f"{name} {v}" for name, v in record["versions"].items())
         + ".",
     ]
