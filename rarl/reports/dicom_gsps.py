@@ -5,6 +5,7 @@ A viewer that opens it with its image shows each drawing in its place, with its 
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
 from typing import Any
 
@@ -166,9 +167,13 @@ def _graphic(made: Measurement, points: Points) -> GraphicObject:
 
 
 def _srgb() -> bytes:
-    """The ICC profile of sRGB as one of an input device, which DICOM asks for (PS3.3 C.11.15)."""
+    """The ICC profile of sRGB as one of an input device, which DICOM asks for (PS3.3 C.11.15).
+
+    Its date of creation is a fixed one, so that the same report gives the same file.
+    """
     profile = ImageCmsProfile(createProfile("sRGB")).tobytes()
-    return profile[:12] + b"scnr" + profile[16:]
+    created = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return profile[:12] + b"scnr" + profile[16:24] + created + profile[36:]
 
 
 def _text(made: Measurement, points: Points) -> TextObject:

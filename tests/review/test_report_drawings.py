@@ -23,7 +23,7 @@ from rarl.cli import main
 from rarl.errors import ReviewError
 from rarl.records import CaseSnapshot, MeasuredValue, Measurement, Report, Shown
 from rarl.reports import Reports, with_measurement
-from rarl.reports.dicom_gsps import as_presentation_state
+from rarl.reports.dicom_gsps import _srgb, as_presentation_state
 from rarl.reports.dicom_sr import as_sr, picture_of
 from rarl.review import ReviewStore
 
@@ -201,3 +201,8 @@ def test_the_case_of_a_region_is_its_whole_picture(
     with pytest.raises(ReviewError, match="Nothing that was measured"):
         state_of(home_store, case.model_copy(update={"pictures": (cropped,)}))
     assert np.asarray(case.image()).shape == (40, 30)
+
+
+def test_a_file_does_not_depend_on_the_clock() -> None:
+    # Little CMS writes the time of creation here.
+    assert _srgb()[24:36] == bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
