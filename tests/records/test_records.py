@@ -151,7 +151,8 @@ def test_a_flag_kept_in_a_browser_by_an_earlier_version_is_read() -> None:
     ("table", "record", "other"),
     [
         (FlagRow, Flag, {"label", "modality", "question", "answer"}),
-        (CaseRow, CaseSnapshot, {"pictures", "answers"}),
+        # Measurements are kept with what was shown.
+        (CaseRow, CaseSnapshot, {"pictures", "answers", "measurements"}),
         (PictureRow, Picture, set()),
         (AnswerRow, ArmAnswer, set()),
     ],

@@ -13,19 +13,19 @@ from rarl.review import (
     privacy,
     reader_metrics,
     roles,
-    studies,
     taxonomy,
     wrong_advice,
 )
+from rarl.review.studies import assignment
 from rarl.review.transfer import table
 
 MODULES = [
     _base,
+    assignment,
     conditions,
     privacy,
     reader_metrics,
     roles,
-    studies,
     table,
     taxonomy,
     wrong_advice,

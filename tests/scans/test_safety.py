@@ -63,13 +63,19 @@ def test_a_decode_that_takes_too_long_is_stopped(caplog: pytest.LogCaptureFixtur
     assert open_stack([buffer.getvalue()]).frames() == 1  # and the next one is served
 
 
-def test_a_decoder_that_dies_takes_nothing_with_it() -> None:
-    open_stack([picture("PNG")])
-    workers = [
+def decoders() -> list[psutil.Process]:
+    """The decoding processes of this one."""
+    return [
         child
         for child in psutil.Process().children()
-        if any("rarl.scans.decoder_process" in word for word in child.cmdline())
+        if child.status() != psutil.STATUS_ZOMBIE
+        and any("rarl.scans.decoder_process" in word for word in child.cmdline())
     ]
+
+
+def test_a_decoder_that_dies_takes_nothing_with_it() -> None:
+    open_stack([picture("PNG")])
+    workers = decoders()
     assert workers
     for worker in workers:
         worker.kill()
@@ -95,18 +101,13 @@ def test_inside_a_daemonic_process(packaged: Find) -> None:
 
 def test_the_decoding_process_knows_no_secret_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     # What it was started with; a fresh one, by ending those that wait.
-    for child in psutil.Process().children():
-        if any("rarl.scans.decoder_process" in word for word in child.cmdline()):
-            child.kill()
-            child.wait()
+    for child in decoders():
+        child.kill()
+        child.wait()
     monkeypatch.setenv("RARL_DATABASE_URL", "postgresql://eva:secret@db/cases")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     open_stack([picture("PNG")])
-    (worker,) = [
-        child
-        for child in psutil.Process().children()
-        if any("rarl.scans.decoder_process" in word for word in child.cmdline())
-    ]
+    (worker,) = decoders()
     assert "secret" not in json.dumps(worker.environ())
 
 
