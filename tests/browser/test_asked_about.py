@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from test_ask_page import SHOWN, answered, ask, opened
 
 pytestmark = pytest.mark.browser
@@ -44,6 +45,26 @@ def test_answers_say_what_they_answer(address: str, open_page: Callable[..., Any
     page.click("#board .stale-line button")
     page.wait_for_function("RarlViewer.report().scans[0].invert === false")
     assert stale(page) == ""
+
+
+def test_a_question_sent_while_a_scan_is_on_its_way_is_about_that_scan(
+    address: str, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    picture = tmp_path / "scan.png"
+    Image.effect_noise((96, 96), 60).save(picture)
+    page = open_page(address)
+    waiting: list[Any] = []
+    page.route("**/gradio_api/upload*", lambda route: waiting.append(route))
+    page.set_input_files("#viewer input[type=file] >> nth=0", str(picture))
+    box = "#question textarea"
+    page.fill(box, "Which organ is shown?")
+    page.press(box, "Enter")
+    page.wait_for_timeout(500)  # time for an answer that must not come
+    assert waiting and "Open a scan first" not in page.inner_text("#board")
+    for route in waiting:
+        route.continue_()
+    answered(page)
+    assert "Which organ is shown?" in page.inner_text("#board .asked-about h3")
 
 
 def test_enter_while_an_answer_streams_is_queued(

@@ -56,8 +56,9 @@ class QuestionEvents:
         asking: dict[str, Any] = {
             "inputs": inputs,
             "outputs": [widgets.note, *right],
-            # What is on the stage at this moment is what is asked about.
-            "js": f"async (...inputs) => {{ inputs[{viewer_at}] = {REPORT}; return inputs; }}",
+            # What is on the stage, once files on their way are open, is what is asked about.
+            "js": "async (...inputs) => { await pageModules; await RarlViewer.settled();"
+            f" inputs[{viewer_at}] = {REPORT}; return inputs; }}",
             **QUIET,
         }
         # "multiple": a question sent while another is being answered is queued, never dropped.

@@ -10,6 +10,8 @@ export const viewer = {
   },
   /** What a question needs; called by Gradio before a handler runs. */
   report: () => mounted?.report() ?? null,
+  /** Wait for files on their way: a question sent meanwhile is about them. */
+  settled: () => mounted?.opening,
   open: (files, add) => mounted?.open(files, add),
   recall: (views) => mounted?.recall(views),
 };

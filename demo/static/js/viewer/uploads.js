@@ -1,6 +1,8 @@
 /* Files on their way to the app. */
 
 const UPLOADS_AT_ONCE = 4;
+// Without word from the app for so long, a question is sent all the same.
+const OPENING_LIMIT = 60_000;
 
 /** Send files under neutral names, since file names name patients, then tell Python. */
 export async function openFiles(viewer, files, add = false) {
@@ -20,6 +22,10 @@ export async function openFiles(viewer, files, add = false) {
     return;
   }
   viewer.uploading = true;
+  viewer.opening = new Promise((resolve) => {
+    viewer.opened = resolve;
+    setTimeout(resolve, OPENING_LIMIT);
+  });
   viewer.sending = {
     names: wanted.map(path),
     empty: chosen.filter((file) => !file.size).map(path),

@@ -96,6 +96,7 @@ export class Viewer {
   take(spec) {
     this.busy("");
     if (!spec?.scans) return;
+    this.opened?.();
     const tokens = spec.scans.map((scan) => scan.token);
     const several = this.order.length > 1;
     for (const scan of spec.scans) {
