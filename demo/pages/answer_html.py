@@ -179,12 +179,15 @@ def _column_of(
     over = answer.done or not progress.running
     # While text is still coming, a missing tag is not a fault yet.
     faults = answer.response.problems if over and not answer.stopped else ()
-    foot = f"{answer.seconds:.1f} s · {answer.tokens} tokens"
-    options = _options_of(session)
+    # The line may be cut at its end, so what counts comes first.
+    foot = (
+        f"{'stopped · ' if answer.stopped else ''}{answer.seconds:.1f} s · {answer.tokens} tokens"
+    )
+    options, option = _options_of(session), ""
     if options and answer.done:
         chosen = read_choice(answer.response.answer, options)
         unclear = "names several options" if chosen.ambiguous else "names no option"
-        foot += f" · {unclear if chosen.index is None else f'option {LETTERS[chosen.index]}'}"
+        option = unclear if chosen.index is None else f"option {LETTERS[chosen.index]}"
     others = [
         names[other.arm]
         for other in progress.answers
@@ -203,7 +206,8 @@ def _column_of(
         cautions=[check.sentence for check in answer.checks if check.name != "unfamiliar-picture"]
         if ended
         else (),
-        foot=foot + (" · stopped" if answer.stopped else ""),
+        foot=foot,
+        option=option,
         waiting=not over,
         flag="" if blind else _flag_button(arm, label, session.is_flagged(arm)),
         report="" if blind else render_template("ask/report_button.html", arm=arm, label=label),
@@ -227,6 +231,7 @@ def column(
     problems: Sequence[str] = (),
     cautions: Sequence[str] = (),
     foot: str = "",
+    option: str = "",
     waiting: bool = False,
     flag: str = "",
     report: str = "",
@@ -247,6 +252,7 @@ def column(
         cautions: sentences on what contradicts the header, the question or the answer itself; they
             stand before any text of the model.
         foot: seconds and tokens.
+        option: which of the question's options the answer names.
         waiting: whether text is still coming.
         flag: the button that flags it.
         report: the button that begins a report from it.
@@ -266,6 +272,7 @@ def column(
         faults=[problem_sentence(problem) for problem in problems],
         cautions=cautions,
         foot=foot,
+        option=option,
         waiting=waiting,
         flag=flag,
         report=report,
