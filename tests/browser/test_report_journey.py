@@ -14,6 +14,7 @@ import pytest
 from accessibility import faults
 from app_process import SAMPLES, missing, served, with_key
 from PIL import Image
+from test_measuring_journey import drag
 
 from rarl.inference.engine import Answer, Arm, Decoding, NamedImage, Question
 from rarl.records import MeasuredValue, Measurement
@@ -118,6 +119,10 @@ def test_from_an_answer_to_a_signed_report(tmp_path: Path, model: str | None, br
         page.evaluate("document.querySelector('#tour')?.remove()")
         page.set_input_files("#viewer .viewer-files", str(CHEST))
         page.wait_for_selector("#viewer .viewer-stage[data-frame]")
+        # Measured before it is asked about, the length belongs to the case.
+        page.click("#viewer [data-do=measure]")
+        drag(page, (0.4, 0.5), (0.6, 0.5))
+        page.wait_for_selector("#viewer .viewer-measures .ask")
         page.fill("#question textarea", "Is there a pneumothorax?")
         page.press("#question textarea", "Enter")
         page.wait_for_selector("#board .write[data-arm=rarl]")
@@ -170,6 +175,13 @@ def test_from_an_answer_to_a_signed_report(tmp_path: Path, model: str | None, br
         page.wait_for_selector("#report-text .report:visible")
         assert page.url.endswith(report)
 
+        # What was measured on the scan is stated by one click.
+        page.click("#report-scan-side [data-do=measure]")
+        page.wait_for_selector("#report-measures small:has-text('In the report')")
+        settled(page)
+        words = page.inner_text("#report-measures li span")
+        assert "pixels" in words and words in texts(page)  # the file states no spacing
+
         # Delete and undo, then keep the rest and sign.
         page.locator(UNDECIDED).first.locator("[data-do=delete]").click()
         page.wait_for_selector("#report-note [data-do=restore]")
@@ -191,13 +203,18 @@ def test_from_an_answer_to_a_signed_report(tmp_path: Path, model: str | None, br
         assert page.locator("#report-text textarea").count() == 0
 
         files: dict[str, bytes] = {}
-        for form in ("text", "pdf", "sr", "fhir"):
+        for form in ("text", "pdf", "sr", "gsps", "fhir"):
             with page.expect_download() as download:
                 page.click(f"#report-text [data-do=make][data-key={form}]")
             files[form] = Path(download.value.path()).read_bytes()
         assert b"Follow-up in a year." in files["text"] and b"Signed by" in files["text"]
         assert files["pdf"].startswith(b"%PDF")
-        assert pydicom.dcmread(io.BytesIO(files["sr"])).VerificationFlag == "VERIFIED"
+        document = pydicom.dcmread(io.BytesIO(files["sr"]))
+        assert document.VerificationFlag == "VERIFIED" and "Measured Value Sequence" in str(
+            document
+        )
+        drawings = pydicom.dcmread(io.BytesIO(files["gsps"]))
+        assert len(drawings.GraphicAnnotationSequence[0].GraphicObjectSequence) == 1
         bundle = json.loads(files["fhir"])
         statuses = [
             one["resource"]["status"]
