@@ -247,8 +247,8 @@ def test_a_question_with_options(address: str, open_page: Callable[..., Any]) ->
     ask(page, "Which organ is shown?")
     listed = page.locator("#board .options li").all_inner_texts()
     assert listed == ["A. chest", "B. knee"]
-    feet = page.locator("#board .arm > footer").all_inner_texts()
-    assert len(feet) == 3 and all("option" in foot for foot in feet)
+    heads = page.locator("#board .said .eyebrow").all_inner_texts()
+    assert len(heads) == 3 and all("option" in head for head in heads)
     assert faults(page) == "[]"
     # Another question without options, and back: they come with the question that had them.
     page.uncheck("#has-options input")
