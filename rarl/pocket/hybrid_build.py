@@ -37,6 +37,7 @@ from rarl.models.smollm2 import (
 )
 from rarl.models.smollm2 import WIDTH as LANGUAGE_WIDTH
 from rarl.models.vision import encode, patchify
+from rarl.pocket.build import ADAPTERS
 from rarl.pocket.images import Augmentation, augment, normalise
 from rarl.pocket.naming_stage import NamingPhase, train_naming, word_targets
 from rarl.pocket.reading_stage import (
@@ -48,7 +49,7 @@ from rarl.pocket.reading_stage import (
     picture,
     train_reading,
 )
-from rarl.pocket.shipping import ADAPTERS, ship_adapter, ship_base, write_card, write_shards
+from rarl.pocket.shipping import ship_adapter, ship_base, write_card, write_shards
 from rarl.pocket.speech import perplexity, speak, split
 from rarl.pocket.tasks import labelled_images, task_classes
 from rarl.pocket.tower_stage import (
@@ -489,9 +490,7 @@ STAGES: dict[str, Callable[[Place], None]] = {
     "base": _base,
     "fluency": _fluency,
     "pass-rates": _pass_rates,
-    "sft": _adapter("sft"),
-    "rl": _adapter("rl"),
-    "rarl": _adapter("rarl"),
+    **{name: _adapter(name) for name in ADAPTERS},
     "ship": _ship,
 }
 

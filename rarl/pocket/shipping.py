@@ -21,10 +21,10 @@ from rarl.data import Example
 from rarl.models.composed import NOTE, composed_revision, to_eight_bits
 from rarl.models.familiarity import FILE as FAMILIARITY
 from rarl.models.familiarity import load_familiarity
+from rarl.pocket.build import ADAPTERS
 from rarl.training.card import model_card
 
 CARD = Path(__file__).with_name("model_card.md")
-ADAPTERS = ("sft", "rl", "rarl")
 # Of a trained adapter's folder, what goes along as it is.
 _COPIED = ("adapter_config.json", "recipe.yaml", "metrics.jsonl", "selection.jsonl")
 _WEIGHTS = "adapter_model.safetensors"
