@@ -59,7 +59,7 @@ export function drawnOn(pane, list, chosen) {
       const group = svg("g", { class: `drawing${held ? " held" : ""}`, "data-key": drawing.key });
       // Twice, dark below light: to be seen on bone and on air.
       for (const kind of ["under", "over"]) group.append(outline(drawing.kind, points, kind));
-      const lines = linesOf(pane.told.get(drawing.key), held);
+      const lines = linesOf(pane.numbers.get(drawing.key), held);
       const widest = Math.max(...lines.map((line) => line.length)) * LETTER;
       const [, , right, bottom] = bounds(points);
       const label = [right + 9, bottom + 2, widest, LINE * lines.length];
@@ -216,7 +216,7 @@ export class Measuring {
     this.draft = known
       ? this.list.map((one) => (one.key === drawing.key ? drawing : one))
       : [...this.list, drawing];
-    this.pane.told.delete(drawing.key); // a number never stands beside another drawing
+    this.pane.numbers.delete(drawing.key); // a number never stands beside another drawing
     this.viewer.redraw();
   }
 
@@ -234,8 +234,9 @@ export class Measuring {
   changed() {
     const { pane } = this;
     for (const drawing of pane.drawn.now) {
-      const known = pane.told.get(drawing.key);
-      if (known && known.points !== JSON.stringify(drawing.points)) pane.told.delete(drawing.key);
+      const known = pane.numbers.get(drawing.key);
+      if (known && known.points !== JSON.stringify(drawing.points))
+        pane.numbers.delete(drawing.key);
     }
     if (!this.drawing) this.chosen = null;
     this.write(pane);
@@ -324,7 +325,7 @@ export class Measuring {
     viewer.go(drawing.slice, drawing.frame);
     viewer.setTool(drawing.kind, true);
     this.chosen = { key, handle: null };
-    const known = this.pane.told.get(key);
+    const known = this.pane.numbers.get(key);
     if (known) viewer.say([known.text ?? known.trouble, ...(known.notes ?? [])].join(" "));
     this.show();
   }
@@ -334,7 +335,7 @@ export class Measuring {
     this.choose(key);
     const { drawing, pane, viewer } = this;
     this.asking = null;
-    if (!drawing || !pane.told.get(key)?.text) return;
+    if (!drawing || !pane.numbers.get(key)?.text) return;
     if (!here(pane, drawing)) {
       this.asking = key; // once its picture has arrived, whose size counts
       return;
@@ -374,7 +375,7 @@ export class Measuring {
       });
       if (answer.ok) replies = (await answer.json()).drawings;
     } catch {
-      // Told below.
+      // The reader is informed below.
     }
     if (pane.drawn.now !== sent) return; // the next one is on its way
     if (!replies && tries > 1) {
@@ -383,10 +384,10 @@ export class Measuring {
     }
     sent.forEach(({ key, points }, index) => {
       const reply = replies?.[index] ?? { trouble: LOST };
-      if (!replies && pane.told.has(key)) return;
-      pane.told.set(key, { ...reply, points: JSON.stringify(points) });
+      if (!replies && pane.numbers.has(key)) return;
+      pane.numbers.set(key, { ...reply, points: JSON.stringify(points) });
     });
-    const known = pane === this.pane && pane.told.get(this.chosen?.key);
+    const known = pane === this.pane && pane.numbers.get(this.chosen?.key);
     if (known) this.viewer.say(known.text ?? known.trouble);
     this.show();
     // Kept over a reload, and with the answers about these scans.
@@ -426,7 +427,7 @@ export class Measuring {
   }
 
   entry(drawing) {
-    const known = this.pane.told.get(drawing.key);
+    const known = this.pane.numbers.get(drawing.key);
     const held = drawing.key === this.chosen?.key;
     const text = known ? (known.trouble ?? known.brief) : `${capital(drawing.kind)}: …`;
     const item = element("li", held ? { "data-active": "" } : {});

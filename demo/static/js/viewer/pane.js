@@ -23,7 +23,7 @@ export class Pane {
     this.frame = null; // the one on the canvas, and where in the scan it lies
     this.place = null;
     this.area = { left: 0, width: 0, height: 0 }; // device pixels of the canvas
-    // What is drawn, and what the server has told of it, by key.
+    // What is drawn, and the numbers of each drawing, by key.
     const drawings = scan.drawings ?? [];
     this.drawn = new History(
       drawings.map(({ key, kind, points, plane, slice, frame }) => ({
@@ -35,7 +35,7 @@ export class Pane {
         frame,
       })),
     );
-    this.told = new Map(
+    this.numbers = new Map(
       drawings.map((one) => [one.key, { ...one, points: JSON.stringify(one.points) }]),
     );
     this.bitmap = document.createElement("canvas");
